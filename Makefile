@@ -1,0 +1,45 @@
+# Everything works as root and as an ordinary user, with Python 3.11+, git and make. PYTHON=... chooses another Python.
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-system lint format bench lock clean
+SHELL := /bin/sh
+
+BIN := .venv/bin
+STAMP := .venv/.ready
+CODE := src tests $(wildcard benchmarks examples tools)
+
+help: ## Show what can be made
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(STAMP) ## Make .venv; .venv/bin/windlass is there afterwards
+	@:
+
+$(STAMP): pyproject.toml uv.lock scripts/setup.sh
+	@sh scripts/setup.sh
+	@touch $@
+
+run: setup ## Set up and start the product on port 8000 with SQLite
+	@LOG_FILE=logs/app.log $(BIN)/windlass up
+
+test: setup ## Set up and pass every test that needs no system package
+	@$(BIN)/python -m pytest tests --ignore=tests/system -n 2 --dist worksteal
+
+test-system: setup ## Install promtool and a browser where allowed, then pass the tests that need them
+	@sh scripts/install-system-packages.sh
+	@$(BIN)/python -m pytest tests/system
+
+lint: setup ## Check style, types, imports, the image and the compose file
+	@sh scripts/lint.sh $(CODE)
+
+format: setup ## Rewrite the code in the house's style
+	@$(BIN)/ruff check --quiet --fix-only $(CODE)
+	@$(BIN)/ruff format --quiet $(CODE)
+
+bench: setup ## Measure ours, the peers and the bare limits; writes benchmarks/results.md
+	@$(BIN)/python -m benchmarks
+
+lock: setup ## Choose the newest allowed versions and write them to uv.lock
+	@UV_SYSTEM_CERTS=1 .venv/uv/bin/uv lock --upgrade
+
+clean: ## Remove what was built, keep databases and logs
+	@rm -rf .venv .bench dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find src tests $(wildcard benchmarks examples tools) -name __pycache__ -prune -exec rm -rf {} +

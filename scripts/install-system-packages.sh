@@ -1,0 +1,38 @@
+#!/bin/sh
+# Install what tests/system needs beside the Python packages: promtool and Chromium.
+# Does nothing when both are there; fails, naming what is missing, where it may not install.
+set -eu
+
+missing() {
+    command -v promtool >/dev/null 2>&1 || printf ' prometheus'
+    command -v chromium >/dev/null 2>&1 || printf ' chromium'
+}
+
+packages=$(missing)
+if [ -z "$packages" ]; then
+    exit 0
+fi
+
+if [ "$(id -u)" -eq 0 ]; then
+    as_root=""
+elif sudo -n true >/dev/null 2>&1; then
+    as_root="sudo -n"
+else
+    echo "missing:$packages; installing them needs root or sudo without a password" >&2
+    exit 1
+fi
+if ! command -v apt-get >/dev/null 2>&1; then
+    echo "missing:$packages; there is no apt-get here, install promtool and chromium by hand" >&2
+    exit 1
+fi
+
+# Chromium brings its own fonts only in part; prometheus must not be started as a service by its package.
+# shellcheck disable=SC2086  # both variables are lists of words
+$as_root env DEBIAN_FRONTEND=noninteractive sh -c "apt-get update -qq && \
+    apt-get install -qq -y --no-install-recommends -o DPkg::Lock::Timeout=120 $packages" >/dev/null
+
+packages=$(missing)
+if [ -n "$packages" ]; then
+    echo "still missing after the installation:$packages" >&2
+    exit 1
+fi

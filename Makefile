@@ -1,6 +1,6 @@
 # Everything works as root and as an ordinary user, with Python 3.11+, git and make. PYTHON=... chooses another Python.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-system lint format bench lock clean
+.PHONY: help setup run test test-system lint format bench lock upgrade clean
 SHELL := /bin/sh
 
 BIN := .venv/bin
@@ -13,7 +13,7 @@ help: ## Show what can be made
 setup: $(STAMP) ## Make .venv; .venv/bin/windlass is there afterwards
 	@:
 
-$(STAMP): pyproject.toml uv.lock scripts/setup.sh
+$(STAMP): pyproject.toml uv.lock scripts/setup.sh scripts/uv.sh
 	@sh scripts/setup.sh
 	@touch $@
 
@@ -37,8 +37,11 @@ format: setup ## Rewrite the code in the house's style
 bench: setup ## Measure ours, the peers and the bare limits; writes benchmarks/results.md
 	@$(BIN)/python -m benchmarks
 
-lock: setup ## Choose the newest allowed versions and write them to uv.lock
-	@UV_SYSTEM_CERTS=1 .venv/uv/bin/uv lock --upgrade
+lock: ## Write the versions that pyproject.toml now asks for to uv.lock, changing no others
+	@sh scripts/uv.sh lock --quiet
+
+upgrade: ## Choose the newest allowed versions and write them to uv.lock
+	@sh scripts/uv.sh lock --upgrade
 
 clean: ## Remove what was built, keep databases and logs
 	@rm -rf .venv .bench dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

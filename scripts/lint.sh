@@ -17,7 +17,6 @@ check mypy .venv/bin/mypy
 check imports .venv/bin/lint-imports
 check hadolint .venv/bin/hadolint Dockerfile
 check compose .venv/bin/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
-check lock env UV_SYSTEM_CERTS=1 .venv/uv/bin/uv lock --check --quiet
 
 if [ -n "$failed" ]; then
     echo "failed:$failed" >&2

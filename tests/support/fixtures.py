@@ -1,0 +1,103 @@
+"""The fixtures that give tests real servers; `tests/conftest.py` offers them to every test.
+
+A server starts when the first test asks for it, one for each pytest process, and ends with that process.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.support.databases import fresh_postgres, migrate
+from tests.support.postgres import DURABLE, FAST, PostgresServer
+from tests.support.valkey import ValkeyServer
+
+
+@pytest.fixture(scope="session")
+def pg_server_dsn() -> Iterator[str]:
+    """A superuser's address on a real PostgreSQL: TEST_PG_DSN when set, else a server from a wheel."""
+    given = os.environ.get("TEST_PG_DSN")
+    if given:
+        yield given
+        return
+    server = PostgresServer(FAST if os.environ.get("TEST_PG_FAST") == "1" else DURABLE)
+    try:
+        server.start()
+        yield server.dsn
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def pg_dsn(pg_server_dsn: str) -> Iterator[str]:
+    """A fresh, empty PostgreSQL database, dropped after the test."""
+    with fresh_postgres(pg_server_dsn) as dsn:
+        yield dsn
+
+
+@pytest.fixture(scope="session")
+def pg_template(pg_server_dsn: str) -> Iterator[str]:
+    """The name of a migrated database that nobody is connected to."""
+    with fresh_postgres(pg_server_dsn) as dsn:
+        migrate(dsn)
+        yield urlsplit(dsn).path.removeprefix("/")
+
+
+@pytest.fixture
+def migrated_pg_dsn(pg_server_dsn: str, pg_template: str) -> Iterator[str]:
+    """A fresh PostgreSQL database with the newest schema and no rows."""
+    with fresh_postgres(pg_server_dsn, template=pg_template) as dsn:
+        yield dsn
+
+
+@pytest.fixture
+def private_pg() -> Iterator[PostgresServer]:
+    """A started server of the test's own, that it may stop, crash and start; durable."""
+    server = PostgresServer(DURABLE)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """The address of a SQLite file that does not exist yet."""
+    return f"sqlite:///{tmp_path / 'windlass.db'}"
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file that nobody has open."""
+    path = tmp_path_factory.mktemp("sqlite-template") / "windlass.db"
+    migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def migrated_sqlite_url(sqlite_url: str, sqlite_template: Path) -> str:
+    """The address of a SQLite file with the newest schema and no rows."""
+    shutil.copy(sqlite_template, sqlite_url.removeprefix("sqlite:///"))
+    return sqlite_url
+
+
+@pytest.fixture(scope="session")
+def valkey_server() -> Iterator[ValkeyServer]:
+    """A started Valkey."""
+    server = ValkeyServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def valkey_url(valkey_server: ValkeyServer) -> str:
+    """The address of an empty Valkey database."""
+    valkey_server.flush()
+    return valkey_server.url

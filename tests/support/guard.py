@@ -1,0 +1,56 @@
+"""Run a server for as long as its test process lives, even when that one is killed on the spot.
+
+    python guard.py WATCHED_PID STOP_SIGNAL USER FOLDER COMMAND...
+
+The command runs in FOLDER and in a session of its own, under USER when that is not "-". When it ends, the
+guard ends with its exit code. When the guard gets SIGTERM, or the watched process is gone, the command gets
+STOP_SIGNAL and, if it does not listen, SIGKILL; in the second case FOLDER is removed as well, because nobody
+else will.
+"""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+
+_LOOK_AGAIN_SECONDS = 0.5
+_STOP_SECONDS = 10.0
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command of the arguments; return its exit code."""
+    watched, stop_signal, user, folder, *command = arguments
+    identity = {} if user == "-" else {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
+    child = subprocess.Popen(command, cwd=folder, start_new_session=True, **identity)  # type: ignore[call-overload]
+    stop = signal.Signals[stop_signal]
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: _end(child, stop))
+    while True:
+        try:
+            return int(child.wait(_LOOK_AGAIN_SECONDS))
+        except subprocess.TimeoutExpired:
+            if not _alive(int(watched)):
+                _end(child, stop)
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end(child: subprocess.Popen[bytes], stop: signal.Signals) -> None:
+    child.send_signal(stop)
+    try:
+        child.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,80 @@
+"""Start a guarded server process and wait until it answers."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tests.support.waiting import ConditionNotMet, wait_until
+
+_GUARD = Path(__file__).with_name("guard.py")
+
+
+class ServerDidNotStart(RuntimeError):
+    """The server ended, or did not answer in time; the message carries the end of its log."""
+
+
+class GuardedProcess:
+    """A server process that cannot outlive this one, whatever ends it.
+
+    Args:
+        command: program and arguments.
+        folder: its working folder; removed when this process is killed before it could stop the server.
+        log: receives what the server prints.
+        user: run as this user instead; only root may ask for it.
+        stop_signal: what ends the server quickly and cleanly.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        *,
+        folder: Path,
+        log: Path,
+        user: str | None = None,
+        stop_signal: signal.Signals = signal.SIGTERM,
+    ) -> None:
+        self._log = log
+        watch = [str(os.getpid()), stop_signal.name, user or "-"]
+        with log.open("ab") as output:
+            self._guard = subprocess.Popen(
+                [sys.executable, _GUARD, *watch, folder, *command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+
+    @property
+    def running(self) -> bool:
+        """True until the server has ended and been collected."""
+        return self._guard.poll() is None
+
+    def wait_ready(self, answers: Callable[[], bool], timeout: float) -> None:
+        """Return once `answers()` is true.
+
+        Raises:
+            ServerDidNotStart: the process ended first, or `timeout` seconds passed.
+        """
+        try:
+            wait_until(lambda: not self.running or answers(), timeout, "the server's start")
+        except ConditionNotMet as error:
+            self.stop()
+            raise ServerDidNotStart(f"{error}\n{self.log_tail()}") from error
+        if not self.running:
+            raise ServerDidNotStart(f"exit code {self._guard.returncode}\n{self.log_tail()}")
+
+    def wait_ended(self, timeout: float = 30.0) -> None:
+        """Return once the server has ended by itself."""
+        self._guard.wait(timeout)
+
+    def stop(self, timeout: float = 30.0) -> None:
+        """End the server if it still runs and wait until it is gone."""
+        if self.running:
+            self._guard.terminate()
+        self._guard.wait(timeout)
+
+    def log_tail(self, characters: int = 4000) -> str:
+        """The end of what the server printed."""
+        return self._log.read_text(errors="replace")[-characters:]

@@ -1,0 +1,245 @@
+"""What others say to a run: control calls, signals, claims and takeovers. Promises 5, 9 and 12."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from windlass.engine.ending import cancel
+from windlass.engine.errors import Fenced, RunConflict, UnknownRun
+from windlass.engine.heads import append, number, to_json, wake
+from windlass.engine.journal import RUN_STARTED
+from windlass.engine.ops import Operation
+from windlass.kernel.clock import to_iso
+from windlass.engine.ports import Ring, Transaction
+from windlass.engine.types import (
+    POISON_DEATHS,
+    RESUMED,
+    TERMINAL,
+    ClaimRequest,
+    ClaimResult,
+    ControlRequest,
+    ControlResult,
+    Event,
+    InboxRow,
+    NewEvent,
+    RunHead,
+    SignalRequest,
+    Status,
+)
+
+TAKEOVER_CHUNK = 1000
+
+
+class Controls(Operation[ControlRequest, ControlResult]):
+    """Cancel, pause, resume, retry. Done here when nobody holds the run, else left in the holder's inbox."""
+
+    rank = 40
+
+    def locks(self, unit: ControlRequest) -> Iterable[str]:
+        """Lock the run."""
+        return (unit.run_id,)
+
+    def apply(self, tx: Transaction, units: Sequence[ControlRequest]) -> list[ControlResult | Exception]:
+        """Apply each request in order."""
+        answers: list[ControlResult | Exception] = []
+        for unit in units:
+            head = tx.heads.get(unit.run_id)
+            if head is None:
+                answers.append(UnknownRun(f"no run {unit.run_id}", run_id=unit.run_id))
+                continue
+            try:
+                answers.append(ControlResult(control(tx, head, unit), head.status))
+            except RunConflict as error:
+                answers.append(error)
+        return answers
+
+
+def control(tx: Transaction, head: RunHead, unit: ControlRequest) -> str:
+    """Apply one request to a locked run and return ``applied``, ``already_applied`` or ``sent``.
+
+    Raises:
+        RunConflict: the run's state does not allow it.
+    """
+    if unit.action == "retry":
+        return retry(tx, head, unit)
+    if head.status in TERMINAL:
+        if unit.action == "cancel" and head.status == Status.CANCELLED:
+            return "already_applied"
+        raise RunConflict(f"run is {head.status}", run_id=head.run_id, status=head.status)
+    if unit.action == "resume":
+        return resume(tx, head, unit)
+    if unit.action == "pause" and head.status == Status.PAUSED:
+        return "already_applied"
+    if head.holder is not None:
+        payload = to_json({"by": unit.by, "reason": unit.reason})
+        row = InboxRow(unit.inbox_id, head.run_id, unit.action, "", None, payload, unit.at)
+        tx.add_inbox([row])
+        tx.rings.append(Ring("inbox", head.run_id, head.holder, row))
+        return "sent"
+    if unit.action == "cancel":
+        cancel(tx, [head], unit.by, unit.reason, unit.at)
+    else:
+        head.status, head.status_reason = Status.PAUSED, unit.reason or "paused_by_user"
+        head.wait_reason, head.ready_at = "paused", None
+        append(tx, head, NewEvent("run_paused", None, to_json({"by": unit.by}), unit.at))
+        tx.write_heads([head])
+    return "applied"
+
+
+def resume(tx: Transaction, head: RunHead, unit: ControlRequest) -> str:
+    """Make a paused run ready again; its timers are looked at anew when it is claimed."""
+    if head.status != Status.PAUSED:
+        if head.status in {Status.RUNNING, Status.QUEUED}:
+            return "already_applied"
+        raise RunConflict(f"run is {head.status}", run_id=head.run_id, status=head.status)
+    head.status = Status.RUNNING if head.started_at is not None else Status.QUEUED
+    head.status_reason, head.wait_reason, head.deaths = None, None, 0
+    if head.started_at is None and head.wake_at is not None and head.wake_at > unit.at:
+        head.wait_reason = "delayed"
+    else:
+        head.wake_at, head.ready_at, head.claim_rank = None, unit.at, RESUMED
+        tx.rings.append(Ring("ready", head.run_id))
+    append(tx, head, NewEvent("run_resumed", None, to_json({"by": unit.by}), unit.at))
+    tx.write_heads([head])
+    return "applied"
+
+
+def retry(tx: Transaction, head: RunHead, unit: ControlRequest) -> str:
+    """Open a failed run again; which steps run anew is read from ``run_failed`` on replay."""
+    if head.status != Status.FAILED:
+        raise RunConflict(f"run is {head.status}, only a failed run can be retried", run_id=head.run_id)
+    head.status, head.status_reason, head.deaths = Status.QUEUED, None, 0
+    head.ready_at, head.claim_rank = unit.at, RESUMED
+    append(tx, head, NewEvent("run_retried", None, to_json({"by": unit.by}), unit.at))
+    tx.write_heads([head])
+    tx.finish_runs([(head.run_id, None, None, None)])
+    tx.rings.append(Ring("ready", head.run_id))
+    return "applied"
+
+
+class Signals(Operation[SignalRequest, bool]):
+    """Deliver signals; the answer is False for one the run had already seen."""
+
+    rank = 40
+
+    def locks(self, unit: SignalRequest) -> Iterable[str]:
+        """Lock the run."""
+        return (unit.run_id,)
+
+    def apply(self, tx: Transaction, units: Sequence[SignalRequest]) -> list[bool | Exception]:
+        """Write every signal into its run's inbox and wake the parked ones."""
+        answers: list[bool | Exception] = []
+        rows: list[tuple[int, InboxRow]] = []
+        for unit in units:
+            head = tx.heads.get(unit.run_id)
+            if head is None:
+                answers.append(UnknownRun(f"no run {unit.run_id}", run_id=unit.run_id))
+            elif head.status in TERMINAL:
+                answers.append(RunConflict(f"run is {head.status}", run_id=unit.run_id, status=head.status))
+            else:
+                row = InboxRow(
+                    unit.inbox_id, unit.run_id, "signal", unit.name, unit.dedup_id, unit.payload, unit.at
+                )
+                rows.append((len(answers), row))
+                answers.append(True)
+        refused = tx.add_inbox([row for _, row in rows]) if rows else set()
+        woken = {}
+        for index, row in rows:
+            if row.inbox_id in refused:
+                answers[index] = False
+                continue
+            head = tx.heads[row.run_id]
+            if head.holder is not None:
+                tx.rings.append(Ring("inbox", row.run_id, head.holder, row))
+            elif wake(tx, head, row.at):
+                woken[row.run_id] = head
+        if woken:
+            tx.write_heads(list(woken.values()))
+        return answers
+
+
+class Claims(Operation[ClaimRequest, ClaimResult]):
+    """Take ready runs for a worker, with their journals and inboxes."""
+
+    rank = 60
+
+    def apply(self, tx: Transaction, units: Sequence[ClaimRequest]) -> list[ClaimResult | Exception]:
+        """Claim for each request in turn."""
+        return [self._claim(tx, unit) for unit in units]
+
+    @staticmethod
+    def _claim(tx: Transaction, unit: ClaimRequest) -> ClaimResult | Exception:
+        if not tx.lease_is_live(unit.holder):
+            return Fenced(unit.holder)
+        tx.promote_due(unit.now, TAKEOVER_CHUNK)
+        runs = tx.claim_ready(unit.holder, unit.names, unit.queues, unit.limit)
+        known = [run.head.run_id for run in runs if run.head.last_seq > 0]
+        journals = tx.load_events(known) if known else {}
+        inboxes = tx.load_inbox([run.head.run_id for run in runs]) if runs else {}
+        started = []
+        for run in runs:
+            head = run.head
+            head.status = Status.RUNNING
+            head.wait_reason = None
+            if head.started_at is None:
+                head.started_at = to_iso(unit.now)
+                started.append(number(head, [NewEvent("run_started", None, RUN_STARTED, unit.now)])[0])
+            run.events = journals.get(head.run_id, ())
+            run.inbox = inboxes.get(head.run_id, ())
+        if runs:
+            tx.append_events(started)
+            tx.write_heads([run.head for run in runs])
+        return ClaimResult(runs, len(runs) >= unit.limit, tx.next_wake())
+
+
+class TakeoverRequest(NamedTuple):
+    """Take the runs of one dead holder; ``force`` when its file lock was found free."""
+
+    holder: str
+    force: bool
+    at: int
+
+
+class Takeovers(Operation[TakeoverRequest, int]):
+    """Fence a dead holder, then give its runs back, a bounded number at a time."""
+
+    rank = 70
+
+    def apply(self, tx: Transaction, units: Sequence[TakeoverRequest]) -> list[int | Exception]:
+        """Answer with the number of runs moved; call again until it is 0."""
+        return [self._take(tx, unit) for unit in units]
+
+    @staticmethod
+    def _take(tx: Transaction, unit: TakeoverRequest) -> int:
+        if not tx.end_lease(unit.holder, force=unit.force):
+            return 0
+        heads = tx.lock_runs(tx.held_runs(unit.holder, TAKEOVER_CHUNK))
+        moved = []
+        events: list[Event] = []
+        for head in heads.values():
+            if head.holder != unit.holder:
+                continue
+            head.holder = None
+            head.deaths += 1
+            if head.deaths >= POISON_DEATHS:
+                head.status, head.status_reason = Status.PAUSED, "poisoned"
+                head.wait_reason, head.ready_at = "poisoned", None
+                news = NewEvent("run_paused", None, '{"by":"engine","reason":"poisoned"}', unit.at)
+            else:
+                head.ready_at, head.claim_rank, head.wait_reason = unit.at, RESUMED, None
+                news = NewEvent("run_requeued", None, to_json({"reason": "holder_died"}), unit.at)
+            events.extend(number(head, [news]))
+            moved.append(head)
+        if moved:
+            tx.append_events(events)
+            tx.write_heads(moved)
+            tx.free_slots([head.run_id for head in moved])
+            tx.rings.append(Ring("ready", moved[0].run_id))
+        return len(moved)
+
+
+CONTROL = Controls()
+SIGNAL = Signals()
+CLAIM = Claims()
+TAKEOVER = Takeovers()

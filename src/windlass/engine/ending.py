@@ -1,0 +1,107 @@
+"""How a run ends: its outcome, its parent's letter, its children's cancellation. Promise 9."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from windlass.engine.heads import append, close, to_json, wake
+from windlass.engine.ports import Ring, Transaction
+from windlass.engine.types import TERMINAL, Advance, Finish, InboxRow, NewEvent, RunHead, Status
+
+
+def finish(tx: Transaction, ends: Sequence[tuple[Advance, Finish]], changed: dict[str, RunHead]) -> None:
+    """Write outcomes, tell parents through their inboxes and cancel children that are still open."""
+    tx.finish_runs([(u.run_id, f.outputs, f.error, u.at) for u, f in ends])
+    tx.free_slots([unit.run_id for unit, _ in ends])
+    mail: list[InboxRow] = []
+    for unit, outcome in ends:
+        tx.rings.append(Ring("ended", unit.run_id))
+        if outcome.parent_run_id is not None:
+            row = child_letter(outcome.parent_run_id, unit.run_id, outcome, unit.at)
+            parent = tell_parent(tx, row)
+            if parent is not None:
+                mail.append(row)
+                if wake(tx, parent, row.at):
+                    changed[parent.run_id] = parent
+    if mail:
+        tx.add_inbox(mail)
+    orphans = [unit.run_id for unit, outcome in ends if outcome.children]
+    if orphans:
+        cancel_children(tx, orphans, ends[-1][0].at)
+
+
+def tell_parent(tx: Transaction, row: InboxRow) -> RunHead | None:
+    """Ring the parent's holder; returns the parent's head when it is still open."""
+    parent = tx.heads.get(row.run_id)
+    if parent is None or parent.status in TERMINAL:
+        return None
+    if parent.holder is not None:
+        tx.rings.append(Ring("inbox", row.run_id, parent.holder, row))
+    return parent
+
+
+def child_letter(parent_run_id: str, run_id: str, outcome: Finish, at: int) -> InboxRow:
+    """Return the inbox row that tells a parent how its child ended."""
+    result = outcome.outputs if outcome.status is Status.SUCCEEDED else outcome.error
+    payload = f'{{"status":"{outcome.status.value}","result":{result or "null"}}}'
+    return InboxRow(f"child:{run_id}:{at}", parent_run_id, "child", run_id, None, payload, at)
+
+
+def cancel(tx: Transaction, heads: Sequence[RunHead], by: str, reason: str | None, at: int) -> None:
+    """Cancel locked runs that nobody holds, and their children."""
+    text = reason or "cancelled_by_user"
+    outcome = Finish(Status.CANCELLED, error=to_json({"type": "Cancelled", "message": text}), reason=text)
+    for head in heads:
+        close(head, outcome)
+        append(tx, head, *cancel_events(by, text, "claimer", at))
+        tx.rings.append(Ring("ended", head.run_id))
+    tx.write_heads(heads)
+    tx.finish_runs([(head.run_id, None, outcome.error, at) for head in heads])
+    tx.free_slots([head.run_id for head in heads])
+    tell_parents(tx, heads, outcome, at)
+    cancel_children(tx, [head.run_id for head in heads], at)
+
+
+def cancel_events(by: str, reason: str, source: str, at: int) -> tuple[NewEvent, NewEvent]:
+    """Return the two events of a cancellation."""
+    return (
+        NewEvent("cancel_acknowledged", None, to_json({"reason": reason, "source": source}), at),
+        NewEvent("run_cancelled", None, to_json({"by": by, "reason": reason}), at),
+    )
+
+
+def tell_parents(tx: Transaction, heads: Sequence[RunHead], outcome: Finish, at: int) -> None:
+    """Put the end of runs into their parents' inboxes and wake the parents."""
+    family = [(head, head.parent_run_id) for head in heads if head.parent_run_id is not None]
+    tx.lock_runs([parent for _, parent in family if parent not in tx.heads])
+    for head, parent_id in family:
+        row = child_letter(parent_id, head.run_id, outcome, at)
+        parent = tell_parent(tx, row)
+        if parent is not None:
+            tx.add_inbox([row])
+            if wake(tx, parent, at):
+                tx.write_heads([parent])
+
+
+def cancel_children(tx: Transaction, parents: Sequence[str], at: int) -> None:
+    """Cancel open children of runs that ended: at once when unheld, through the inbox when held."""
+    children = tx.lock_runs(tx.open_children(parents))
+    idle = [head for head in children.values() if head.holder is None and head.status not in TERMINAL]
+    busy = [head for head in children.values() if head.holder is not None]
+    rows = [
+        InboxRow(
+            f"cancel:{head.run_id}:{at}",
+            head.run_id,
+            "cancel",
+            "",
+            None,
+            '{"by":"parent","reason":"parent_ended"}',
+            at,
+        )
+        for head in busy
+    ]
+    if rows:
+        tx.add_inbox(rows)
+        tx.rings.extend(Ring("inbox", row.run_id, head.holder, row) for row, head in zip(rows, busy, strict=True))
+    if idle:
+        cancel(tx, idle, "parent", "parent_ended", at)

@@ -1,0 +1,97 @@
+"""The engine's errors: those callers handle, and control flow that user code must not swallow."""
+
+from __future__ import annotations
+
+from windlass.kernel.errors import Conflict, Kind, NotFound, Unavailable, WindlassError
+
+
+class UnknownRun(NotFound):
+    """No run has this id."""
+
+
+class UnknownWorkflow(NotFound):
+    """No workflow is registered under this name."""
+
+
+class RunConflict(Conflict):
+    """The run is in a state that does not allow this."""
+
+
+class Overloaded(Unavailable):
+    """The committer has fallen behind; nothing was accepted."""
+
+
+class WriteFailed(Unavailable):
+    """The database refused or lost the write; it is not on disk."""
+
+
+class RunFailed(WindlassError):
+    """A run ended as failed; ``data["error"]`` holds its error."""
+
+    code = "RUN_FAILED"
+    kind = Kind.CONFLICT
+
+
+class RunCancelled(WindlassError):
+    """A run ended as cancelled."""
+
+    code = "RUN_CANCELLED"
+    kind = Kind.CONFLICT
+
+
+class StepFailed(WindlassError):
+    """A step failed for good: no attempts were left, or its error was fatal.
+
+    ``data``: ``step`` (its path), ``error_type``, ``attempts``. ``seq`` is the event that says so.
+    """
+
+    code = "STEP_FAILED"
+    seq = 0
+
+
+class StepTimeout(WindlassError):
+    """An attempt took longer than the step's ``timeout``."""
+
+    code = "STEP_TIMEOUT"
+
+
+class SignalTimeout(WindlassError):
+    """A signal did not come in time."""
+
+    code = "SIGNAL_TIMEOUT"
+    seq = 0
+
+
+class Fatal(Exception):
+    """Raised by a step to say that trying again cannot help."""
+
+
+class NotSerializable(WindlassError):
+    """A value cannot be kept as JSON."""
+
+    code = "NOT_SERIALIZABLE"
+    kind = Kind.INVALID
+
+
+class NonDeterminismError(WindlassError):
+    """The code asked for something else than its journal holds; names both sides."""
+
+    code = "NON_DETERMINISM"
+
+
+class BareTaskError(WindlassError):
+    """A step was called from a task the engine does not know, so its place cannot be told."""
+
+    code = "BARE_TASK"
+
+
+class UnknownCommit(Exception):
+    """The answer to a COMMIT was lost."""
+
+
+class Fenced(Exception):
+    """This process no longer holds the run (or its lease): it may write nothing."""
+
+
+class Suspend(BaseException):
+    """Unwinds a run that leaves memory; not an ``Exception`` so that user code does not swallow it."""

@@ -1,0 +1,51 @@
+"""Changes to a locked run head: numbers, wake-ups, the terminal state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import orjson
+
+from windlass.engine.ports import Ring, Transaction
+from windlass.engine.types import RESUMED, Event, Finish, NewEvent, RunHead, Status
+
+
+def wake(tx: Transaction, head: RunHead, at: int) -> bool:
+    """Make a parked run ready; says whether its head changed."""
+    if head.holder is not None or head.status != Status.RUNNING or head.ready_at is not None:
+        return False
+    head.ready_at = at
+    head.claim_rank = RESUMED
+    tx.rings.append(Ring("ready", head.run_id))
+    return True
+
+
+def number(head: RunHead, events: Iterable[NewEvent]) -> list[Event]:
+    """Give events their numbers from the locked head and move ``last_seq`` on."""
+    seq = head.last_seq
+    rows = []
+    for event in events:
+        seq += 1
+        rows.append(Event(head.run_id, seq, *event))
+    head.last_seq = seq
+    return rows
+
+
+def close(head: RunHead, outcome: Finish) -> None:
+    """Make a head terminal."""
+    head.status = outcome.status
+    head.status_reason = outcome.reason
+    head.wait_reason = None
+    head.holder = None
+    head.ready_at = None
+    head.wake_at = None
+
+
+def append(tx: Transaction, head: RunHead, *events: NewEvent) -> None:
+    """Append events to a run nobody holds."""
+    tx.append_events(number(head, events))
+
+
+def to_json(value: object) -> str:
+    """Return small engine-made values as JSON text."""
+    return orjson.dumps(value).decode()

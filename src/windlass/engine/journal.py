@@ -1,0 +1,180 @@
+"""The rules of the journal: who may write, which numbers events get, who is woken. Promises 1, 5, 6 and 9."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from windlass.engine.ending import finish
+from windlass.engine.errors import Fenced, RunConflict
+from windlass.engine.heads import close
+from windlass.engine.ops import Operation
+from windlass.engine.ports import IdempotencyRow, Ring, Transaction
+from windlass.engine.types import (
+    RESUMED,
+    Advance,
+    Event,
+    Finish,
+    InboxRow,
+    Park,
+    RunHead,
+    Started,
+    StartRequest,
+    Status,
+)
+
+Parked = list[InboxRow] | None
+"""Answer to an advance: None, or (for a refused park) what has come into the inbox meanwhile."""
+
+
+class AdvanceRuns(Operation[Advance, Parked]):
+    """The hot path: held runs write their steps. One statement per table for the whole batch."""
+
+    rank = 10
+
+    def locks(self, unit: Advance) -> Iterable[str]:
+        """Lock the run, and its parent when it ends."""
+        if unit.finish is not None and unit.finish.parent_run_id is not None:
+            return (unit.run_id, unit.finish.parent_run_id)
+        return (unit.run_id,)
+
+    def apply(self, tx: Transaction, units: Sequence[Advance]) -> list[Parked | Exception]:
+        """Write the events of every unit whose fence holds; refuse the others as ``Fenced``."""
+        heads = tx.heads
+        answers: list[Parked | Exception] = [None] * len(units)
+        events: list[Event] = []
+        bumped: dict[str, RunHead] = {}
+        changed: dict[str, RunHead] = {}
+        parks: list[tuple[int, Advance, Park]] = []
+        ends: list[tuple[Advance, Finish]] = []
+        for index, unit in enumerate(units):
+            head = heads.get(unit.run_id)
+            if head is None or head.holder != unit.holder or not tx.lease_is_live(unit.holder):
+                answers[index] = Fenced(unit.run_id)
+                continue
+            seq = head.last_seq
+            for event in unit.events:
+                seq += 1
+                events.append(Event(unit.run_id, seq, *event))
+            head.last_seq = seq
+            head.deaths = 0
+            bumped[unit.run_id] = head
+            if unit.finish is not None:
+                ends.append((unit, unit.finish))
+                close(head, unit.finish)
+                changed[unit.run_id] = head
+            elif unit.park is not None:
+                parks.append((index, unit, unit.park))
+            if unit.starts:
+                insert(tx, [StartRequest(run) for run in unit.starts])
+            if unit.consumed:
+                tx.consume_inbox(unit.consumed)
+        if parks:
+            self._park(tx, parks, answers, changed)
+        tx.append_events(events)
+        if ends:
+            finish(tx, ends, changed)
+        light = [head for run_id, head in bumped.items() if run_id not in changed]
+        if light:
+            tx.bump_runs(light)
+        if changed:
+            tx.write_heads(list(changed.values()))
+        return answers
+
+    @staticmethod
+    def _park(
+        tx: Transaction,
+        parks: list[tuple[int, Advance, Park]],
+        answers: list[Parked | Exception],
+        changed: dict[str, RunHead],
+    ) -> None:
+        arrived = tx.load_inbox([unit.run_id for _, unit, _ in parks])
+        leaving = []
+        for index, unit, park in parks:
+            news = [row for row in arrived.get(unit.run_id, ()) if row.inbox_id not in park.heard]
+            head = tx.heads[unit.run_id]
+            if head.holder is None:
+                continue
+            if news and not park.ready and park.status is not Status.PAUSED:
+                answers[index] = news
+                continue
+            head.holder = None
+            head.status = park.status
+            head.status_reason = park.status_reason
+            head.wait_reason = park.reason
+            head.wake_at = park.wake_at
+            head.claim_rank = RESUMED
+            head.ready_at = unit.at if park.ready else None
+            if park.ready:
+                tx.rings.append(Ring("ready", unit.run_id))
+            changed[unit.run_id] = head
+            leaving.append(unit.run_id)
+        tx.free_slots(leaving)
+
+
+def insert(tx: Transaction, requests: Sequence[StartRequest]) -> None:
+    """Insert runs; those born claimed get their first event."""
+    runs = [request.run for request in requests]
+    born = []
+    for run in runs:
+        if run.holder is not None and not tx.lease_is_live(run.holder):
+            run.holder, run.ready_at = None, run.created_at
+        if run.holder is not None:
+            run.status, run.last_seq, run.started_at = Status.RUNNING, 1, run.created_at
+            born.append(Event(run.run_id, 1, "run_started", None, RUN_STARTED, run.created_at))
+        else:
+            if run.wake_at is None:
+                run.ready_at = run.ready_at or run.created_at
+            tx.rings.append(Ring("ready", run.run_id))
+    tx.insert_runs(runs)
+    if born:
+        tx.append_events(born)
+
+
+RUN_STARTED = '{"mode":"async"}'
+
+
+class StartRuns(Operation[StartRequest, Started]):
+    """Insert runs, each idempotency key once."""
+
+    rank = 30
+
+    def apply(self, tx: Transaction, units: Sequence[StartRequest]) -> list[Started | Exception]:
+        """Insert what is new and answer with the run that holds each key."""
+        keyed = [
+            IdempotencyRow(scope(unit), unit.idempotency_key, unit.run.run_id, unit.request_hash, unit.expires_at or 0)
+            for unit in units
+            if unit.idempotency_key is not None
+        ]
+        owners = tx.claim_keys(keyed, max(unit.run.created_at for unit in units)) if keyed else {}
+        answers: list[Started | Exception] = []
+        fresh = []
+        for unit in units:
+            owner = owners.get((scope(unit), unit.idempotency_key)) if unit.idempotency_key is not None else None
+            if owner is None or owner.run_id == unit.run.run_id:
+                fresh.append(unit)
+                answers.append(Started(unit.run.run_id, True, None))
+            elif owner.request_hash != unit.request_hash:
+                answers.append(
+                    RunConflict(
+                        f"idempotency key {unit.idempotency_key!r} was used with another request",
+                        run_id=owner.run_id,
+                    )
+                )
+            else:
+                answers.append(Started(owner.run_id, False, None))
+        if fresh:
+            insert(tx, fresh)
+        holders = {unit.run.run_id: unit.run.holder for unit in fresh}
+        return [
+            answer._replace(holder=holders.get(answer.run_id)) if isinstance(answer, Started) else answer
+            for answer in answers
+        ]
+
+
+def scope(unit: StartRequest) -> str:
+    """Return where an idempotency key must be unique: a workflow of a tenant."""
+    return f"{unit.run.tenant_id}/{unit.run.name}"
+
+
+ADVANCE = AdvanceRuns()
+START = StartRuns()

@@ -1,0 +1,71 @@
+"""Operations: what a caller hands to the committer. Many of one kind are applied together, set by set."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+from windlass.engine.ports import Transaction
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+
+class Operation(Generic[A, R]):
+    """A kind of unit of work.
+
+    ``rank`` orders the kinds inside one batch; ``locks`` names the runs a unit will change, so that the
+    batch can lock all of its runs at once in id order.
+    """
+
+    rank = 50
+
+    def locks(self, unit: A) -> Iterable[str]:
+        """Return the ids of existing runs that the unit touches."""
+        return ()
+
+    def apply(self, tx: Transaction, units: Sequence[A]) -> Sequence[R | Exception]:
+        """Apply units and return an answer for each, in order.
+
+        An exception *returned* refuses that unit alone and must have left no trace; an exception *raised*
+        rolls the batch back, and its units run one by one.
+        """
+        raise NotImplementedError
+
+
+class Call(Operation[Callable[[Transaction], Any], Any]):
+    """A unit that is a function of the transaction; it gets a savepoint, so that it fails alone."""
+
+    rank = 20
+
+    def apply(self, tx: Transaction, units: Sequence[Callable[[Transaction], Any]]) -> list[Any]:
+        """Call each function inside its own savepoint."""
+        answers: list[Any] = []
+        for fn in units:
+            rings = len(tx.rings)
+            try:
+                with tx.savepoint():
+                    answers.append(fn(tx))
+            except Exception as error:
+                del tx.rings[rings:]
+                answers.append(error)
+        return answers
+
+
+CALL = Call()
+
+
+class Commits(Protocol):
+    """The committer as the engine sees it."""
+
+    def submit(self, op: Operation[A, R], unit: A, *, bounded: bool = False) -> Awaitable[R]:
+        """Queue a unit; the awaitable answers once its transaction is on disk.
+
+        Cancelling the awaitable does not withdraw the unit.
+
+        Args:
+            op: its kind.
+            unit: what to do.
+            bounded: refuse with ``Overloaded`` when too much is waiting (for work that comes from outside).
+        """
+        ...

@@ -1,0 +1,237 @@
+"""What storage must offer the engine.
+
+The rules of the journal (numbers, fences, survivors, wake-ups) are written once, in ``journal.py`` and
+``control.py``, over the primitives of ``Transaction``. A backend only moves rows, so the three of them cannot
+disagree about the rules; the conformance suite in ``tests/storage`` holds them to the primitives.
+
+Everything here is synchronous: a transaction lives on one thread, the committer's or a transactional step's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from windlass.engine.types import ClaimedRun, Event, InboxRow, Lease, NewRun, RunHead
+
+T = TypeVar("T")
+
+
+class Ring(NamedTuple):
+    """A doorbell to ring after the commit.
+
+    ``kind`` is ``ready`` (a run can be claimed), ``inbox`` (something new for a held run) or ``ended``.
+    """
+
+    kind: str
+    run_id: str
+    holder: str | None = None
+    inbox: InboxRow | None = None
+
+
+class IdempotencyRow(NamedTuple):
+    """A key's claim on a run; times are microseconds."""
+
+    scope: str
+    key: str
+    run_id: str
+    request_hash: str
+    expires_at: int
+
+
+class Slot(NamedTuple):
+    """One place of a limited queue."""
+
+    queue: str
+    number: int
+
+
+class Transaction(Protocol):
+    """Row primitives inside one open write transaction. Times are integer microseconds, payloads JSON text."""
+
+    heads: dict[str, RunHead]
+    """The runs locked so far, by id; rules change them in place and write them back with ``write_heads``."""
+    rings: list[Ring]
+    """Doorbells to ring once the transaction has committed; dropped when it is rolled back."""
+
+    # ownership
+    def lease_is_live(self, holder: str) -> bool:
+        """Lock the lease row in share mode and say whether it is live by database time."""
+        ...
+
+    def add_lease(self, lease: Lease, ttl: float) -> None:
+        """Insert a live lease that lasts ``ttl`` seconds of database time (ignored where a file lock is held)."""
+        ...
+
+    def end_lease(self, holder: str, *, force: bool) -> bool:
+        """Lock a lease exclusively and mark it dead unless it is live; ``force`` marks it anyway. True: it is dead."""
+        ...
+
+    def dead_holders(self) -> list[str]:
+        """Return holders that are dead or expired and still hold runs, and expired ones not yet marked."""
+        ...
+
+    def held_runs(self, holder: str, limit: int) -> list[str]:
+        """Return ids of open runs of one holder, in id order."""
+        ...
+
+    # runs
+    def lock_runs(self, run_ids: Iterable[str]) -> Mapping[str, RunHead]:
+        """Lock runs in id order and remember their heads; unknown ids are left out."""
+        ...
+
+    def insert_runs(self, runs: Sequence[NewRun]) -> None:
+        """Insert new runs; their ids must be new."""
+        ...
+
+    def bump_runs(self, heads: Sequence[RunHead]) -> None:
+        """Write back ``last_seq`` and ``deaths`` only (the hot path touches no index)."""
+        ...
+
+    def write_heads(self, heads: Sequence[RunHead]) -> None:
+        """Write back every changeable column of the heads."""
+        ...
+
+    def finish_runs(self, rows: Sequence[tuple[str, str | None, str | None, int | None]]) -> None:
+        """Write ``(run_id, outputs, error, ended_at)``; all None reopens a run."""
+        ...
+
+    def open_children(self, run_ids: Sequence[str]) -> list[str]:
+        """Return ids of open child runs of these runs."""
+        ...
+
+    def claim_ready(
+        self, holder: str, names: Sequence[str], queues: Sequence[str] | None, limit: int
+    ) -> list[ClaimedRun]:
+        """Take up to ``limit`` ready runs, best first: priority, woken before new, longest ready.
+
+        Skips runs that others have locked, and queues that are paused or at their limit; sets ``holder`` and
+        clears ``ready_at``. Sets ``claim_rank`` to resumed. Journals and inboxes are loaded by the caller.
+        """
+        ...
+
+    def promote_due(self, now: int, limit: int) -> int:
+        """Make runs whose ``wake_at`` has come ready; returns how many."""
+        ...
+
+    def next_wake(self) -> int | None:
+        """Return the earliest ``wake_at`` of all runs."""
+        ...
+
+    # journal
+    def append_events(self, events: Sequence[Event]) -> None:
+        """Insert journal rows whose numbers are given."""
+        ...
+
+    def load_events(self, run_ids: Sequence[str]) -> dict[str, list[Event]]:
+        """Return the journals of runs in order of ``seq``."""
+        ...
+
+    # inbox
+    def add_inbox(self, rows: Sequence[InboxRow]) -> set[str]:
+        """Insert inbox rows; returns the ids refused because the run has seen that ``dedup_id``."""
+        ...
+
+    def load_inbox(self, run_ids: Sequence[str]) -> dict[str, list[InboxRow]]:
+        """Return what is not consumed yet, in order of arrival."""
+        ...
+
+    def consume_inbox(self, inbox_ids: Sequence[str]) -> None:
+        """Mark rows as consumed; rows with a ``dedup_id`` are remembered, the others deleted."""
+        ...
+
+    # idempotency
+    def claim_keys(self, rows: Sequence[IdempotencyRow], now: int) -> dict[tuple[str, str], IdempotencyRow]:
+        """Insert keys unless they are there and not expired; returns the row that holds for every key."""
+        ...
+
+    # queues
+    def set_queue(self, queue: str, limit: int | None, paused: bool) -> None:
+        """Create or change a queue; ``limit`` None means unlimited. ``*`` is the limit over all queues."""
+        ...
+
+    def free_slots(self, run_ids: Sequence[str]) -> None:
+        """Give back the queue slots of runs that finished or parked."""
+        ...
+
+    # for contexts and user code
+    @property
+    def connection(self) -> Any:
+        """The SQLAlchemy connection of this transaction (never commit it)."""
+        ...
+
+    def insert_rows(self, table: Any, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """Insert rows into a SQLAlchemy table with one statement, whatever their number.
+
+        Values are JSON scalars; a JSON column takes JSON text, a time stamp ISO 8601 text.
+        """
+        ...
+
+    def execute(self, sql: str, params: Mapping[str, Any] | Sequence[Mapping[str, Any]] = ()) -> Any:
+        """Run SQL with ``:name`` parameters in this transaction and return the cursor."""
+        ...
+
+    def savepoint(self) -> AbstractContextManager[None]:
+        """Open a savepoint; an exception inside rolls back to it."""
+        ...
+
+
+class WriteSession(Protocol):
+    """One connection that writes, used by one thread at a time."""
+
+    def begin(self, marker: int) -> Transaction:
+        """Open a transaction whose commit leaves ``marker`` behind in this session's marker row."""
+        ...
+
+    def commit(self) -> None:
+        """Commit durably.
+
+        Raises:
+            UnknownCommit: the answer was lost; ask ``committed`` before doing anything else.
+        """
+        ...
+
+    def rollback(self) -> None:
+        """Give the transaction up; never raises for a connection that is gone."""
+        ...
+
+    def committed(self, marker: int) -> bool:
+        """Say, on a fresh connection and past any transaction still in flight, whether ``marker`` is on disk."""
+        ...
+
+    def close(self) -> None:
+        """Close the connection."""
+        ...
+
+
+class Backend(Protocol):
+    """A database: makes sessions, answers reads, carries doorbells, keeps leases."""
+
+    name: str
+    own_transactions: bool
+    """Whether transactional steps get a connection of their own (else they share the writer)."""
+
+    def write_session(self) -> WriteSession:
+        """Open a connection that writes."""
+        ...
+
+    def read(self, fn: Callable[[Any], T]) -> T:
+        """Run ``fn`` with a read-only SQLAlchemy connection on the calling thread."""
+        ...
+
+    def keep_lease(self, holder: str, ttl: float, lost: Callable[[], None]) -> AbstractContextManager[None]:
+        """Keep a lease alive from a thread of its own until closed; calls ``lost`` when it cannot be kept."""
+        ...
+
+    def listen(self, holder: str, ring: Callable[[str], None]) -> AbstractContextManager[None]:
+        """Call ``ring(kind)`` from another thread whenever another process rings, until closed."""
+        ...
+
+    def ring(self, rings: Sequence[Ring]) -> None:
+        """Wake the other processes these doorbells concern; losing one is harmless."""
+        ...
+
+    def close(self) -> None:
+        """Close every connection."""
+        ...

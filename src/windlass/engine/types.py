@@ -1,0 +1,259 @@
+"""The engine's values: a run, its events, and the changes a unit of work may ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Status(StrEnum):
+    """Where a run stands; the last three are terminal."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    WAITING_HUMAN = "waiting_human"
+    WAITING_APPROVAL = "waiting_approval"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether nothing but ``retry`` (of a failed run) can change it."""
+        return self in TERMINAL
+
+
+TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
+POISON_DEATHS = 5
+"""A run whose holders died this often without any progress between is paused as ``poisoned``."""
+
+FRESH, RESUMED = 1, 0
+"""``claim_rank``: within a priority, runs that were woken go before new starts."""
+
+
+class NewEvent(NamedTuple):
+    """An event before its number is known."""
+
+    type: str
+    step_id: str | None
+    payload: str
+    at: int
+
+
+class Event(NamedTuple):
+    """A journal row: ``seq`` counts 1, 2, 3 … within its run, ``at`` is microseconds, ``payload`` is JSON."""
+
+    run_id: str
+    seq: int
+    type: str
+    step_id: str | None
+    payload: str
+    at: int
+
+
+class InboxRow(NamedTuple):
+    """Something said to a run by somebody who does not hold it.
+
+    ``kind`` is ``signal``, ``child``, ``cancel`` or ``pause``; ``name`` is the signal's name or the child's id.
+    """
+
+    inbox_id: str
+    run_id: str
+    kind: str
+    name: str
+    dedup_id: str | None
+    payload: str
+    at: int
+
+
+@dataclass(slots=True)
+class NewRun:
+    """A run to be inserted. Times are microseconds; ``inputs`` and ``attributes`` are JSON text.
+
+    With ``holder`` set it is born claimed; with ``wake_at`` set it starts then.
+    """
+
+    run_id: str
+    name: str
+    inputs: str
+    created_at: int
+    queue: str = "default"
+    priority: int = 0
+    tenant_id: str = "default"
+    owner: str | None = None
+    key: str | None = None
+    attributes: str = "{}"
+    interface_version: str = "1"
+    parent_run_id: str | None = None
+    holder: str | None = None
+    ready_at: int | None = None
+    wake_at: int | None = None
+    status: Status = Status.QUEUED
+    last_seq: int = 0
+    started_at: int | None = None
+
+
+@dataclass(slots=True)
+class RunHead:
+    """The changeable part of a run row, as locked inside a transaction.
+
+    ``ready_at`` set: may be claimed. ``wake_at`` set: becomes ready then. ``holder`` set: somebody runs it.
+    ``started_at`` is ISO 8601 text, which nothing here computes with.
+    """
+
+    run_id: str
+    name: str
+    status: str
+    status_reason: str | None
+    wait_reason: str | None
+    holder: str | None
+    last_seq: int
+    queue: str
+    priority: int
+    claim_rank: int
+    ready_at: int | None
+    wake_at: int | None
+    deaths: int
+    parent_run_id: str | None
+    started_at: str | None
+
+
+@dataclass(slots=True)
+class ClaimedRun:
+    """A run handed to a holder, with everything needed to go on: its inputs, journal and inbox."""
+
+    head: RunHead
+    inputs: str
+    tenant_id: str
+    owner: str | None
+    key: str | None
+    attributes: str
+    interface_version: str
+    events: Sequence[Event] = ()
+    inbox: Sequence[InboxRow] = ()
+
+
+@dataclass(slots=True)
+class Finish:
+    """A terminal outcome: ``outputs`` or ``error`` is JSON text.
+
+    ``parent_run_id`` is told of it; ``children`` says that the run started some, so that those still open
+    are cancelled with it.
+    """
+
+    status: Status
+    outputs: str | None = None
+    error: str | None = None
+    reason: str | None = None
+    parent_run_id: str | None = None
+    children: bool = False
+
+
+@dataclass(slots=True)
+class Park:
+    """Leave memory and wait: until ``wake_at`` (microseconds), or for the inbox when it is None.
+
+    ``status`` is ``paused`` for a pause and ``running`` otherwise; ``ready`` queues the run again at once
+    (a worker that shuts down gives its runs back so). Refused when the inbox holds something new.
+    """
+
+    reason: str
+    wake_at: int | None = None
+    status: Status = Status.RUNNING
+    status_reason: str | None = None
+    ready: bool = False
+    heard: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
+class Advance:
+    """One step forward of a held run at ``at`` microseconds: events, and what goes with them in the transaction."""
+
+    run_id: str
+    holder: str
+    at: int
+    events: list[NewEvent]
+    finish: Finish | None = None
+    park: Park | None = None
+    starts: list[NewRun] = field(default_factory=list)
+    consumed: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class StartRequest:
+    """A run to start, once per idempotency key.
+
+    ``request_hash`` tells a repeated request from another one under the same key.
+    """
+
+    run: NewRun
+    idempotency_key: str | None = None
+    request_hash: str = ""
+    expires_at: int | None = None
+
+
+class Started(NamedTuple):
+    """The answer to a start: ``created`` is False when the key had already been used."""
+
+    run_id: str
+    created: bool
+    holder: str | None
+
+
+class ControlRequest(NamedTuple):
+    """``action`` is cancel, pause, resume or retry; ``by`` says who asks."""
+
+    run_id: str
+    action: str
+    by: str
+    reason: str | None
+    inbox_id: str
+    at: int
+
+
+class ControlResult(NamedTuple):
+    """``applied``: done in this transaction. ``sent``: the run's holder will do it within a second."""
+
+    result: str
+    status: str
+
+
+class SignalRequest(NamedTuple):
+    """A signal; ``dedup_id`` makes a repeated send harmless."""
+
+    run_id: str
+    name: str
+    payload: str
+    dedup_id: str | None
+    inbox_id: str
+    at: int
+
+
+class Lease(NamedTuple):
+    """A live process as the database knows it."""
+
+    holder: str
+    host: str
+    pid: int
+    workflows: str
+
+
+class ClaimRequest(NamedTuple):
+    """What a worker can take: its workflow names, its queues, and how many runs."""
+
+    holder: str
+    names: tuple[str, ...]
+    queues: tuple[str, ...] | None
+    limit: int
+    now: int
+
+
+class ClaimResult(NamedTuple):
+    """The claimed runs, whether more were waiting, and the next known wake-up (microseconds)."""
+
+    runs: list[ClaimedRun]
+    more: bool
+    next_wake: int | None

@@ -1,0 +1,80 @@
+"""Errors as data: a stable code, a kind that an edge turns into a status, and fields a caller may read."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What an error asks of its caller; each edge maps a kind to its own status in one table."""
+
+    INVALID = "invalid"
+    UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    CONFLICT = "conflict"
+    TOO_LARGE = "too_large"
+    RATE_LIMITED = "rate_limited"
+    UNAVAILABLE = "unavailable"
+    INTERNAL = "internal"
+
+
+class WindlassError(Exception):
+    """Root of every error a caller may handle.
+
+    ``code`` is stable and upper case, ``kind`` says what the caller can do, ``message`` is for people
+    and ``data`` holds JSON-ready details.
+    """
+
+    code = "INTERNAL_ERROR"
+    kind = Kind.INTERNAL
+
+    def __init__(self, message: str, **data: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.data = data
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class Invalid(WindlassError):
+    """The request cannot be understood or breaks a rule; ``field`` names the culprit where there is one."""
+
+    code = "BAD_REQUEST"
+    kind = Kind.INVALID
+
+
+class NotFound(WindlassError):
+    """Nothing is there under that name."""
+
+    code = "NOT_FOUND"
+    kind = Kind.NOT_FOUND
+
+
+class Conflict(WindlassError):
+    """The object is not in a state that allows this."""
+
+    code = "CONFLICT"
+    kind = Kind.CONFLICT
+
+
+class Unavailable(WindlassError):
+    """Try again: the database is away, or writers have fallen behind.
+
+    ``retry_after`` is in seconds.
+    """
+
+    code = "SERVICE_UNAVAILABLE"
+    kind = Kind.UNAVAILABLE
+
+    def __init__(self, message: str, *, retry_after: float = 1.0, **data: object) -> None:
+        super().__init__(message, **data)
+        self.retry_after = retry_after
+
+
+class ConfigError(WindlassError):
+    """A setting, a database or a code version with which nothing may start."""
+
+    code = "CONFIG_ERROR"
+    kind = Kind.INVALID

@@ -1,0 +1,1 @@
+"""Databases: the committer, the tables, and the backends (SQLite, PostgreSQL, memory) behind the engine's ports."""

@@ -1,0 +1,268 @@
+"""Group commit: one thread and one connection write for the whole process. Promises 2 and 3.
+
+Callers hand in units and wait; the thread takes all that is waiting, applies it in one transaction, commits
+once and answers all. Nothing is answered before it is on disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future as ThreadFuture
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+from windlass.engine.errors import Fenced, Overloaded, UnknownCommit, WriteFailed
+from windlass.engine.ops import Operation
+from windlass.engine.ports import Ring, WriteSession
+
+A = TypeVar("A")
+R = TypeVar("R")
+Outcome = tuple[Any, BaseException | None]
+
+MAX_BATCH = 1000
+RECONNECT_PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0)
+
+
+class ConnectionLost(Exception):
+    """The database went away before the commit: nothing of the transaction is on disk."""
+
+
+@dataclass(slots=True, eq=False)
+class Pending:
+    """A unit, what kind it is, and who waits for it."""
+
+    op: Operation[Any, Any]
+    unit: Any
+    future: asyncio.Future[Any] | ThreadFuture[Any]
+    loop: asyncio.AbstractEventLoop | None
+    bounded: bool
+
+
+class BatchWriter:
+    """Turns units into transactions on one session; knows nothing of threads or futures."""
+
+    def __init__(self, session: WriteSession) -> None:
+        self._session = session
+        self._marker = 0
+
+    def write(self, batch: Sequence[Pending]) -> tuple[list[Outcome], list[Ring]]:
+        """Apply a batch in one transaction; on any error its units run one by one, so that each fails alone.
+
+        Returns:
+            the outcome of every unit, in order, and the doorbells of what was committed. A unit whose outcome
+            is ``ConnectionLost`` is not on disk and may be tried again.
+        """
+        try:
+            return self._together(batch)
+        except ConnectionLost as lost:
+            return [(None, lost)] * len(batch), []
+        except Exception as error:
+            if len(batch) == 1:
+                return [(None, error)], []
+        outcomes: list[Outcome] = []
+        rings: list[Ring] = []
+        for pending in batch:
+            try:
+                answered, rung = self._together([pending])
+            except Exception as error:
+                answered, rung = [(None, error)], []
+            outcomes.extend(answered)
+            rings.extend(rung)
+        return outcomes, rings
+
+    def _together(self, batch: Sequence[Pending]) -> tuple[list[Outcome], list[Ring]]:
+        self._marker += 1
+        session = self._session
+        try:
+            tx = session.begin(self._marker)
+            locks = {run_id for p in batch for run_id in p.op.locks(p.unit)}
+            if locks:
+                tx.lock_runs(sorted(locks))
+            outcomes: list[Outcome] = [(None, None)] * len(batch)
+            for op, places in _by_kind(batch):
+                answers = op.apply(tx, [batch[place].unit for place in places])
+                for place, answer in zip(places, answers, strict=True):
+                    outcomes[place] = (None, answer) if isinstance(answer, Exception) else (answer, None)
+            rings = tx.rings
+        except BaseException:
+            session.rollback()
+            raise
+        try:
+            session.commit()
+        except UnknownCommit:
+            if not session.committed(self._marker):
+                raise ConnectionLost("the commit did not reach the disk") from None
+        return outcomes, rings
+
+
+def _by_kind(batch: Sequence[Pending]) -> Iterable[tuple[Operation[Any, Any], list[int]]]:
+    kinds: dict[Operation[Any, Any], list[int]] = {}
+    for place, pending in enumerate(batch):
+        places = kinds.get(pending.op)
+        if places is None:
+            kinds[pending.op] = [place]
+        else:
+            places.append(place)
+    if len(kinds) == 1:
+        return kinds.items()
+    return sorted(kinds.items(), key=lambda kind: kind[0].rank)
+
+
+class Committer:
+    """The queue in front of a ``BatchWriter``, and the thread that empties it.
+
+    Args:
+        session: the connection that writes; closed with the committer.
+        limit: how many units may wait before bounded ones are refused.
+        on_rings: called on the committer's thread with the doorbells of each commit.
+    """
+
+    def __init__(
+        self,
+        session: WriteSession,
+        *,
+        limit: int = 10_000,
+        on_rings: Callable[[Sequence[Ring]], None] = lambda _rings: None,
+    ) -> None:
+        self._session = session
+        self._writer = BatchWriter(session)
+        self._limit = limit
+        self._on_rings = on_rings
+        self._queue: deque[Pending] = deque()
+        self._bell = threading.Semaphore(0)
+        self._asleep = False
+        self._closing = False
+        self._pause = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="windlass-committer", daemon=True)
+        self.batches = 0
+        self.units = 0
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Write what is waiting, then stop the thread and close the session."""
+        self._closing = True
+        self._pause.set()
+        self._bell.release()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._session.close()
+
+    @property
+    def waiting(self) -> int:
+        """How many units wait."""
+        return len(self._queue)
+
+    def submit(self, op: Operation[A, R], unit: A, *, bounded: bool = False) -> asyncio.Future[R]:
+        """Queue a unit; see ``engine.ops.Commits``. Call it from a running event loop.
+
+        Raises:
+            Overloaded: ``bounded`` and too much is waiting; nothing was accepted.
+        """
+        if bounded:
+            self._admit()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[R] = loop.create_future()
+        self._put(Pending(op, unit, future, loop, bounded))
+        return future
+
+    def submit_from_thread(self, op: Operation[A, R], unit: A, *, bounded: bool = False) -> ThreadFuture[R]:
+        """Queue a unit from a thread without an event loop."""
+        if bounded:
+            self._admit()
+        future: ThreadFuture[R] = ThreadFuture()
+        self._put(Pending(op, unit, future, None, bounded))
+        return future
+
+    def _admit(self) -> None:
+        if len(self._queue) >= self._limit:
+            raise Overloaded("too many writes are waiting", retry_after=1.0, waiting=len(self._queue))
+
+    def _put(self, pending: Pending) -> None:
+        if self._closing:
+            raise WriteFailed("the database is closed")
+        self._queue.append(pending)
+        if self._asleep:
+            self._asleep = False
+            self._bell.release()
+
+    def _run(self) -> None:
+        queue = self._queue
+        while True:
+            if not queue:
+                self._asleep = True
+                if not queue:
+                    if self._closing:
+                        return
+                    self._bell.acquire()
+                self._asleep = False
+                continue
+            batch = [queue.popleft() for _ in range(min(len(queue), MAX_BATCH))]
+            self._write(batch)
+
+    def _write(self, batch: list[Pending]) -> None:
+        """Write a batch; while the database is away, refuse what came from outside and keep trying the rest."""
+        tries = 0
+        while batch:
+            outcomes, rings = self._writer.write(batch)
+            kept: list[Pending] = []
+            for place, (pending, (_, error)) in enumerate(zip(batch, outcomes, strict=True)):
+                if isinstance(error, ConnectionLost):
+                    if not pending.bounded and not self._closing:
+                        kept.append(pending)
+                    outcomes[place] = (None, WriteFailed(f"the database is not available: {error}"))
+            self.batches += 1
+            self.units += len(batch) - len(kept)
+            if kept:
+                told = [(p, o) for p, o in zip(batch, outcomes, strict=True) if p not in kept]
+                answer([pending for pending, _ in told], [outcome for _, outcome in told])
+            else:
+                answer(batch, outcomes)
+            if rings:
+                self._on_rings(rings)
+            batch = kept
+            if kept:
+                self._pause.wait(RECONNECT_PAUSES[min(tries, len(RECONNECT_PAUSES) - 1)])
+                tries += 1
+
+
+def answer(batch: Sequence[Pending], outcomes: Sequence[Outcome]) -> None:
+    """Give every waiting caller its outcome; one wake-up per event loop."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Outcome]]] = {}
+    for pending, outcome in zip(batch, outcomes, strict=True):
+        if pending.loop is not None:
+            future = cast("asyncio.Future[Any]", pending.future)
+            by_loop.setdefault(pending.loop, []).append((future, outcome))
+        else:
+            _settle_thread(cast("ThreadFuture[Any]", pending.future), outcome)
+    for loop, answers in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_settle, answers)
+        except RuntimeError:
+            if not loop.is_closed():
+                raise
+
+
+def _settle(answers: list[tuple[asyncio.Future[Any], Outcome]]) -> None:
+    for future, (value, error) in answers:
+        if future.done():
+            continue
+        if error is None:
+            future.set_result(value)
+        else:
+            future.set_exception(error)
+            if isinstance(error, Fenced):
+                future.exception()
+
+
+def _settle_thread(future: ThreadFuture[Any], outcome: Outcome) -> None:
+    value, error = outcome
+    if error is None:
+        future.set_result(value)
+    else:
+        future.set_exception(error)

@@ -1,0 +1,162 @@
+"""The tables, described once for both databases; migrations are checked against this.
+
+``workflow_runs`` is the index over the journal ``workflow_events``. Columns that only the engine reads and that
+change often (``ready_at``, ``wake_at``) are microseconds; columns people read are time stamps.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+
+def timestamp() -> sa.types.TypeEngine[Any]:
+    """Return the type of a time people read: TIMESTAMPTZ, or ISO 8601 text (sorts) on SQLite."""
+    return sa.Text().with_variant(TIMESTAMP(timezone=True), "postgresql")
+
+
+def json_text() -> sa.types.TypeEngine[Any]:
+    """Return the type of a JSON document: JSONB, or text on SQLite."""
+    return sa.Text().with_variant(JSONB(), "postgresql")
+
+
+def name() -> sa.types.TypeEngine[Any]:
+    """Return the type of an id or name: compared byte by byte on both databases, so pages have one order."""
+    return sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+
+
+_open_and_ready = sa.text("holder IS NULL AND ready_at IS NOT NULL")
+_waiting = sa.text("wake_at IS NOT NULL")
+_held = sa.text("holder IS NOT NULL")
+_child = sa.text("parent_run_id IS NOT NULL")
+
+workflow_runs = sa.Table(
+    "workflow_runs",
+    metadata,
+    sa.Column("run_id", name(), primary_key=True),
+    sa.Column("tenant_id", name(), nullable=False, server_default="default"),
+    sa.Column("workflow_id", sa.BigInteger),
+    sa.Column("name", name(), nullable=False),
+    sa.Column("interface_version", name(), nullable=False, server_default="1"),
+    sa.Column("status", name(), nullable=False),
+    sa.Column("status_reason", sa.Text),
+    sa.Column("wait_reason", sa.Text),
+    sa.Column("user_id", name()),
+    sa.Column("queue", name(), nullable=False, server_default="default"),
+    sa.Column("key", name()),
+    sa.Column("priority", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("claim_rank", sa.SmallInteger, nullable=False, server_default="1"),
+    sa.Column("ready_at", sa.BigInteger),
+    sa.Column("wake_at", sa.BigInteger),
+    sa.Column("holder", name()),
+    sa.Column("deaths", sa.SmallInteger, nullable=False, server_default="0"),
+    sa.Column("last_seq", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("history_from_seq", sa.BigInteger, nullable=False, server_default="1"),
+    sa.Column("parent_run_id", name()),
+    sa.Column("attributes", json_text(), nullable=False, server_default="{}"),
+    sa.Column("inputs_json", json_text(), nullable=False),
+    sa.Column("outputs_json", json_text()),
+    sa.Column("error", json_text()),
+    sa.Column("created_at", timestamp(), nullable=False),
+    sa.Column("started_at", timestamp()),
+    sa.Column("ended_at", timestamp()),
+    sa.Index("ix_workflow_runs_ready", "priority", "claim_rank", "ready_at", postgresql_where=_open_and_ready,
+             sqlite_where=_open_and_ready),
+    sa.Index("ix_workflow_runs_wake", "wake_at", postgresql_where=_waiting, sqlite_where=_waiting),
+    sa.Index("ix_workflow_runs_holder", "holder", postgresql_where=_held, sqlite_where=_held),
+    sa.Index("ix_workflow_runs_parent", "parent_run_id", postgresql_where=_child, sqlite_where=_child),
+    sa.Index("ix_workflow_runs_list", "status", "created_at", "run_id"),
+    postgresql_with={"fillfactor": "80"},
+    sqlite_with_rowid=False,
+)  # fmt: skip
+
+workflow_events = sa.Table(
+    "workflow_events",
+    metadata,
+    sa.Column("run_id", name(), primary_key=True),
+    sa.Column("event_seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("event_type", name(), nullable=False),
+    sa.Column("step_id", name()),
+    sa.Column("payload_json", json_text(), nullable=False),
+    sa.Column("created_at", timestamp(), nullable=False),
+    sa.Index(
+        "ix_workflow_events_payload",
+        "payload_json",
+        postgresql_using="gin",
+        postgresql_ops={"payload_json": "jsonb_path_ops"},
+    ).ddl_if(dialect="postgresql"),
+    sqlite_with_rowid=False,
+)
+
+workflow_inbox = sa.Table(
+    "workflow_inbox",
+    metadata,
+    sa.Column("inbox_id", name(), primary_key=True),
+    sa.Column("run_id", name(), nullable=False),
+    sa.Column("kind", name(), nullable=False),
+    sa.Column("name", name(), nullable=False),
+    sa.Column("dedup_id", name()),
+    sa.Column("payload_json", json_text(), nullable=False),
+    sa.Column("created_at", timestamp(), nullable=False),
+    sa.Column("consumed", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Index("ix_workflow_inbox_run_id_inbox_id", "run_id", "inbox_id"),
+    sa.UniqueConstraint("run_id", "name", "dedup_id"),
+)
+
+workflow_idempotency = sa.Table(
+    "workflow_idempotency",
+    metadata,
+    sa.Column("scope", name(), primary_key=True),
+    sa.Column("key", name(), primary_key=True),
+    sa.Column("run_id", name(), nullable=False),
+    sa.Column("request_hash", sa.Text, nullable=False),
+    sa.Column("expires_at", sa.BigInteger, nullable=False, index=True),
+)
+
+workflow_leases = sa.Table(
+    "workflow_leases",
+    metadata,
+    sa.Column("holder", name(), primary_key=True),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("pid", sa.BigInteger, nullable=False),
+    sa.Column("state", name(), nullable=False),
+    sa.Column("workflows", sa.Text, nullable=False),
+    sa.Column("started_at", timestamp(), nullable=False),
+    sa.Column("expires_at", timestamp(), nullable=False),
+    sa.Index("ix_workflow_leases_state", "state"),
+)
+
+workflow_queues = sa.Table(
+    "workflow_queues",
+    metadata,
+    sa.Column("queue", name(), primary_key=True),
+    sa.Column("concurrency_limit", sa.Integer),
+    sa.Column("paused", sa.Boolean, nullable=False, server_default=sa.false()),
+)
+
+workflow_queue_slots = sa.Table(
+    "workflow_queue_slots",
+    metadata,
+    sa.Column("queue", name(), primary_key=True),
+    sa.Column("slot", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("run_id", name(), index=True),
+)
+
+workflow_commits = sa.Table(
+    "workflow_commits",
+    metadata,
+    sa.Column("writer", name(), primary_key=True),
+    sa.Column("marker", sa.BigInteger, nullable=False),
+    comment="one row per writing connection: the last batch that reached the disk (unknown commits are settled here)",
+)

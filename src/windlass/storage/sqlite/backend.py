@@ -1,0 +1,105 @@
+"""A SQLite database as a backend: reads on a pool of connections, leases as file locks, doorbells as sockets."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import sqlalchemy as sa
+
+from windlass.engine.ports import Ring
+from windlass.storage.sqlite.folder import RunFolder, ring_bell
+from windlass.storage.sqlite.session import SqliteSession, connect
+
+T = TypeVar("T")
+
+
+class SqliteBackend:
+    """One database file shared by any number of processes on this machine."""
+
+    name = "sqlite"
+    own_transactions = False
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.folder = RunFolder(self.path)
+        self._holder: str | None = None
+        self.engine = sa.create_engine(
+            "sqlite://",
+            creator=self._reader,
+            poolclass=sa.QueuePool,
+            pool_size=8,
+            max_overflow=24,
+            isolation_level="AUTOCOMMIT",
+            pool_reset_on_return=None,
+        )
+
+    def _reader(self) -> sqlite3.Connection:
+        raw = connect(str(self.path))
+        raw.execute("PRAGMA query_only = ON")
+        return raw
+
+    def write_session(self) -> SqliteSession:
+        return SqliteSession(self.path, self.folder)
+
+    def read(self, fn: Callable[[sa.Connection], T]) -> T:
+        with self.engine.connect() as connection:
+            return fn(connection)
+
+    @contextmanager
+    def keep_lease(self, holder: str, ttl: float, lost: Callable[[], None]) -> Iterator[None]:  # noqa: ARG002  a file lock neither expires nor gets lost
+        descriptor = self.folder.lock_holder(holder)
+        try:
+            yield
+        finally:
+            os.close(descriptor)
+            self.folder.forget_holder(holder)
+
+    @contextmanager
+    def listen(self, holder: str, ring: Callable[[str], None]) -> Iterator[None]:
+        path = self.folder.bell(holder)
+        self._holder = holder
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bell:
+            bell.bind(str(path))
+            thread = threading.Thread(target=_hear, args=(bell, ring), name="windlass-doorbell", daemon=True)
+            thread.start()
+            try:
+                yield
+            finally:
+                self._holder = None
+                bell.shutdown(socket.SHUT_RDWR)
+                thread.join()
+                path.unlink(missing_ok=True)
+
+    def ring(self, rings: Sequence[Ring]) -> None:
+        others = self.folder.others(self._holder)
+        if not others:
+            return
+        kinds = {ring.kind for ring in rings if ring.kind != "inbox"}
+        holders = {ring.holder for ring in rings if ring.kind == "inbox"}
+        for path in others:
+            news = kinds | {"inbox"} if path.stem in holders else kinds
+            if news:
+                ring_bell(path, ",".join(sorted(news)).encode())
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def _hear(bell: socket.socket, ring: Callable[[str], None]) -> None:
+    while True:
+        try:
+            message = bell.recv(256)
+        except OSError:
+            return
+        if not message:
+            return
+        for kind in message.decode().split(","):
+            ring(kind)

@@ -1,0 +1,156 @@
+"""The connection that writes to a SQLite file."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from windlass.engine.errors import UnknownCommit
+from windlass.kernel.errors import ConfigError
+from windlass.kernel.ids import new_id
+from windlass.storage.committer import ConnectionLost
+from windlass.storage.sqlite.folder import RunFolder, TurnLock
+from windlass.storage.sqlite.transaction import SqliteTransaction
+
+MINIMUM_VERSION = (3, 38)
+CHECKPOINT_BYTES = 8 * 1024 * 1024
+RESTART_BYTES = 32 * 1024 * 1024
+_LOST = ("disk I/O error", "database or disk is full", "unable to open database file", "database is locked")
+
+
+def connect(path: str, *, durable: bool = True) -> sqlite3.Connection:
+    """Open a file as this backend wants it: WAL, full synchronisation, transactions begun by hand.
+
+    Raises:
+        ConfigError: the SQLite library is too old.
+    """
+    if sqlite3.sqlite_version_info < MINIMUM_VERSION:
+        raise ConfigError(f"SQLite {sqlite3.sqlite_version} is too old: 3.38 or newer is needed")
+    raw = sqlite3.connect(
+        path, isolation_level=None, check_same_thread=False, cached_statements=256, timeout=10, uri=path.startswith("file:")
+    )
+    raw.execute("PRAGMA journal_mode = WAL")
+    raw.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
+    raw.execute("PRAGMA temp_store = MEMORY")
+    return raw
+
+
+class SqliteSession:
+    """A ``WriteSession``: takes its turn among processes, begins immediately, keeps the WAL small."""
+
+    def __init__(self, path: Path, folder: RunFolder) -> None:
+        self._path = path
+        self._folder = folder
+        self._wal = Path(f"{path}-wal")
+        self._writer = new_id()
+        self._turn = TurnLock(folder.path)
+        self._raw: sqlite3.Connection | None = None
+        self._engine: sa.Engine | None = None
+        self._alchemy: sa.Connection | None = None
+        self._ours = False
+
+    def begin(self, marker: int) -> SqliteTransaction:
+        self._turn.acquire()
+        self._ours = True
+        try:
+            raw = self._connection()
+            raw.execute("BEGIN IMMEDIATE")
+            raw.execute(
+                "INSERT INTO workflow_commits (writer, marker) VALUES (?, ?)"
+                " ON CONFLICT (writer) DO UPDATE SET marker = excluded.marker",
+                (self._writer, marker),
+            )
+        except sqlite3.OperationalError as error:
+            self.rollback()
+            if str(error).startswith(_LOST):
+                raise ConnectionLost(str(error)) from error
+            raise
+        return SqliteTransaction(raw, self._sqlalchemy, self._folder)
+
+    def commit(self) -> None:
+        raw = self._connection()
+        try:
+            raw.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            raise UnknownCommit(str(error)) from error
+        self._checkpoint(raw)
+        self._release()
+
+    def rollback(self) -> None:
+        if self._raw is not None and self._raw.in_transaction:
+            try:
+                self._raw.execute("ROLLBACK")
+            except sqlite3.OperationalError:
+                self._drop()
+        self._release()
+
+    def committed(self, marker: int) -> bool:
+        self.rollback()
+        self._drop()
+        row = self._connection().execute(
+            "SELECT marker FROM workflow_commits WHERE writer = ?", (self._writer,)
+        ).fetchone()
+        return row is not None and row[0] == marker
+
+    def close(self) -> None:
+        if self._raw is not None:
+            self._turn.acquire()
+            self._ours = True
+            try:
+                self._raw.execute("DELETE FROM workflow_commits WHERE writer = ?", (self._writer,))
+            except sqlite3.Error:
+                self._drop()
+        self._release()
+        self._drop()
+        self._turn.close()
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._raw is None:
+            self._raw = connect(str(self._path))
+            self._raw.execute("PRAGMA wal_autocheckpoint = 0")
+        return self._raw
+
+    def _sqlalchemy(self) -> sa.Connection:
+        """Return a SQLAlchemy view of the same connection; transactions stay ours."""
+        if self._alchemy is None:
+            raw = self._connection()
+            self._engine = sa.create_engine(
+                "sqlite://",
+                creator=lambda: raw,
+                poolclass=sa.StaticPool,
+                pool_reset_on_return=None,
+                isolation_level="AUTOCOMMIT",
+            )
+            self._alchemy = self._engine.connect()
+        return self._alchemy
+
+    def _checkpoint(self, raw: sqlite3.Connection) -> None:
+        """Move the WAL into the file while it is our turn: no writer is in the way, so the WAL starts anew.
+
+        A reader that holds an old snapshot can keep that from happening; past a second mark it is waited for.
+        """
+        size = self._wal.stat().st_size if self._wal.exists() else 0
+        if size > CHECKPOINT_BYTES:
+            raw.execute(f"PRAGMA wal_checkpoint({'RESTART' if size > RESTART_BYTES else 'PASSIVE'})").fetchall()
+
+    def _release(self) -> None:
+        if self._ours:
+            self._ours = False
+            self._turn.release()
+
+    def _drop(self) -> None:
+        if self._alchemy is not None:
+            self._alchemy.close()
+            self._alchemy = None
+        if self._raw is not None:
+            self._raw.close()
+            self._raw = None
+
+
+def fetch(raw: sqlite3.Connection, sql: str, params: Sequence[Any] = ()) -> list[Any]:
+    """Run a query and return its rows."""
+    return raw.execute(sql, params).fetchall()

@@ -1,0 +1,341 @@
+"""The engine's primitives on SQLite.
+
+Each primitive is one statement whatever the number of rows: rows travel as one JSON parameter and come back as
+one JSON value. sqlite3 gives the interpreter lock up at every row it steps over, and a busy event loop takes
+milliseconds to hand it back; a statement that steps once pays that once.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import count
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+
+from windlass.engine.ports import IdempotencyRow, Ring
+from windlass.engine.types import RESUMED, TERMINAL, ClaimedRun, Event, InboxRow, Lease, NewRun, RunHead
+from windlass.kernel.clock import from_iso, to_iso
+from windlass.storage import rows as shapes
+from windlass.storage.sqlite.folder import RunFolder
+
+_OPEN = "(" + ",".join(f"'{status.value}'" for status in sorted(TERMINAL)) + ")"
+
+
+def _array(columns: Sequence[str], prefix: str = "") -> str:
+    return "json_array(" + ",".join(prefix + column for column in columns) + ")"
+
+
+def _values(columns: Sequence[str], source: str = "value") -> str:
+    return ",".join(f"{source}->>{place}" for place in range(len(columns)))
+
+
+_LOCK = f"""SELECT json_group_array({_array(shapes.HEAD)}) FROM workflow_runs
+ WHERE run_id IN (SELECT value FROM json_each(?))"""
+_BUMP = """UPDATE workflow_runs SET last_seq = v.value->>1, deaths = v.value->>2 FROM json_each(?) v
+ WHERE run_id = v.value->>0"""
+_WRITE = """UPDATE workflow_runs SET status = v.value->>1, status_reason = v.value->>2, wait_reason = v.value->>3,
+ holder = v.value->>4, last_seq = v.value->>5, claim_rank = v.value->>6, ready_at = v.value->>7,
+ wake_at = v.value->>8, deaths = v.value->>9, started_at = v.value->>10
+ FROM json_each(?) v WHERE run_id = v.value->>0"""
+_FINISH = """UPDATE workflow_runs SET outputs_json = v.value->>1, error = v.value->>2, ended_at = v.value->>3
+ FROM json_each(?) v WHERE run_id = v.value->>0"""
+_EVENTS = f"INSERT INTO workflow_events ({','.join(shapes.EVENTS)}) SELECT {_values(shapes.EVENTS)} FROM json_each(?)"
+_RUNS = f"INSERT INTO workflow_runs ({','.join(shapes.RUNS)}) SELECT {_values(shapes.RUNS)} FROM json_each(?)"
+_INBOX = f"""INSERT INTO workflow_inbox ({",".join(shapes.INBOX)}) SELECT {_values(shapes.INBOX)} FROM json_each(?)
+ WHERE true ON CONFLICT DO NOTHING"""
+_INBOX_KEPT = """SELECT json_group_array(inbox_id) FROM workflow_inbox
+ WHERE inbox_id IN (SELECT value FROM json_each(?))"""
+_LOAD_EVENTS = f"""SELECT json_group_array({_array(shapes.EVENTS)}) FROM (SELECT * FROM workflow_events
+ WHERE run_id IN (SELECT value FROM json_each(?)) ORDER BY run_id, event_seq)"""
+_LOAD_INBOX = f"""SELECT json_group_array({_array(shapes.INBOX)}) FROM (SELECT * FROM workflow_inbox
+ WHERE run_id IN (SELECT value FROM json_each(?)) AND NOT consumed ORDER BY run_id, inbox_id)"""
+_CONSUME = """UPDATE workflow_inbox SET consumed = 1
+ WHERE inbox_id IN (SELECT value FROM json_each(?)) AND dedup_id IS NOT NULL"""
+_DISCARD = """DELETE FROM workflow_inbox
+ WHERE inbox_id IN (SELECT value FROM json_each(?)) AND dedup_id IS NULL"""
+_READY = f"""SELECT json_group_array({_array(shapes.HEAD + shapes.CLAIMED)}) FROM (SELECT * FROM workflow_runs
+ WHERE holder IS NULL AND ready_at IS NOT NULL AND name IN (SELECT value FROM json_each(:names))
+ AND (:queues IS NULL OR queue IN (SELECT value FROM json_each(:queues)))
+ AND queue NOT IN (SELECT value FROM json_each(:closed))
+ ORDER BY priority, claim_rank, ready_at LIMIT :limit)"""
+_HOLD = f"""UPDATE workflow_runs SET holder = ?, ready_at = NULL, claim_rank = {RESUMED}
+ WHERE run_id IN (SELECT value FROM json_each(?))"""
+_PROMOTE = f"""UPDATE workflow_runs SET ready_at = wake_at, wake_at = NULL
+ WHERE run_id IN (SELECT run_id FROM workflow_runs WHERE wake_at <= ? AND holder IS NULL
+ AND status NOT IN ('paused', {_OPEN[1:]} ORDER BY wake_at LIMIT ?)"""
+_SLOTS = """SELECT json_group_array(json_array(q.queue, q.paused, q.concurrency_limit,
+ (SELECT count(*) FROM workflow_queue_slots s WHERE s.queue = q.queue AND s.run_id IS NULL)))
+ FROM workflow_queues q"""
+_TAKE_SLOT = """UPDATE workflow_queue_slots SET run_id = :run_id WHERE queue = :queue AND slot =
+ (SELECT min(slot) FROM workflow_queue_slots WHERE queue = :queue AND run_id IS NULL)"""
+
+
+class SqliteTransaction:
+    """One open ``BEGIN IMMEDIATE`` transaction; see ``engine.ports.Transaction`` for the meaning of each method."""
+
+    def __init__(self, raw: sqlite3.Connection, connection: Callable[[], sa.Connection], folder: RunFolder) -> None:
+        self._raw = raw
+        self._connection = connection
+        self._folder = folder
+        self._leases: dict[str, bool] = {}
+        self._points = count(1)
+        self.heads: dict[str, RunHead] = {}
+        self.rings: list[Ring] = []
+
+    def _json(self, sql: str, *params: object) -> list[Any]:
+        found: list[Any] = orjson.loads(self._raw.execute(sql, params).fetchone()[0])
+        return found
+
+    def _run(self, sql: str, rows: Sequence[object]) -> None:
+        if rows:
+            self._raw.execute(sql, (orjson.dumps(rows).decode(),))
+
+    # ownership
+    def lease_is_live(self, holder: str) -> bool:
+        live = self._leases.get(holder)
+        if live is None:
+            row = self._raw.execute("SELECT state FROM workflow_leases WHERE holder = ?", (holder,)).fetchone()
+            live = self._leases[holder] = row is not None and row[0] == "live"
+        return live
+
+    def add_lease(self, lease: Lease, ttl: float) -> None:
+        self._raw.execute(
+            "INSERT INTO workflow_leases (holder, host, pid, state, workflows, started_at, expires_at)"
+            " VALUES (?, ?, ?, 'live', ?, strftime('%Y-%m-%dT%H:%M:%fZ'), strftime('%Y-%m-%dT%H:%M:%fZ', ?))",
+            (lease.holder, lease.host, lease.pid, lease.workflows, f"+{ttl} seconds"),
+        )
+        self._leases[lease.holder] = True
+
+    def end_lease(self, holder: str, *, force: bool) -> bool:
+        if self.lease_is_live(holder) and not force and not self._folder.holder_is_dead(holder):
+            return False
+        self._raw.execute("UPDATE workflow_leases SET state = 'dead' WHERE holder = ?", (holder,))
+        self._leases[holder] = False
+        return True
+
+    def dead_holders(self) -> list[str]:
+        leases = self._json("SELECT json_group_array(json_array(holder, state)) FROM workflow_leases")
+        dead = [holder for holder, state in leases if state != "live" or self._folder.holder_is_dead(holder)]
+        holding = set(self._json("SELECT json_group_array(DISTINCT holder) FROM workflow_runs WHERE holder IS NOT NULL"))
+        states = dict(leases)
+        return [holder for holder in dead if holder in holding or states[holder] == "live"]
+
+    def held_runs(self, holder: str, limit: int) -> list[str]:
+        return self._json(
+            "SELECT json_group_array(run_id) FROM (SELECT run_id FROM workflow_runs WHERE holder = ?"
+            " ORDER BY run_id LIMIT ?)",
+            holder,
+            limit,
+        )
+
+    # runs
+    def lock_runs(self, run_ids: Iterable[str]) -> Mapping[str, RunHead]:
+        wanted = list(run_ids)
+        missing = [run_id for run_id in wanted if run_id not in self.heads]
+        if missing:
+            for row in self._json(_LOCK, orjson.dumps(missing).decode()):
+                self.heads[row[0]] = RunHead(*row)
+        return {run_id: self.heads[run_id] for run_id in wanted if run_id in self.heads}
+
+    def insert_runs(self, runs: Sequence[NewRun]) -> None:
+        self._run(
+            _RUNS,
+            [
+                (
+                    r.run_id, r.tenant_id, r.name, r.interface_version, r.status, r.owner, r.queue, r.key, r.priority,
+                    r.ready_at, r.wake_at, r.holder, r.last_seq, r.parent_run_id, r.attributes, r.inputs,
+                    to_iso(r.created_at), None if r.started_at is None else to_iso(r.started_at),
+                )
+                for r in runs
+            ],
+        )  # fmt: skip
+
+    def bump_runs(self, heads: Sequence[RunHead]) -> None:
+        self._run(_BUMP, [(head.run_id, head.last_seq, head.deaths) for head in heads])
+
+    def write_heads(self, heads: Sequence[RunHead]) -> None:
+        self._run(
+            _WRITE,
+            [
+                (
+                    h.run_id, h.status, h.status_reason, h.wait_reason, h.holder, h.last_seq, h.claim_rank, h.ready_at,
+                    h.wake_at, h.deaths, h.started_at,
+                )
+                for h in heads
+            ],
+        )  # fmt: skip
+
+    def finish_runs(self, rows: Sequence[tuple[str, str | None, str | None, int | None]]) -> None:
+        self._run(_FINISH, [(i, out, err, None if at is None else to_iso(at)) for i, out, err, at in rows])
+
+    def open_children(self, run_ids: Sequence[str]) -> list[str]:
+        return self._json(
+            f"SELECT json_group_array(run_id) FROM workflow_runs WHERE status NOT IN {_OPEN}"
+            " AND parent_run_id IN (SELECT value FROM json_each(?))",
+            orjson.dumps(run_ids).decode(),
+        )
+
+    def claim_ready(
+        self, holder: str, names: Sequence[str], queues: Sequence[str] | None, limit: int
+    ) -> list[ClaimedRun]:
+        limits = {queue: (paused, free) for queue, paused, most, free in self._json(_SLOTS) if paused or most is not None}
+        overall = limits.pop("*", (0, limit))
+        closed = [queue for queue, (paused, free) in limits.items() if paused or free == 0]
+        room = 0 if overall[0] else min(limit, overall[1])
+        taken: list[ClaimedRun] = []
+        while len(taken) < room:
+            found = self._ready(names, queues, closed, room - len(taken))
+            chosen = self._fit(found, limits, closed)
+            if chosen:
+                ids = orjson.dumps([run.head.run_id for run in chosen]).decode()
+                self._raw.execute(_HOLD, (holder, ids))
+                taken.extend(chosen)
+            if len(chosen) == len(found):
+                break
+        for run in taken:
+            run.head.holder, run.head.ready_at, run.head.claim_rank = holder, None, RESUMED
+            self.heads[run.head.run_id] = run.head
+            for queue in ("*", run.head.queue):
+                self._raw.execute(_TAKE_SLOT, {"run_id": run.head.run_id, "queue": queue})
+        return taken
+
+    def _ready(
+        self, names: Sequence[str], queues: Sequence[str] | None, closed: Sequence[str], limit: int
+    ) -> list[ClaimedRun]:
+        params = {
+            "names": orjson.dumps(names).decode(),
+            "queues": None if queues is None else orjson.dumps(queues).decode(),
+            "closed": orjson.dumps(closed).decode(),
+            "limit": limit,
+        }
+        found = orjson.loads(self._raw.execute(_READY, params).fetchone()[0])
+        return [shapes.claimed_run(row) for row in found]
+
+    @staticmethod
+    def _fit(
+        found: Sequence[ClaimedRun], limits: dict[str, tuple[int, int]], closed: list[str]
+    ) -> list[ClaimedRun]:
+        """Keep the runs for which their queue still has a slot; a queue that fills up is closed."""
+        chosen = []
+        for run in found:
+            limit = limits.get(run.head.queue)
+            if limit is not None:
+                if limit[1] == 0:
+                    continue
+                limits[run.head.queue] = (limit[0], limit[1] - 1)
+                if limit[1] == 1:
+                    closed.append(run.head.queue)
+            chosen.append(run)
+        return chosen
+
+    def promote_due(self, now: int, limit: int) -> int:
+        return self._raw.execute(_PROMOTE, (now, limit)).rowcount
+
+    def next_wake(self) -> int | None:
+        row = self._raw.execute(
+            "SELECT min(wake_at) FROM workflow_runs WHERE wake_at IS NOT NULL"
+        ).fetchone()
+        return None if row[0] is None else int(row[0])
+
+    # journal
+    def append_events(self, events: Sequence[Event]) -> None:
+        self._run(_EVENTS, [(*event[:5], to_iso(event[5])) for event in events])
+
+    def load_events(self, run_ids: Sequence[str]) -> dict[str, list[Event]]:
+        journals: dict[str, list[Event]] = {}
+        for row in self._json(_LOAD_EVENTS, orjson.dumps(run_ids).decode()):
+            journals.setdefault(row[0], []).append(Event(*row[:5], from_iso(row[5])))
+        return journals
+
+    # inbox
+    def add_inbox(self, rows: Sequence[InboxRow]) -> set[str]:
+        self._run(_INBOX, [(*row[:6], to_iso(row[6])) for row in rows])
+        ids = [row.inbox_id for row in rows if row.dedup_id is not None]
+        return set(ids).difference(self._json(_INBOX_KEPT, orjson.dumps(ids).decode())) if ids else set()
+
+    def load_inbox(self, run_ids: Sequence[str]) -> dict[str, list[InboxRow]]:
+        boxes: dict[str, list[InboxRow]] = {}
+        for row in self._json(_LOAD_INBOX, orjson.dumps(run_ids).decode()):
+            boxes.setdefault(row[1], []).append(InboxRow(*row[:6], from_iso(row[6])))
+        return boxes
+
+    def consume_inbox(self, inbox_ids: Sequence[str]) -> None:
+        ids = orjson.dumps(inbox_ids).decode()
+        self._raw.execute(_CONSUME, (ids,))
+        self._raw.execute(_DISCARD, (ids,))
+
+    # idempotency
+    def claim_keys(self, rows: Sequence[IdempotencyRow], now: int) -> dict[tuple[str, str], IdempotencyRow]:
+        packed = orjson.dumps(rows).decode()
+        columns = "scope, key, run_id, request_hash, expires_at"
+        self._raw.execute(
+            "DELETE FROM workflow_idempotency WHERE expires_at <= ? AND (scope, key) IN"
+            " (SELECT value->>0, value->>1 FROM json_each(?))",
+            (now, packed),
+        )
+        self._raw.execute(
+            f"INSERT INTO workflow_idempotency ({columns}) SELECT {_values(columns.split(','))} FROM json_each(?)"
+            " WHERE true ON CONFLICT DO NOTHING",
+            (packed,),
+        )
+        found = self._json(
+            f"SELECT json_group_array(json_array({columns})) FROM workflow_idempotency WHERE (scope, key) IN"
+            " (SELECT value->>0, value->>1 FROM json_each(?))",
+            packed,
+        )
+        return {(row[0], row[1]): IdempotencyRow(*row) for row in found}
+
+    # queues
+    def set_queue(self, queue: str, limit: int | None, paused: bool) -> None:
+        self._raw.execute(
+            "INSERT INTO workflow_queues (queue, concurrency_limit, paused) VALUES (?, ?, ?)"
+            " ON CONFLICT (queue) DO UPDATE SET concurrency_limit = excluded.concurrency_limit,"
+            " paused = excluded.paused",
+            (queue, limit, paused),
+        )
+        self._raw.execute(
+            "DELETE FROM workflow_queue_slots WHERE queue = ? AND run_id IS NULL AND slot > ?", (queue, limit or 0)
+        )
+        self._raw.executemany(
+            "INSERT INTO workflow_queue_slots (queue, slot) VALUES (?, ?) ON CONFLICT DO NOTHING",
+            [(queue, slot) for slot in range(1, (limit or 0) + 1)],
+        )
+
+    def free_slots(self, run_ids: Sequence[str]) -> None:
+        if run_ids:
+            self._run(
+                "UPDATE workflow_queue_slots SET run_id = NULL WHERE run_id IN (SELECT value FROM json_each(?))",
+                run_ids,
+            )
+
+    # for contexts and user code
+    @property
+    def connection(self) -> sa.Connection:
+        return self._connection()
+
+    def insert_rows(self, table: sa.Table, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        self._run(
+            f"INSERT INTO {table.name} ({','.join(columns)}) SELECT {_values(columns)} FROM json_each(?)", rows
+        )
+
+    def execute(self, sql: str, params: Mapping[str, Any] | Sequence[Mapping[str, Any]] = ()) -> sqlite3.Cursor:
+        if params and not isinstance(params, Mapping):
+            return self._raw.executemany(sql, params)
+        return self._raw.execute(sql, params)
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        name = f"w{next(self._points)}"
+        self._raw.execute(f"SAVEPOINT {name}")
+        try:
+            yield
+        except BaseException:
+            self._raw.execute(f"ROLLBACK TO {name}")
+            self._raw.execute(f"RELEASE {name}")
+            raise
+        self._raw.execute(f"RELEASE {name}")
+

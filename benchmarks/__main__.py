@@ -1,0 +1,121 @@
+"""The command ``python -m benchmarks``."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks import machine, report
+from benchmarks.databases import Databases
+from benchmarks.install import install
+from benchmarks.model import Benchmark, Side, Store
+from benchmarks.report import Outcomes
+from benchmarks.runner import Lab, Settings, run
+from benchmarks.sides import DATABASES, PEERS, dbos, restate
+from benchmarks.table import BENCHMARKS
+
+_HOME = Path(__file__).resolve().parent
+_DISK = Path("/var/tmp")  # noqa: S108  on disk by convention, unlike /tmp; a folder with a random name is made in it
+_MODES: dict[str, list[Settings]] = {
+    "dbos": [
+        {"style": "sync", "pool": "5"},
+        {"style": "sync", "pool": "20"},
+        {"style": "async", "pool": "5"},
+    ],
+    "restate": [
+        {"workers": "1", "loop": "asyncio"},
+        {"workers": "2", "loop": "asyncio"},
+        {"workers": "1", "loop": "uvloop"},
+    ],
+}
+
+
+def _arguments() -> argparse.Namespace:
+    names = [benchmark.name for benchmark in BENCHMARKS]
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Measure ours, peers and bare limits."
+    )
+    parser.add_argument(
+        "--only", action="append", choices=names, help="only this benchmark (may be repeated)"
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="how often each side is measured (default 5)")
+    parser.add_argument(
+        "--quick", action="store_true", help="one round of tiny sizes without peers, for tests"
+    )
+    parser.add_argument("--without-peers", action="store_true", help="install and measure no peers")
+    parser.add_argument("--contender", action="append", help="measure only this contender (may be repeated)")
+    parser.add_argument(
+        "--store", action="append", choices=[s.value for s in Store], help="only on this store"
+    )
+    parser.add_argument("--folder", type=Path, default=_DISK, help="where data goes while measuring")
+    parser.add_argument(
+        "--output", type=Path, help="where results are written (default: here, for a whole run)"
+    )
+    return parser.parse_args()
+
+
+def _calibrate(lab: Lab, wanted: set[str]) -> None:
+    """Find the peers' best settings on this machine."""
+    sides = [dbos("ten-steps", "steps/s", store, 60) for store in DATABASES if "dbos" in wanted]
+    sides += [restate("ten-steps", "steps/s", 200)] if "restate" in wanted else []
+    lab.choose_modes(sides, _MODES)
+
+
+def _settings(lab: Lab, results: dict[Benchmark, Outcomes]) -> dict[str, str]:
+    """Return what servers and peers were set to, from what they said themselves."""
+    found = {f"PostgreSQL {name}": value for name, value in lab.databases.settings().items()}
+    found["SQLite"] = "journal_mode=WAL, synchronous=FULL"
+    for outcomes in results.values():
+        for side, rounds in outcomes.items():
+            if side.contender in PEERS and rounds:
+                said = {k: v for k, v in rounds[-1].detail.items() if not isinstance(v, float)}
+                found[f"{side.contender}, {side.store}"] = ", ".join(f"{k}={v}" for k, v in said.items())
+    return found
+
+
+def main() -> None:
+    """Measure what was asked for, print it, and write the results of a whole run."""
+    given = _arguments()
+    console = Console(soft_wrap=True)
+    chosen = [benchmark for benchmark in BENCHMARKS if not given.only or benchmark.name in given.only]
+    with_peers = not (given.quick or given.without_peers)
+
+    def wanted(side: Side) -> bool:
+        return (
+            (with_peers or side.contender not in PEERS)
+            and (not given.contender or side.contender in given.contender)
+            and (not given.store or side.store.value in given.store)
+        )
+
+    sides = [side for benchmark in chosen for side in benchmark.sides() if wanted(side)]
+    contenders = {side.contender for side in sides}
+    peers = install() if contenders & PEERS else None
+    described = machine.describe(given.folder)
+    start = time.monotonic()
+    databases = Databases(given.folder)
+    try:
+        lab = Lab(
+            databases, peers, given.quick, lambda text: console.print(text, style="dim", highlight=False)
+        )
+        if not given.quick:
+            _calibrate(lab, contenders)
+        results: dict[Benchmark, Outcomes] = {}
+        for benchmark in chosen:
+            results[benchmark] = run(lab, benchmark, wanted, 1 if given.quick else given.rounds)
+            report.show(console, benchmark, results[benchmark])
+        settings = _settings(lab, results)
+    finally:
+        databases.close()
+    described["took"] = f"{(time.monotonic() - start) / 60:.1f} minutes"
+    whole = not (given.only or given.quick or given.contender or given.store or given.without_peers)
+    output = given.output or (_HOME if whole else None)
+    if output is not None:
+        report.write(output, results, described, settings)
+        console.print(f"written to {output}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Contenders that others wrote, each run from a virtual environment of its own."""

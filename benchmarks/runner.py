@@ -1,0 +1,103 @@
+"""Runs sides, each measurement in a process of its own, in turn within every round."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.contender import Outcome
+from benchmarks.databases import Databases
+from benchmarks.install import ROOT, Peers
+from benchmarks.model import Benchmark, Side, Store
+
+_LONGEST = 900
+Settings = dict[str, str]
+Say = Callable[[str], None]
+
+
+class MeasurementFailed(Exception):
+    """A contender's process ended without a figure; says which and why."""
+
+
+@dataclass
+class Lab:
+    """Everything a measurement needs.
+
+    ``modes`` are the peers' chosen settings by contender and store; ``quick`` takes the small sizes.
+    """
+
+    databases: Databases
+    peers: Peers | None
+    quick: bool
+    say: Say
+    modes: dict[tuple[str, Store], Settings] = field(default_factory=dict)
+
+    def measure(self, side: Side, settings: Settings | None = None, size: int | None = None) -> Outcome:
+        """Run one side once on a new database."""
+        asked = size or (side.quick if self.quick else side.size)
+        chosen = self.modes.get((side.contender, side.store), {}) if settings is None else settings
+        with self.databases.place(side.store) as place:
+            command = [str(self._python(side)), "-m", side.module, side.shape, "--size", str(asked)]
+            command += ["--database", place.database, "--folder", str(place.folder)]
+            command += ["--at-a-time", str(side.at_a_time)]
+            for name, value in {**chosen, **self._places(side)}.items():
+                command += ["--set", f"{name}={value}"]
+            return _run(side, command)
+
+    def _python(self, side: Side) -> Path:
+        if side.contender != "dbos":
+            return Path(sys.executable)
+        assert self.peers is not None
+        return self.peers.dbos
+
+    def _places(self, side: Side) -> Settings:
+        if side.contender != "restate":
+            return {}
+        assert self.peers is not None
+        return {"server": str(self.peers.restate_server), "python": str(self.peers.restate)}
+
+    def choose_modes(self, sides: Sequence[Side], candidates: dict[str, list[Settings]]) -> None:
+        """Try candidate settings on sides where more is better; keep the fastest for each store."""
+        for side in sides:
+            tried = candidates[side.contender]
+            figures = [self.measure(side, settings).value for settings in tried]
+            best = max(range(len(tried)), key=figures.__getitem__)
+            self.modes[side.contender, side.store] = tried[best]
+            listed = "; ".join(f"{s}: {figure:,.0f}" for s, figure in zip(tried, figures, strict=True))
+            self.say(f"{side.contender} on {side.store}: {listed} {side.unit} → {tried[best]}")
+
+
+def _run(side: Side, command: list[str]) -> Outcome:
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, cwd=ROOT, timeout=_LONGEST, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise MeasurementFailed(f"{side.name} took over {_LONGEST} s") from error
+    lines = done.stdout.strip().splitlines()
+    if done.returncode != 0 or not lines:
+        raise MeasurementFailed(
+            f"{side.name} ended with {done.returncode}:\n{(done.stderr + done.stdout)[-4000:]}"
+        )
+    answer = json.loads(lines[-1])
+    return Outcome(float(answer["value"]), answer["detail"])
+
+
+def run(
+    lab: Lab, benchmark: Benchmark, wanted: Callable[[Side], bool], rounds: int
+) -> dict[Side, list[Outcome]]:
+    """Measure the wanted sides of a benchmark round by round; each round begins with another side."""
+    sides = [side for side in benchmark.sides() if wanted(side)]
+    outcomes: dict[Side, list[Outcome]] = {side: [] for side in sides}
+    for number in range(rounds):
+        shift = number % len(sides) if sides else 0
+        for side in sides[shift:] + sides[:shift]:
+            if side.rounds is None or number < side.rounds:
+                outcome = lab.measure(side)
+                outcomes[side].append(outcome)
+                lab.say(f"{number + 1}/{rounds} {side.name}: {outcome.value:,.6g} {side.unit}")
+    return outcomes

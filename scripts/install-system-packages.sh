@@ -26,10 +26,14 @@ if ! command -v apt-get >/dev/null 2>&1; then
     exit 1
 fi
 
-# Chromium brings its own fonts only in part; prometheus must not be started as a service by its package.
 # shellcheck disable=SC2086  # both variables are lists of words
 $as_root env DEBIAN_FRONTEND=noninteractive sh -c "apt-get update -qq && \
     apt-get install -qq -y --no-install-recommends -o DPkg::Lock::Timeout=120 $packages" >/dev/null
+
+# Only promtool is wanted; where systemd runs, the package has just started a server as well.
+case "$packages" in
+*prometheus*) if [ -d /run/systemd/system ]; then $as_root systemctl disable --now --quiet prometheus; fi ;;
+esac
 
 packages=$(missing)
 if [ -n "$packages" ]; then

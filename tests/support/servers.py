@@ -4,8 +4,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+import psutil
 
 from tests.support.waiting import ConditionNotMet, wait_until
 
@@ -25,6 +27,7 @@ class GuardedProcess:
         log: receives what the server prints.
         user: run as this user instead; only root may ask for it.
         stop_signal: what ends the server quickly and cleanly.
+        environment: its whole environment; the caller's own when left out.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class GuardedProcess:
         log: Path,
         user: str | None = None,
         stop_signal: signal.Signals = signal.SIGTERM,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._log = log
         watch = [str(os.getpid()), stop_signal.name, user or "-"]
@@ -43,6 +47,7 @@ class GuardedProcess:
                 [sys.executable, _GUARD, *watch, folder, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
+                env=environment,
                 stderr=output,
             )
 
@@ -50,6 +55,22 @@ class GuardedProcess:
     def running(self) -> bool:
         """True until the server has ended and been collected."""
         return self._guard.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """The process id of the server itself.
+
+        Raises:
+            RuntimeError: the server is not running.
+        """
+        children = psutil.Process(self._guard.pid).children() if self.running else []
+        if not children:
+            raise RuntimeError("the server is not running")
+        return children[0].pid
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the server: SIGSTOP freezes it, SIGKILL is a crash."""
+        os.kill(self.pid, number)
 
     def wait_ready(self, answers: Callable[[], bool], timeout: float) -> None:
         """Return once `answers()` is true.

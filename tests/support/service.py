@@ -1,0 +1,56 @@
+"""Run the product itself as a user does: its command, in a folder of its own, over HTTP."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+
+from tests.support.paths import BIN
+from tests.support.ports import free_port
+from tests.support.servers import GuardedProcess
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running server: where it answers, its process, and the folder it works in."""
+
+    url: str
+    process: GuardedProcess
+    folder: Path
+
+
+@contextmanager
+def running_service(
+    folder: Path, *options: str, command: str = "up", environment: Mapping[str, str] | None = None
+) -> Iterator[Service]:
+    """Start `windlass up` (or `serve`) on a free port, wait for its health, end it afterwards.
+
+    Args:
+        folder: its working folder; the default database is made there.
+        options: further options of the command.
+        command: the command of `windlass`.
+        environment: settings on top of the caller's environment.
+    """
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    process = GuardedProcess(
+        [BIN / "windlass", command, "--port", str(port), *options],
+        folder=folder,
+        log=folder / "service.log",
+        environment={**os.environ, **(environment or {})},
+    )
+    try:
+        process.wait_ready(lambda: _healthy(url), timeout=60)
+        yield Service(url, process, folder)
+    finally:
+        process.stop()
+
+
+def _healthy(url: str) -> bool:
+    try:
+        return httpx2.get(f"{url}/health", timeout=5).status_code == httpx2.codes.OK
+    except httpx2.TransportError:
+        return False

@@ -13,7 +13,7 @@ check() {
 
 check ruff .venv/bin/ruff check "$@"
 check format .venv/bin/ruff format --check "$@"
-check mypy .venv/bin/mypy
+check mypy .venv/bin/mypy "$@"
 check imports .venv/bin/lint-imports
 check hadolint .venv/bin/hadolint Dockerfile
 check compose .venv/bin/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml

@@ -26,9 +26,11 @@ _MODES: dict[str, list[Settings]] = {
         {"style": "async", "pool": "5"},
     ],
     "restate": [
-        {"workers": "1", "loop": "asyncio"},
-        {"workers": "2", "loop": "asyncio"},
-        {"workers": "1", "loop": "uvloop"},
+        {"partitions": "24", "workers": "1", "loop": "asyncio"},
+        {"partitions": "4", "workers": "1", "loop": "asyncio"},
+        {"partitions": "4", "workers": "2", "loop": "asyncio"},
+        {"partitions": "4", "workers": "1", "loop": "uvloop"},
+        {"partitions": "1", "workers": "1", "loop": "uvloop"},
     ],
 }
 

@@ -126,7 +126,7 @@ def _sides(ratios: Iterable[Ratio], beside: Iterable[Side]) -> Iterable[Side]:
 
 def times(value: float) -> str:
     """Write a factor with its multiplication sign."""
-    digits = 0 if value >= 10 else 1 if value >= 1 else 2
+    digits = 0 if value >= 10 or value == round(value) else 1 if value >= 1 else 2
     return f"{value:.{digits}f}\N{MULTIPLICATION SIGN}"
 
 

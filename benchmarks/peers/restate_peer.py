@@ -1,8 +1,9 @@
 """Restate: its server from npm, a service written with its Python SDK, asked through its own HTTP ingress.
 
-Settings: ``server`` (the server's binary), ``python`` (an interpreter that has the SDK), ``workers`` and
-``loop`` of Hypercorn. The server runs as it comes: one node, a replicated log on RocksDB whose WAL is synced
-to disk for every batch (``log-server.rocksdb-disable-wal-fsync = false``, read back from its configuration).
+Settings: ``server`` (the server's binary), ``python`` (an interpreter that has the SDK), ``partitions`` of its
+log (it comes with 24; fewer suit few cores), ``workers`` and ``loop`` of Hypercorn. Else the server runs as it
+comes: one node, a replicated log on RocksDB whose WAL is synced to disk for every batch
+(``log-server.rocksdb-disable-wal-fsync = false``, read back from its configuration).
 """
 
 from __future__ import annotations
@@ -54,13 +55,15 @@ def _free_ports(count: int) -> list[int]:
         return [one.getsockname()[1] for one in sockets]
 
 
-def _server_config(folder: Path, node: int, ingress: int, admin: int) -> Path:
+def _server_config(options: Options, node: int, ingress: int, admin: int) -> Path:
+    folder, settings = options.folder, options.settings
     path = folder / "restate.toml"
     path.write_text(
         f"""base-dir = "{folder / "restate-data"}"
 bind-address = "127.0.0.1:{node}"
 listen-mode = "tcp"
 disable-telemetry = true
+default-num-partitions = {settings.get("partitions", "24")}
 log-filter = "warn"
 
 [ingress]
@@ -127,7 +130,7 @@ def _until_listening(port: int, log: Path) -> None:
 def _restate(options: Options) -> Iterator[_Restate]:
     settings, folder = options.settings, options.folder
     service, node, ingress, admin = _free_ports(4)
-    config = _server_config(folder, node, ingress, admin)
+    config = _server_config(options, node, ingress, admin)
     _check_durable(settings["server"], config)
     hypercorn = folder / "hypercorn.toml"
     hypercorn.write_text(
@@ -157,6 +160,7 @@ worker_class = "{settings.get("loop", "asyncio")}"
 
 def _detail(options: Options, report: load.Report) -> dict[str, object]:
     return {
+        "partitions": options.settings.get("partitions", "24"),
         "workers": options.settings.get("workers", "1"),
         "loop": options.settings.get("loop", "asyncio"),
         "p50_ms": report.p50_ms,

@@ -38,7 +38,7 @@ ONLY_IN = {
     "pydantic_settings": ["windlass.settings"],
 }
 
-NOTES_TO_SELF = re.compile(r"\b(?:TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b")
+NOTES_TO_SELF = re.compile(r"\b(?:TOD[O]|FIXM[E]|XX[X]|HAC[K])\b")
 SOMEONES_FOLDER = re.compile(r"(?<![\w.~$}/-])/(?:root|home|Users|work|private)/[\w.]")
 BINARY = {".db", ".gif", ".gz", ".ico", ".jpg", ".lz4", ".png", ".xz"}
 
@@ -54,11 +54,13 @@ def time_reads(path: Path) -> Finding:
 
 
 def commits(path: Path) -> Finding:
-    """Commits outside storage; everyone else hands the committer a unit of work."""
+    """Commits of a database outside storage; everyone else hands the committer a unit of work."""
     if not within(module_name(path), "windlass.storage"):
-        for line, name in calls(path):
-            if name.endswith(".commit"):
-                yield f"line {line}: {name}"
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                # The drivers' own commit takes nothing; handing something to a committer is fine.
+                if node.func.attr == "commit" and not node.args and not node.keywords:
+                    yield f"line {node.lineno}: {ast.unparse(node.func)}"
 
 
 def strayed_libraries(path: Path) -> Finding:
@@ -153,9 +155,9 @@ def test_no_tracked_file_carries_private_matter(pattern: re.Pattern[str]) -> Non
     assert not found, "\n".join(found)
 
 
-@pytest.mark.parametrize("line", ["see /root/notes", "cd /home/ann/x", 'p = "/work/main"'])
-def test_someones_folder_is_recognised(line: str) -> None:
-    assert SOMEONES_FOLDER.search(line)
+@pytest.mark.parametrize("folder", ["root/notes", "home/ann/x", "work/main"])
+def test_someones_folder_is_recognised(folder: str) -> None:
+    assert SOMEONES_FOLDER.search(f"cd /{folder}")
 
 
 def test_the_lock_names_no_index_but_the_public_one() -> None:

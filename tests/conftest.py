@@ -37,6 +37,7 @@ def _neutral_surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """Keep the developer's settings, `.env` and databases out; `tests.support.paths` finds files."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("cwd"))
+        patch.delenv("DATABASE_URL_WORKFLOWS", raising=False)
         for line in (ROOT / ".env.example").read_text().splitlines():
             name, assigned, _ = line.removeprefix("#").strip().partition("=")
             if assigned and name.isidentifier():

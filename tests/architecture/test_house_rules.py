@@ -57,10 +57,9 @@ def commits(path: Path) -> Finding:
     """Commits of a database outside storage; everyone else hands the committer a unit of work."""
     if not within(module_name(path), "windlass.storage"):
         for node in ast.walk(tree(path)):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-                # The drivers' own commit takes nothing; handing something to a committer is fine.
-                if node.func.attr == "commit" and not node.args and not node.keywords:
-                    yield f"line {node.lineno}: {ast.unparse(node.func)}"
+            # The drivers' own commit takes nothing; handing something to a committer is fine.
+            if isinstance(node, ast.Call) and ast.unparse(node).endswith(".commit()"):
+                yield f"line {node.lineno}: {ast.unparse(node)}"
 
 
 def strayed_libraries(path: Path) -> Finding:

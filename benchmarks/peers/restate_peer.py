@@ -1,8 +1,8 @@
 """Restate: its server from npm, a service written with its Python SDK, asked through its own HTTP ingress.
 
 Settings: ``server`` (the server's binary), ``python`` (an interpreter that has the SDK), ``partitions`` of
-its log (it comes with 24; fewer suit few cores), ``workers`` and ``loop`` of Hypercorn. Else the server runs as
-it comes: one node, a replicated log on RocksDB whose WAL is synced to disk for every batch
+its log (it comes with 24; fewer suit few cores), ``workers`` and ``loop`` of Hypercorn. Else the server runs
+as it comes: one node, a replicated log on RocksDB whose WAL is synced to disk for every batch
 (``log-server.rocksdb-disable-wal-fsync = false``, read back from its configuration).
 """
 

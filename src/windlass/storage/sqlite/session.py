@@ -49,7 +49,6 @@ class SqliteSession:
         self._writer = new_id()
         self._turn = TurnLock(folder.path)
         self._raw: sqlite3.Connection | None = None
-        self._engine: sa.Engine | None = None
         self._alchemy: sa.Connection | None = None
         self._ours = False
 
@@ -58,6 +57,7 @@ class SqliteSession:
         self._ours = True
         try:
             raw = self._connection()
+            view = self._alchemy_view()
             raw.execute("BEGIN IMMEDIATE")
             raw.execute(
                 "INSERT INTO workflow_commits (writer, marker) VALUES (?, ?)"
@@ -69,7 +69,7 @@ class SqliteSession:
             if str(error).startswith(_LOST):
                 raise ConnectionLost(str(error)) from error
             raise
-        return SqliteTransaction(raw, self._sqlalchemy, self._folder)
+        return SqliteTransaction(raw, view, self._folder)
 
     def commit(self) -> None:
         raw = self._connection()
@@ -114,18 +114,21 @@ class SqliteSession:
             self._raw.execute("PRAGMA wal_autocheckpoint = 0")
         return self._raw
 
-    def _sqlalchemy(self) -> sa.Connection:
-        """Return a SQLAlchemy view of the same connection; transactions stay ours."""
+    def _alchemy_view(self) -> sa.Connection:
+        """Return a SQLAlchemy view of the same connection; transactions stay ours.
+
+        Made before the first transaction, because SQLAlchemy ends whatever is open when it meets a connection.
+        """
         if self._alchemy is None:
             raw = self._connection()
-            self._engine = sa.create_engine(
+            engine = sa.create_engine(
                 "sqlite://",
                 creator=lambda: raw,
                 poolclass=sa.StaticPool,
                 pool_reset_on_return=None,
                 isolation_level="AUTOCOMMIT",
             )
-            self._alchemy = self._engine.connect()
+            self._alchemy = engine.connect()
         return self._alchemy
 
     def _checkpoint(self, raw: sqlite3.Connection) -> None:

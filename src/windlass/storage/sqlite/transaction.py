@@ -8,7 +8,7 @@ milliseconds to hand it back; a statement that steps once pays that once.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 from typing import Any
@@ -77,7 +77,7 @@ _TAKE_SLOT = """UPDATE workflow_queue_slots SET run_id = :run_id WHERE queue = :
 class SqliteTransaction:
     """One open ``BEGIN IMMEDIATE`` transaction; see ``engine.ports.Transaction`` for the meaning of each method."""
 
-    def __init__(self, raw: sqlite3.Connection, connection: Callable[[], sa.Connection], folder: RunFolder) -> None:
+    def __init__(self, raw: sqlite3.Connection, connection: sa.Connection, folder: RunFolder) -> None:
         self._raw = raw
         self._connection = connection
         self._folder = folder
@@ -315,7 +315,7 @@ class SqliteTransaction:
     # for contexts and user code
     @property
     def connection(self) -> sa.Connection:
-        return self._connection()
+        return self._connection
 
     def insert_rows(self, table: sa.Table, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         self._run(

@@ -1,0 +1,181 @@
+"""Settings: where they come from, what is refused and what is never shown."""
+
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import ROOT
+from tools.settings_docs import GENERATED
+from windlass import settings
+from windlass.kernel.errors import ConfigError
+from windlass.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_nothing_needs_to_be_set() -> None:
+    found = settings.load()
+
+    assert found.database_url == "sqlite:///./workflow.db"
+    assert found.app_env == "dev"
+    assert found.api_key is None
+    assert found.app_version == version("windlass")
+
+
+def test_the_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("PORT=9000\nPROJECT_NAME=from the file\nPOSTGRES_PASSWORD=for somebody else\n")
+    monkeypatch.setenv("PORT", "9001")
+
+    found = settings.load()
+
+    assert (found.port, found.project_name) == (9001, "from the file")
+
+
+def test_an_empty_value_in_the_environment_still_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("API_KEY=of-the-file\nPORT=9000\n")
+    monkeypatch.setenv("API_KEY", "")
+    monkeypatch.setenv("PORT", "")
+
+    found = settings.load()
+
+    assert (found.api_key, found.port) == (None, 8000)
+
+
+def test_what_is_given_in_code_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "9001")
+
+    assert settings.load(port=9002).port == 9002
+
+
+@pytest.mark.parametrize(
+    "name,value,allowed",
+    [
+        ("APP_ENV", "production", "dev, staging, prod"),
+        ("LOG_LEVEL", "LOUD", "DEBUG, INFO, WARNING, ERROR, CRITICAL"),
+        ("PORT", "70000", "an integer from 0 to 65535"),
+        ("PORT", "http", "an integer from 0 to 65535"),
+        ("ALLOW_OPEN_WRITES", "perhaps", "true or false"),
+        ("WORKER_CONCURRENCY", "0", "an integer from 1 to 100000"),
+        ("MAX_PAYLOAD_BYTES", "-1", "an integer, 2 or more"),
+        ("LEASE_SECONDS", "soon", "a number from 1 to 3600"),
+        ("DATABASE_URL", "mysql://localhost/x", "postgresql://user:password@host:5432/name"),
+        ("DATABASE_URL", "workflow.db", "sqlite:///./file.db"),
+        ("DATABASE_URL", "sqlite://", "sqlite:///./file.db"),
+        ("DATABASE_URL", "sqlite:///x.db?mode=ro", "sqlite:///./file.db"),
+        ("DATABASE_URL", "postgresql://h/d?pool_size=none", "?pool_size=10&max_overflow=20"),
+        ("DATABASE_URL", "postgresql://h/d?poolsize=1", "?pool_size=10&max_overflow=20"),
+        ("DATABASE_URL", "postgresql://host-alone", "postgresql://user:password@host:5432/name"),
+        ("API_KEY", "two words", "printable ASCII"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_name_and_what_is_allowed(
+    name: str, value: str, allowed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(ConfigError) as refused:
+        settings.load()
+
+    assert f"{name}: " in refused.value.message
+    assert allowed in refused.value.message
+
+
+@pytest.mark.parametrize(
+    "name,value",
+    [
+        ("DATABASE_URL", "mysql://root:s3cret@localhost/x"),
+        ("DATABASE_URL", "postgresql://root:s3cret@localhost/x?oops=1"),
+        ("DATABASE_URL", "postgresql://root:s3cret@localhost:port/x"),
+        ("API_KEY", "s3cret word"),
+    ],
+)
+def test_a_refused_secret_is_not_repeated(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(ConfigError) as refused:
+        settings.load()
+
+    assert "s3cret" not in str(refused.value)
+
+
+def test_secrets_are_never_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_KEY", "s3cret")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://me:s3cret@h/d?pool_size=3")
+
+    found = settings.load()
+
+    assert "s3cret" not in repr(found) + str(found) + str(found.public())
+    assert found.public()["DATABASE_URL"] == "postgresql://me:***@h/d"
+
+
+@pytest.mark.parametrize("place", ["environment", "file"])
+def test_a_name_that_looks_like_ours_and_is_none_is_refused(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if place == "file":
+        Path(".env").write_text("WINDLASS_LOG_LEVL=DEBUG\n")
+    else:
+        monkeypatch.setenv("WINDLASS_LOG_LEVL", "DEBUG")
+
+    with pytest.raises(ConfigError, match="WINDLASS_LOG_LEVL is no setting; did you mean LOG_LEVEL"):
+        settings.load()
+
+
+def test_the_older_name_of_the_database_is_taken_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL_WORKFLOWS", "sqlite:///other.db")
+
+    assert settings.load().database_url == "sqlite:///other.db"
+
+
+def test_two_different_databases_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL_WORKFLOWS", "sqlite:///other.db")
+    monkeypatch.setenv("DATABASE_URL", "sqlite:///other.db")
+    assert settings.load().database_url == "sqlite:///other.db"
+
+    monkeypatch.setenv("DATABASE_URL", "sqlite:///one.db")
+    with pytest.raises(ConfigError, match="DATABASE_URL_WORKFLOWS differs from DATABASE_URL"):
+        settings.load()
+
+
+def test_production_needs_a_key_or_a_second_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APP_ENV", "prod")
+    with pytest.raises(ConfigError, match="API_KEY is missing"):
+        settings.load()
+
+    monkeypatch.setenv("ALLOW_OPEN_WRITES", "true")
+    assert settings.load().api_key is None
+
+    monkeypatch.delenv("ALLOW_OPEN_WRITES")
+    monkeypatch.setenv("API_KEY", "long-enough")
+    assert settings.load().api_key is not None
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "postgres://me:p%40ss%2Fword@db:5433/name?pool_size=3&max_overflow=4&sslmode=require",
+        "postgresql+asyncpg://me:p%40ss%2Fword@db:5433/name?pool_size=3&max_overflow=4&ssl=require",
+        "postgresql+psycopg2://me:p%40ss%2Fword@db:5433/name?pool_size=3&max_overflow=4&sslmode=require",
+    ],
+)
+def test_every_spelling_of_a_postgresql_address_is_understood(spelling: str) -> None:
+    found = Settings(DATABASE_URL=spelling).database
+
+    assert (found.backend, found.pool_size, found.max_overflow) == ("postgresql", 3, 4)
+    assert found.libpq == {
+        "host": "db",
+        "port": 5433,
+        "user": "me",
+        "password": "p@ss/word",
+        "dbname": "name",
+        "sslmode": "require",
+    }
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_what_is_generated_is_up_to_date(name: str) -> None:
+    assert (ROOT / name).read_text() == GENERATED[name](), "run: python -m tools.settings_docs"

@@ -10,7 +10,6 @@ from windlass.engine.errors import Fenced, RunConflict, UnknownRun
 from windlass.engine.heads import append, number, to_json, wake
 from windlass.engine.journal import RUN_STARTED
 from windlass.engine.ops import Operation
-from windlass.kernel.clock import to_iso
 from windlass.engine.ports import Ring, Transaction
 from windlass.engine.types import (
     POISON_DEATHS,
@@ -27,6 +26,7 @@ from windlass.engine.types import (
     SignalRequest,
     Status,
 )
+from windlass.kernel.clock import to_iso
 
 TAKEOVER_CHUNK = 1000
 

@@ -30,6 +30,7 @@ class RunFailed(WindlassError):
 
     code = "RUN_FAILED"
     kind = Kind.CONFLICT
+    seq = 0
 
 
 class RunCancelled(WindlassError):
@@ -37,6 +38,7 @@ class RunCancelled(WindlassError):
 
     code = "RUN_CANCELLED"
     kind = Kind.CONFLICT
+    seq = 0
 
 
 class StepFailed(WindlassError):
@@ -87,6 +89,10 @@ class BareTaskError(WindlassError):
 
 class UnknownCommit(Exception):
     """The answer to a COMMIT was lost."""
+
+
+class TransactionLost(Exception):
+    """The database gave up the whole transaction inside a unit, so that its neighbours must be written anew."""
 
 
 class Fenced(Exception):

@@ -15,6 +15,7 @@ from windlass.engine.types import (
     Event,
     Finish,
     InboxRow,
+    NewRun,
     Park,
     RunHead,
     Started,
@@ -46,6 +47,8 @@ class AdvanceRuns(Operation[Advance, Parked]):
         changed: dict[str, RunHead] = {}
         parks: list[tuple[int, Advance, Park]] = []
         ends: list[tuple[Advance, Finish]] = []
+        starts: list[NewRun] = []
+        consumed: list[str] = []
         for index, unit in enumerate(units):
             head = heads.get(unit.run_id)
             if head is None or head.holder != unit.holder or not tx.lease_is_live(unit.holder):
@@ -64,10 +67,12 @@ class AdvanceRuns(Operation[Advance, Parked]):
                 changed[unit.run_id] = head
             elif unit.park is not None:
                 parks.append((index, unit, unit.park))
-            if unit.starts:
-                insert(tx, [StartRequest(run) for run in unit.starts])
-            if unit.consumed:
-                tx.consume_inbox(unit.consumed)
+            starts.extend(unit.starts)
+            consumed.extend(unit.consumed)
+        if starts:
+            insert(tx, starts)
+        if consumed:
+            tx.consume_inbox(consumed)
         if parks:
             self._park(tx, parks, answers, changed)
         tx.append_events(events)
@@ -111,13 +116,15 @@ class AdvanceRuns(Operation[Advance, Parked]):
         tx.free_slots(leaving)
 
 
-def insert(tx: Transaction, requests: Sequence[StartRequest]) -> None:
-    """Insert runs; those born claimed get their first event."""
-    runs = [request.run for request in requests]
+def insert(tx: Transaction, runs: Sequence[NewRun]) -> None:
+    """Insert runs. Those born claimed get their first event; a limited queue or a lost lease takes the claim away."""
     born = []
+    limited = tx.restricted_queues() if any(run.holder is not None for run in runs) else frozenset()
     for run in runs:
-        if run.holder is not None and not tx.lease_is_live(run.holder):
-            run.holder, run.ready_at = None, run.created_at
+        if run.holder is not None and (
+            "*" in limited or run.queue in limited or not tx.lease_is_live(run.holder)
+        ):
+            run.holder = None
         if run.holder is not None:
             run.status, run.last_seq, run.started_at = Status.RUNNING, 1, run.created_at
             born.append(Event(run.run_id, 1, "run_started", None, RUN_STARTED, run.created_at))
@@ -141,7 +148,9 @@ class StartRuns(Operation[StartRequest, Started]):
     def apply(self, tx: Transaction, units: Sequence[StartRequest]) -> list[Started | Exception]:
         """Insert what is new and answer with the run that holds each key."""
         keyed = [
-            IdempotencyRow(scope(unit), unit.idempotency_key, unit.run.run_id, unit.request_hash, unit.expires_at or 0)
+            IdempotencyRow(
+                scope(unit), unit.idempotency_key, unit.run.run_id, unit.request_hash, unit.expires_at or 0
+            )
             for unit in units
             if unit.idempotency_key is not None
         ]
@@ -149,7 +158,9 @@ class StartRuns(Operation[StartRequest, Started]):
         answers: list[Started | Exception] = []
         fresh = []
         for unit in units:
-            owner = owners.get((scope(unit), unit.idempotency_key)) if unit.idempotency_key is not None else None
+            owner = (
+                owners.get((scope(unit), unit.idempotency_key)) if unit.idempotency_key is not None else None
+            )
             if owner is None or owner.run_id == unit.run.run_id:
                 fresh.append(unit)
                 answers.append(Started(unit.run.run_id, True, None))
@@ -163,7 +174,7 @@ class StartRuns(Operation[StartRequest, Started]):
             else:
                 answers.append(Started(owner.run_id, False, None))
         if fresh:
-            insert(tx, fresh)
+            insert(tx, [unit.run for unit in fresh])
         holders = {unit.run.run_id: unit.run.holder for unit in fresh}
         return [
             answer._replace(holder=holders.get(answer.run_id)) if isinstance(answer, Started) else answer

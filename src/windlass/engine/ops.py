@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
+from windlass.engine.errors import TransactionLost
 from windlass.engine.ports import Transaction
 
 A = TypeVar("A")
@@ -46,6 +47,8 @@ class Call(Operation[Callable[[Transaction], Any], Any]):
             try:
                 with tx.savepoint():
                     answers.append(fn(tx))
+            except TransactionLost:
+                raise
             except Exception as error:
                 del tx.rings[rings:]
                 answers.append(error)

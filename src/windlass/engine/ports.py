@@ -13,7 +13,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from windlass.engine.types import ClaimedRun, Event, InboxRow, Lease, NewRun, RunHead
+from windlass.engine.types import (
+    ClaimedRun,
+    Ended,
+    Event,
+    InboxRow,
+    Lease,
+    NewRun,
+    Poll,
+    RunFilter,
+    RunHead,
+    RunView,
+)
 
 T = TypeVar("T")
 
@@ -151,6 +162,10 @@ class Transaction(Protocol):
         """Create or change a queue; ``limit`` None means unlimited. ``*`` is the limit over all queues."""
         ...
 
+    def restricted_queues(self) -> frozenset[str]:
+        """Return the queues that are paused or limited: their runs start through a claim only."""
+        ...
+
     def free_slots(self, run_ids: Sequence[str]) -> None:
         """Give back the queue slots of runs that finished or parked."""
         ...
@@ -172,8 +187,11 @@ class Transaction(Protocol):
         """Run SQL with ``:name`` parameters in this transaction and return the cursor."""
         ...
 
-    def savepoint(self) -> AbstractContextManager[None]:
-        """Open a savepoint; an exception inside rolls back to it."""
+    def savepoint(self, seconds: float | None = None) -> AbstractContextManager[None]:
+        """Open a savepoint; an exception inside rolls back to it.
+
+        After ``seconds`` a statement running inside is stopped with an error.
+        """
         ...
 
 
@@ -205,10 +223,48 @@ class WriteSession(Protocol):
         ...
 
 
+class Reader(Protocol):
+    """Questions about runs, each on the calling thread and without a transaction of its own."""
+
+    def get_run(self, run_id: str) -> RunView | None:
+        """Return a run, or None."""
+        ...
+
+    def list_runs(self, query: RunFilter) -> list[RunView]:
+        """Return runs, newest first (creation time, then id)."""
+        ...
+
+    def ended(self, run_ids: Sequence[str]) -> list[Ended]:
+        """Return those of the runs that have ended."""
+        ...
+
+    def events(self, run_id: str, since: int, limit: int) -> list[Event]:
+        """Return events with ``seq`` above ``since``, in order."""
+        ...
+
+    def poll(self, holder: str, names: Sequence[str], now: int) -> Poll:
+        """Answer the once-a-second question of a process."""
+        ...
+
+    def lease_is_live(self, holder: str) -> bool:
+        """Say whether a lease is live by database time."""
+        ...
+
+
+class Keeper(Protocol):
+    """A kept lease."""
+
+    @property
+    def valid_until(self) -> float:
+        """Monotonic time up to which the lease holds for sure; no step starts after it."""
+        ...
+
+
 class Backend(Protocol):
     """A database: makes sessions, answers reads, carries doorbells, keeps leases."""
 
     name: str
+    reader: Reader
     own_transactions: bool
     """Whether transactional steps get a connection of their own (else they share the writer)."""
 
@@ -220,7 +276,7 @@ class Backend(Protocol):
         """Run ``fn`` with a read-only SQLAlchemy connection on the calling thread."""
         ...
 
-    def keep_lease(self, holder: str, ttl: float, lost: Callable[[], None]) -> AbstractContextManager[None]:
+    def keep_lease(self, holder: str, ttl: float, lost: Callable[[], None]) -> AbstractContextManager[Keeper]:
         """Keep a lease alive from a thread of its own until closed; calls ``lost`` when it cannot be kept."""
         ...
 

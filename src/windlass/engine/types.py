@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Status(StrEnum):
@@ -257,3 +257,67 @@ class ClaimResult(NamedTuple):
     runs: list[ClaimedRun]
     more: bool
     next_wake: int | None
+
+
+@dataclass(slots=True)
+class RunView:
+    """A run as readers see it; times are ISO 8601 text, JSON columns are decoded."""
+
+    run_id: str
+    name: str
+    status: str
+    status_reason: str | None
+    wait_reason: str | None
+    queue: str
+    priority: int
+    tenant_id: str
+    owner: str | None
+    key: str | None
+    interface_version: str
+    parent_run_id: str | None
+    holder: str | None
+    deaths: int
+    last_seq: int
+    attributes: dict[str, Any]
+    inputs: Any
+    outputs: Any
+    error: dict[str, Any] | None
+    created_at: str
+    started_at: str | None
+    ended_at: str | None
+    wake_at: str | None
+
+
+class RunFilter(NamedTuple):
+    """Which runs to list, newest first; ``before`` is the id and creation time of the last one seen."""
+
+    status: tuple[str, ...] = ()
+    name: str | None = None
+    queue: str | None = None
+    parent_run_id: str | None = None
+    created_after: str | None = None
+    created_before: str | None = None
+    before: tuple[str, str] | None = None
+    limit: int = 50
+
+
+class Ended(NamedTuple):
+    """How a run ended: ``result`` is the JSON text of its outputs or of its error."""
+
+    run_id: str
+    status: str
+    result: str | None
+
+
+class Poll(NamedTuple):
+    """What an idle process asks about once a second.
+
+    ``ready``: something may be claimed. ``next_wake``: microseconds. ``inbox``: unread rows of the runs it
+    holds. ``dead``: holders whose runs must be taken over. ``restricted``: paused or limited queues.
+    """
+
+    ready: bool
+    next_wake: int | None
+    inbox: list[InboxRow]
+    dead: list[str]
+    restricted: frozenset[str]

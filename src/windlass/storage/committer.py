@@ -14,7 +14,7 @@ from concurrent.futures import Future as ThreadFuture
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from windlass.engine.errors import Fenced, Overloaded, UnknownCommit, WriteFailed
+from windlass.engine.errors import Fenced, Overloaded, TransactionLost, UnknownCommit, WriteFailed
 from windlass.engine.ops import Operation
 from windlass.engine.ports import Ring, WriteSession
 
@@ -61,14 +61,14 @@ class BatchWriter:
             return [(None, lost)] * len(batch), []
         except Exception as error:
             if len(batch) == 1:
-                return [(None, error)], []
+                return [(None, _cause(error))], []
         outcomes: list[Outcome] = []
         rings: list[Ring] = []
         for pending in batch:
             try:
                 answered, rung = self._together([pending])
             except Exception as error:
-                answered, rung = [(None, error)], []
+                answered, rung = [(None, _cause(error))], []
             outcomes.extend(answered)
             rings.extend(rung)
         return outcomes, rings
@@ -96,6 +96,11 @@ class BatchWriter:
             if not session.committed(self._marker):
                 raise ConnectionLost("the commit did not reach the disk") from None
         return outcomes, rings
+
+
+def _cause(error: Exception) -> BaseException:
+    """Return what the unit itself did wrong: a lost transaction names it as its cause."""
+    return error.__cause__ or error if isinstance(error, TransactionLost) else error
 
 
 def _by_kind(batch: Sequence[Pending]) -> Iterable[tuple[Operation[Any, Any], list[int]]]:

@@ -29,4 +29,3 @@ def claimed_run(row: Sequence[Any]) -> ClaimedRun:
     """Return a run from the columns of ``HEAD`` followed by those of ``CLAIMED``."""
     split = len(HEAD)
     return ClaimedRun(RunHead(*row[:split]), *row[split:])
-

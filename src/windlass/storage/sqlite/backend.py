@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import sqlite3
@@ -14,10 +15,17 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from windlass.engine.ports import Ring
+from windlass.storage.queries import SqlReader, live_leases
 from windlass.storage.sqlite.folder import RunFolder, ring_bell
 from windlass.storage.sqlite.session import SqliteSession, connect
 
 T = TypeVar("T")
+
+
+class FileLease:
+    """A lease that lasts as long as its process."""
+
+    valid_until = math.inf
 
 
 class SqliteBackend:
@@ -31,6 +39,7 @@ class SqliteBackend:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.folder = RunFolder(self.path)
         self._holder: str | None = None
+        self.reader = SqlReader(self)
         self.engine = sa.create_engine(
             "sqlite://",
             creator=self._reader,
@@ -49,15 +58,25 @@ class SqliteBackend:
     def write_session(self) -> SqliteSession:
         return SqliteSession(self.path, self.folder)
 
+    def dead_holders(self, connection: sa.Connection) -> list[str]:
+        return [
+            holder
+            for holder, state in live_leases(connection)
+            if state != "live" or self.folder.holder_is_dead(holder)
+        ]
+
+    def lease_holds(self, connection: sa.Connection, holder: str) -> bool:
+        return (holder, "live") in live_leases(connection)
+
     def read(self, fn: Callable[[sa.Connection], T]) -> T:
         with self.engine.connect() as connection:
             return fn(connection)
 
     @contextmanager
-    def keep_lease(self, holder: str, ttl: float, lost: Callable[[], None]) -> Iterator[None]:  # noqa: ARG002  a file lock neither expires nor gets lost
+    def keep_lease(self, holder: str, ttl: float, lost: Callable[[], None]) -> Iterator[FileLease]:  # noqa: ARG002  a file lock neither expires nor gets lost
         descriptor = self.folder.lock_holder(holder)
         try:
-            yield
+            yield FileLease()
         finally:
             os.close(descriptor)
             self.folder.forget_holder(holder)

@@ -31,7 +31,12 @@ def connect(path: str, *, durable: bool = True) -> sqlite3.Connection:
     if sqlite3.sqlite_version_info < MINIMUM_VERSION:
         raise ConfigError(f"SQLite {sqlite3.sqlite_version} is too old: 3.38 or newer is needed")
     raw = sqlite3.connect(
-        path, isolation_level=None, check_same_thread=False, cached_statements=256, timeout=10, uri=path.startswith("file:")
+        path,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=256,
+        timeout=10,
+        uri=path.startswith("file:"),
     )
     raw.execute("PRAGMA journal_mode = WAL")
     raw.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
@@ -91,9 +96,11 @@ class SqliteSession:
     def committed(self, marker: int) -> bool:
         self.rollback()
         self._drop()
-        row = self._connection().execute(
-            "SELECT marker FROM workflow_commits WHERE writer = ?", (self._writer,)
-        ).fetchone()
+        row = (
+            self._connection()
+            .execute("SELECT marker FROM workflow_commits WHERE writer = ?", (self._writer,))
+            .fetchone()
+        )
         return row is not None and row[0] == marker
 
     def close(self) -> None:
@@ -138,7 +145,9 @@ class SqliteSession:
         """
         size = self._wal.stat().st_size if self._wal.exists() else 0
         if size > CHECKPOINT_BYTES:
-            raw.execute(f"PRAGMA wal_checkpoint({'RESTART' if size > RESTART_BYTES else 'PASSIVE'})").fetchall()
+            raw.execute(
+                f"PRAGMA wal_checkpoint({'RESTART' if size > RESTART_BYTES else 'PASSIVE'})"
+            ).fetchall()
 
     def _release(self) -> None:
         if self._ours:

@@ -8,6 +8,7 @@ milliseconds to hand it back; a statement that steps once pays that once.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
@@ -83,6 +84,7 @@ class SqliteTransaction:
         self._folder = folder
         self._leases: dict[str, bool] = {}
         self._points = count(1)
+        self._restricted: frozenset[str] | None = None
         self.heads: dict[str, RunHead] = {}
         self.rings: list[Ring] = []
 
@@ -98,14 +100,16 @@ class SqliteTransaction:
     def lease_is_live(self, holder: str) -> bool:
         live = self._leases.get(holder)
         if live is None:
-            row = self._raw.execute("SELECT state FROM workflow_leases WHERE holder = ?", (holder,)).fetchone()
+            row = self._raw.execute(
+                "SELECT state FROM workflow_leases WHERE holder = ?", (holder,)
+            ).fetchone()
             live = self._leases[holder] = row is not None and row[0] == "live"
         return live
 
     def add_lease(self, lease: Lease, ttl: float) -> None:
         self._raw.execute(
             "INSERT INTO workflow_leases (holder, host, pid, state, workflows, started_at, expires_at)"
-            " VALUES (?, ?, ?, 'live', ?, strftime('%Y-%m-%dT%H:%M:%fZ'), strftime('%Y-%m-%dT%H:%M:%fZ', ?))",
+            " VALUES (?, ?, ?, 'live', ?, strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), strftime('%Y-%m-%dT%H:%M:%fZ', 'now', ?))",
             (lease.holder, lease.host, lease.pid, lease.workflows, f"+{ttl} seconds"),
         )
         self._leases[lease.holder] = True
@@ -120,7 +124,9 @@ class SqliteTransaction:
     def dead_holders(self) -> list[str]:
         leases = self._json("SELECT json_group_array(json_array(holder, state)) FROM workflow_leases")
         dead = [holder for holder, state in leases if state != "live" or self._folder.holder_is_dead(holder)]
-        holding = set(self._json("SELECT json_group_array(DISTINCT holder) FROM workflow_runs WHERE holder IS NOT NULL"))
+        holding = set(
+            self._json("SELECT json_group_array(DISTINCT holder) FROM workflow_runs WHERE holder IS NOT NULL")
+        )
         states = dict(leases)
         return [holder for holder in dead if holder in holding or states[holder] == "live"]
 
@@ -182,7 +188,11 @@ class SqliteTransaction:
     def claim_ready(
         self, holder: str, names: Sequence[str], queues: Sequence[str] | None, limit: int
     ) -> list[ClaimedRun]:
-        limits = {queue: (paused, free) for queue, paused, most, free in self._json(_SLOTS) if paused or most is not None}
+        limits = {
+            queue: (paused, free)
+            for queue, paused, most, free in self._json(_SLOTS)
+            if paused or most is not None
+        }
         overall = limits.pop("*", (0, limit))
         closed = [queue for queue, (paused, free) in limits.items() if paused or free == 0]
         room = 0 if overall[0] else min(limit, overall[1])
@@ -236,9 +246,7 @@ class SqliteTransaction:
         return self._raw.execute(_PROMOTE, (now, limit)).rowcount
 
     def next_wake(self) -> int | None:
-        row = self._raw.execute(
-            "SELECT min(wake_at) FROM workflow_runs WHERE wake_at IS NOT NULL"
-        ).fetchone()
+        row = self._raw.execute("SELECT min(wake_at) FROM workflow_runs WHERE wake_at IS NOT NULL").fetchone()
         return None if row[0] is None else int(row[0])
 
     # journal
@@ -248,7 +256,9 @@ class SqliteTransaction:
     def load_events(self, run_ids: Sequence[str]) -> dict[str, list[Event]]:
         journals: dict[str, list[Event]] = {}
         for row in self._json(_LOAD_EVENTS, orjson.dumps(run_ids).decode()):
-            journals.setdefault(row[0], []).append(Event(*row[:5], from_iso(row[5])))
+            journals.setdefault(row[0], []).append(
+                Event(row[0], row[1], row[2], row[3], row[4], from_iso(row[5]))
+            )
         return journals
 
     # inbox
@@ -260,7 +270,9 @@ class SqliteTransaction:
     def load_inbox(self, run_ids: Sequence[str]) -> dict[str, list[InboxRow]]:
         boxes: dict[str, list[InboxRow]] = {}
         for row in self._json(_LOAD_INBOX, orjson.dumps(run_ids).decode()):
-            boxes.setdefault(row[1], []).append(InboxRow(*row[:6], from_iso(row[6])))
+            boxes.setdefault(row[1], []).append(
+                InboxRow(row[0], row[1], row[2], row[3], row[4], row[5], from_iso(row[6]))
+            )
         return boxes
 
     def consume_inbox(self, inbox_ids: Sequence[str]) -> None:
@@ -298,12 +310,21 @@ class SqliteTransaction:
             (queue, limit, paused),
         )
         self._raw.execute(
-            "DELETE FROM workflow_queue_slots WHERE queue = ? AND run_id IS NULL AND slot > ?", (queue, limit or 0)
+            "DELETE FROM workflow_queue_slots WHERE queue = ? AND run_id IS NULL AND slot > ?",
+            (queue, limit or 0),
         )
         self._raw.executemany(
             "INSERT INTO workflow_queue_slots (queue, slot) VALUES (?, ?) ON CONFLICT DO NOTHING",
             [(queue, slot) for slot in range(1, (limit or 0) + 1)],
         )
+
+    def restricted_queues(self) -> frozenset[str]:
+        if self._restricted is None:
+            found = self._json(
+                "SELECT json_group_array(queue) FROM workflow_queues WHERE paused OR concurrency_limit IS NOT NULL"
+            )
+            self._restricted = frozenset(found)
+        return self._restricted
 
     def free_slots(self, run_ids: Sequence[str]) -> None:
         if run_ids:
@@ -319,23 +340,30 @@ class SqliteTransaction:
 
     def insert_rows(self, table: sa.Table, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         self._run(
-            f"INSERT INTO {table.name} ({','.join(columns)}) SELECT {_values(columns)} FROM json_each(?)", rows
+            f"INSERT INTO {table.name} ({','.join(columns)}) SELECT {_values(columns)} FROM json_each(?)",
+            rows,
         )
 
-    def execute(self, sql: str, params: Mapping[str, Any] | Sequence[Mapping[str, Any]] = ()) -> sqlite3.Cursor:
+    def execute(
+        self, sql: str, params: Mapping[str, Any] | Sequence[Mapping[str, Any]] = ()
+    ) -> sqlite3.Cursor:
         if params and not isinstance(params, Mapping):
             return self._raw.executemany(sql, params)
         return self._raw.execute(sql, params)
 
     @contextmanager
-    def savepoint(self) -> Iterator[None]:
+    def savepoint(self, seconds: float | None = None) -> Iterator[None]:
         name = f"w{next(self._points)}"
         self._raw.execute(f"SAVEPOINT {name}")
+        if seconds is not None:
+            deadline = time.monotonic() + seconds
+            self._raw.set_progress_handler(lambda: int(time.monotonic() > deadline), 20_000)
         try:
             yield
         except BaseException:
+            self._raw.set_progress_handler(None, 0)
             self._raw.execute(f"ROLLBACK TO {name}")
             self._raw.execute(f"RELEASE {name}")
             raise
+        self._raw.set_progress_handler(None, 0)
         self._raw.execute(f"RELEASE {name}")
-

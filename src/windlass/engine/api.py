@@ -1,0 +1,323 @@
+"""What a workflow says: sleep, wait for signals, run children and branches, and ask for time and dice."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid as uuids
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+
+import orjson
+
+from windlass.engine.codec import digest
+from windlass.engine.errors import RunCancelled, RunFailed, SignalTimeout, Suspend
+from windlass.engine.heads import to_json
+from windlass.engine.history import Recorded
+from windlass.engine.run import Run, Scope, current_scope
+from windlass.engine.types import NewEvent, NewRun, Status
+from windlass.kernel.clock import SECOND, from_datetime, to_datetime
+from windlass.kernel.ids import new_id
+
+if TYPE_CHECKING:
+    from windlass.engine.registry import Workflow
+
+P = ParamSpec("P")
+T = TypeVar("T")
+A = TypeVar("A")
+
+
+async def sleep(
+    seconds: float = 0, *, minutes: float = 0, hours: float = 0, days: float = 0, name: str = "sleep"
+) -> None:
+    """Wait durably. A long sleep costs a row, not a task; a restart does not begin it anew.
+
+    Raises:
+        ValueError: the time is negative.
+    """
+    length = timedelta(seconds=seconds, minutes=minutes, hours=hours, days=days)
+    if length < timedelta():
+        raise ValueError("a sleep cannot be negative")
+    scope = current_scope("sleep")
+    await _sleep(scope, name, scope.run.worker.clock.now() + length // timedelta(microseconds=1))
+
+
+async def sleep_until(when: datetime, *, name: str = "sleep_until") -> None:
+    """Wait durably until a point in time; one that is over already does not wait.
+
+    Raises:
+        ValueError: ``when`` has no time zone.
+    """
+    if when.tzinfo is None:
+        raise ValueError("sleep_until needs a date-time with a zone")
+    await _sleep(current_scope("sleep_until"), name, from_datetime(when))
+
+
+async def _sleep(scope: Scope, name: str, due: int) -> None:
+    run = scope.run
+    path, recorded = scope.enter(name)
+    if recorded is not None:
+        _expect(run, recorded, path, {"timer_fired", None})
+        if recorded.settled is not None:
+            return
+        due = recorded.opened["due_at"] if recorded.opened else due
+    if recorded is None or recorded.opened is None:
+        run.pending.append(NewEvent("timer_started", path, to_json({"due_at": due}), run.worker.clock.now()))
+    if run.pausing is not None:
+        await run.hold()
+    await run.wait(due=due)
+    run.pending.append(NewEvent("timer_fired", path, "{}", run.worker.clock.now()))
+
+
+async def signal(name: str, *, timeout: float | None = None) -> Any:
+    """Wait for a signal and return its payload. One sent before is not lost; each is received once.
+
+    Args:
+        name: which signal.
+        timeout: seconds to wait; without it for ever.
+
+    Raises:
+        SignalTimeout: it did not come in time (recorded: a replay sees the same).
+    """
+    scope = current_scope(f"signal {name!r}")
+    run = scope.run
+    path, recorded = scope.enter(f"signal:{name}")
+    due = None if timeout is None else run.worker.clock.now() + int(timeout * SECOND)
+    if recorded is not None:
+        _expect(run, recorded, path, {"signal_received", "signal_timed_out", None})
+        if recorded.settled is not None:
+            return _signalled(recorded.settled, recorded.data or {}, name, path, recorded.seq)
+        due = recorded.opened["due_at"] if recorded.opened else due
+    elif due is not None:
+        run.pending.append(NewEvent("signal_awaited", path, to_json({"due_at": due}), run.worker.clock.now()))
+    if run.pausing is not None:
+        await run.hold()
+    row = await run.wait(due=due, listen=f"signal:{name}")
+    now = run.worker.clock.now()
+    if row is None:
+        run.pending.append(NewEvent("signal_timed_out", path, to_json({"name": name}), now))
+        return _signalled("signal_timed_out", {}, name, path, now)
+    payload = f'{{"name":{to_json(name)},"id":{to_json(row.dedup_id)},"payload":{row.payload}}}'
+    run.pending.append(NewEvent("signal_received", path, payload, now))
+    return orjson.loads(row.payload)
+
+
+def _signalled(kind: str, data: dict[str, Any], name: str, path: str, seq: int) -> Any:
+    if kind == "signal_received":
+        return data["payload"]
+    error = SignalTimeout(f"signal {name!r} did not come in time", step=path, signal=name)
+    error.seq = seq
+    raise error
+
+
+async def call_child(workflow: Workflow[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """Run a workflow as a child of the current run and return its output."""
+    scope = current_scope(f"workflow {workflow.name}")
+    run = scope.run
+    path, recorded = scope.enter(workflow.name)
+    mark = digest(args, kwargs)
+    run.has_children = True
+    child: str | None = None
+    if recorded is not None:
+        _expect(run, recorded, path, {"child_completed", None})
+        if recorded.digest is not None and recorded.digest != mark:
+            raise run.diverged(f"child {path!r} is started with another input than its journal holds")
+        if recorded.settled is not None:
+            return _child_result(workflow, recorded.data or {}, path, recorded.seq)
+        child = recorded.opened["run_id"] if recorded.opened else None
+    if child is None:
+        if run.pausing is not None:
+            await run.hold()
+        child = await _start_child(run, workflow, path, mark, args, kwargs)
+    row = await run.wait(listen=f"child:{child}")
+    if row is None:
+        raise Suspend
+    payload = f'{{"type":"child","run_id":"{child}",{row.payload[1:]}'
+    now = run.worker.clock.now()
+    run.pending.append(NewEvent("child_completed", path, payload, now))
+    return _child_result(workflow, orjson.loads(payload), path, now)
+
+
+async def _start_child(
+    run: Run, workflow: Workflow[..., Any], path: str, mark: str, args: Sequence[Any], kwargs: dict[str, Any]
+) -> str:
+    worker = run.worker
+    now = worker.clock.now()
+    inputs = workflow.signature.pack(args, kwargs, f"input of {workflow.name}")
+    holder = worker.birth(workflow.queue, workflow.name)
+    child = NewRun(
+        new_id(), workflow.name, inputs, now, queue=workflow.queue, priority=workflow.priority,
+        tenant_id=run.claimed.tenant_id, owner=run.claimed.owner, interface_version=workflow.version,
+        parent_run_id=run.run_id, holder=holder,
+    )  # fmt: skip
+    opening = f'{{"type":"child","run_id":"{child.run_id}","workflow":"{workflow.name}","input":"{mark}"}}'
+    landed = False
+    try:
+        await run.commit([NewEvent("child_started", path, opening, now)], starts=[child])
+        landed = True
+    finally:
+        if holder is not None and not landed:
+            worker.births -= 1
+    worker.born(child, holder is not None)
+    return child.run_id
+
+
+def _child_result(workflow: Workflow[..., Any], data: dict[str, Any], path: str, seq: int) -> Any:
+    if data["status"] == Status.SUCCEEDED:
+        return workflow.signature.restore(to_json(data["result"]))
+    kind = RunCancelled if data["status"] == Status.CANCELLED else RunFailed
+    message = (data["result"] or {}).get("message", data["status"])
+    error = kind(
+        f"child {path} {data['status']}: {message}", step=path, run_id=data["run_id"], error=data["result"]
+    )
+    error.seq = seq
+    raise error
+
+
+def _expect(run: Run, recorded: Recorded, path: str, kinds: set[str | None]) -> None:
+    if recorded.settled not in kinds:
+        raise run.diverged(
+            f"the journal holds a {recorded.settled} at {path!r}, where the code asks for another thing"
+        )
+
+
+async def gather(
+    *work: Awaitable[Any], return_exceptions: bool = False, limit: int | None = None
+) -> list[Any]:
+    """Run steps, children or any coroutines of the workflow side by side; results come in the order given.
+
+    The first failure (by the journal's order, so that a replay sees the same) cancels the others and is raised.
+
+    Args:
+        work: coroutines, not yet awaited.
+        return_exceptions: return failures among the results instead.
+        limit: how many may run at once.
+    """
+    scope = current_scope("gather")
+    return await _branches(scope, "g", [_awaiting(item) for item in work], return_exceptions, limit)
+
+
+async def map(  # noqa: A001  the name users expect, meant to be used as windlass.map
+    fn: Callable[[A], Awaitable[T]], items: Iterable[A], *, limit: int = 10, return_exceptions: bool = False
+) -> list[T]:
+    """Call ``fn`` for every item, at most ``limit`` at once; results come in the items' order."""
+    scope = current_scope("map")
+    return await _branches(scope, "m", [_calling(fn, item) for item in items], return_exceptions, limit)
+
+
+def _awaiting(item: Awaitable[T]) -> Callable[[], Awaitable[T]]:
+    return lambda: item
+
+
+def _calling(fn: Callable[[A], Awaitable[T]], item: A) -> Callable[[], Awaitable[T]]:
+    return lambda: fn(item)
+
+
+async def _branches(
+    scope: Scope,
+    kind: str,
+    work: Sequence[Callable[[], Awaitable[Any]]],
+    keep_errors: bool,
+    limit: int | None,
+) -> list[Any]:
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit must be at least 1, not {limit}")
+    run = scope.run
+    scope.groups += 1
+    prefix = f"{scope.prefix}{kind}{scope.groups}."
+    join: asyncio.Future[None] = run.loop.create_future()
+    tasks: list[asyncio.Task[Any]] = []
+    waiting = iter(range(len(work)))
+    open_branches = 0
+    failed = False
+
+    def launch() -> None:
+        nonlocal open_branches
+        place = next(waiting, None)
+        if place is not None:
+            open_branches += 1
+            tasks.append(run.branch(Scope(run, f"{prefix}{place}/"), work[place], done))
+
+    def done(task: asyncio.Task[Any]) -> None:
+        nonlocal open_branches, failed
+        open_branches -= 1
+        if not keep_errors and not failed and (task.cancelled() or task.exception() is not None):
+            failed = True
+            for other in tasks:
+                other.cancel()
+        if not failed:
+            launch()
+        if open_branches == 0:
+            run.release(join, None)
+
+    if not work:
+        return []
+    for _ in range(len(work) if limit is None else min(limit, len(work))):
+        launch()
+    try:
+        await run.block(join)
+    except asyncio.CancelledError:
+        failed = True
+        for task in tasks:
+            task.cancel()
+        raise
+    finally:
+        _close_unstarted(work[len(tasks) :])
+    return _results(tasks, keep_errors)
+
+
+def _close_unstarted(work: Sequence[Callable[[], Awaitable[Any]]]) -> None:
+    """Close coroutines that never ran, so that Python does not warn of them."""
+    for make in work:
+        item = make() if make.__closure__ and len(make.__closure__) == 1 else None
+        close = getattr(item, "close", None)
+        if close is not None:
+            close()
+
+
+def _results(tasks: Sequence[asyncio.Task[Any]], keep_errors: bool) -> list[Any]:
+    errors = [task.exception() for task in tasks if not task.cancelled() and task.exception() is not None]
+    for error in errors:
+        if isinstance(error, Suspend):
+            raise error
+    if errors and not keep_errors:
+        raise min(cast("list[BaseException]", errors), key=lambda error: getattr(error, "seq", 0) or 1 << 62)
+    return [
+        asyncio.CancelledError() if task.cancelled() else (task.exception() or task.result())
+        for task in tasks
+    ]
+
+
+def now() -> datetime:
+    """Return the time, recorded: a replay gets the same."""
+    return to_datetime(_recorded("now", lambda run: run.worker.clock.now()))
+
+
+def uuid() -> uuids.UUID:
+    """Return a random UUID, recorded: a replay gets the same."""
+    return uuids.UUID(_recorded("uuid", _random_uuid))
+
+
+def random() -> float:
+    """Return a random number in [0, 1), recorded: a replay gets the same."""
+    value: float = _recorded("random", lambda run: run.worker.random())
+    return value
+
+
+def _random_uuid(run: Run) -> str:
+    bits = 0
+    for _ in range(4):
+        bits = bits << 32 | int(run.worker.random() * (1 << 32))
+    return str(uuids.UUID(int=bits, version=4))
+
+
+def _recorded(name: str, make: Callable[[Run], Any]) -> Any:
+    scope = current_scope(name)
+    run = scope.run
+    path, recorded = scope.enter(name)
+    if recorded is not None:
+        _expect(run, recorded, path, {"value_recorded"})
+        return (recorded.data or {})["value"]
+    value = make(run)
+    run.pending.append(NewEvent("value_recorded", path, to_json({"value": value}), run.worker.clock.now()))
+    return value

@@ -1,0 +1,457 @@
+"""The engine: one per process and database. Starts runs, speaks to them, and (with a worker) carries them out."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+import orjson
+
+from windlass.engine.codec import encode
+from windlass.engine.control import CONTROL, SIGNAL
+from windlass.engine.errors import RunCancelled, RunFailed, UnknownRun, UnknownWorkflow
+from windlass.engine.journal import START
+from windlass.engine.ops import CALL, Commits, Operation
+from windlass.engine.ports import Backend, Transaction
+from windlass.engine.registry import Registry, Workflow, check_name, default_registry
+from windlass.engine.telemetry import Silent, Telemetry
+from windlass.engine.types import (
+    ControlRequest,
+    ControlResult,
+    Event,
+    NewRun,
+    RunFilter,
+    RunView,
+    SignalRequest,
+    StartRequest,
+    Status,
+)
+from windlass.engine.worker import Worker
+from windlass.kernel.clock import SECOND, Clock, SystemClock, from_datetime
+from windlass.kernel.errors import Invalid
+from windlass.kernel.ids import new_id
+
+T = TypeVar("T")
+A = TypeVar("A")
+R = TypeVar("R")
+
+KEY_SECONDS = 24 * 3600
+ACTIONS = ("cancel", "pause", "resume", "retry")
+
+
+class Handle:
+    """A run, seen from anywhere: any process with the same database can hold one."""
+
+    def __init__(self, engine: Engine, run_id: str, created: bool = True) -> None:
+        self._engine = engine
+        self.run_id = run_id
+        self.created = created
+
+    def __repr__(self) -> str:
+        return f"<run {self.run_id}>"
+
+    async def result(self, timeout: float | None = None) -> Any:
+        """Wait for the end and return the output as JSON values.
+
+        Args:
+            timeout: seconds to wait; the run goes on when they are over.
+
+        Raises:
+            RunFailed, RunCancelled: it ended so.
+            TimeoutError: it has not ended in time.
+            UnknownRun: there is no such run.
+        """
+        return await self._engine.result(self.run_id, timeout)
+
+    async def status(self) -> RunView:
+        """Return the run as it stands."""
+        return await self._engine.get_run(self.run_id)
+
+    async def cancel(self, reason: str | None = None) -> ControlResult:
+        """Cancel the run, its children and its running steps."""
+        return await self._engine.control(self.run_id, "cancel", reason=reason)
+
+    async def pause(self) -> ControlResult:
+        """Keep the run from starting further steps."""
+        return await self._engine.control(self.run_id, "pause")
+
+    async def resume(self) -> ControlResult:
+        """Let a paused run go on."""
+        return await self._engine.control(self.run_id, "resume")
+
+    async def retry(self) -> ControlResult:
+        """Open a failed run again from its failed step."""
+        return await self._engine.control(self.run_id, "retry")
+
+    async def signal(self, name: str, payload: object = None, *, dedup_id: str | None = None) -> bool:
+        """Send a signal to the run; see ``Engine.signal``."""
+        return await self._engine.signal(self.run_id, name, payload, dedup_id=dedup_id)
+
+
+class Engine:
+    """Durable execution over a backend. Use it as an async context manager, or ``start`` and ``stop`` it.
+
+    Args:
+        backend: the database.
+        commits: its committer.
+        transactions: where transactional steps run; the committer itself by default.
+        registry: the workflows this process knows.
+        clock: the one clock.
+        worker: whether this process carries runs out; without, it only starts and watches them.
+        concurrency: how many runs may be busy at once.
+        threads: how many plain-function steps may run at once.
+        lease_seconds: how long a silent process is believed to live.
+        queues: carry out runs of these queues only.
+        telemetry: who hears what happens.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        commits: Commits,
+        *,
+        transactions: Commits | None = None,
+        registry: Registry | None = None,
+        clock: Clock | None = None,
+        worker: bool = True,
+        concurrency: int = 1000,
+        threads: int = 32,
+        lease_seconds: float = 15.0,
+        queues: Sequence[str] | None = None,
+        telemetry: Telemetry | None = None,
+    ) -> None:
+        self.backend = backend
+        self.commits = commits
+        self.registry = default_registry if registry is None else registry
+        self.clock = clock or SystemClock()
+        self.worker = Worker(
+            backend,
+            commits,
+            transactions or commits,
+            self.registry,
+            self.clock,
+            concurrency=concurrency,
+            threads=threads,
+            lease_seconds=lease_seconds,
+            queues=queues,
+            claims=worker,
+            telemetry=telemetry or Silent(),
+        )
+
+    async def start(self) -> None:
+        """Take a lease and begin to carry out runs."""
+        await self.worker.start()
+
+    async def stop(self, grace: float = 5.0) -> None:
+        """Give runs back to their queues and end the lease; running steps get ``grace`` seconds to finish."""
+        await self.worker.stop(grace)
+
+    async def __aenter__(self) -> Engine:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    # starting
+    async def start_run(
+        self,
+        workflow: Workflow[..., Any] | str,
+        *args: Any,
+        run_id: str | None = None,
+        idempotency_key: str | None = None,
+        key_seconds: float = KEY_SECONDS,
+        delay: float | None = None,
+        at: datetime | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        key: str | None = None,
+        tenant_id: str = "default",
+        owner: str | None = None,
+        attributes: Mapping[str, Any] | None = None,
+        bounded: bool = True,
+        **kwargs: Any,
+    ) -> Handle:
+        """Start a run; when this returns it is on disk.
+
+        Args:
+            workflow: the workflow, or its name.
+            args: its input; keyword arguments that are not named below are input too.
+            run_id: an id of the caller's own.
+            idempotency_key: starts once per tenant, workflow and key; a repetition gets the first run's handle.
+            key_seconds: how long the key is remembered.
+            delay: seconds to wait first.
+            at: when to start.
+            queue: another queue than the workflow's own.
+            priority: smaller goes first.
+            key: a concurrency key, kept with the run.
+            tenant_id: whose run it is.
+            owner: who started it.
+            attributes: JSON data to find it by.
+            bounded: refuse when too many writes are waiting.
+            kwargs: input by name.
+
+        Raises:
+            UnknownWorkflow: nothing has this name here.
+            NotSerializable: the input does not fit; names the argument.
+            RunConflict: the idempotency key was used with another input.
+            Overloaded: too many writes are waiting; nothing was started.
+        """
+        request = self._request(
+            workflow, args, kwargs, run_id, idempotency_key, key_seconds, delay, at, queue, priority, key, tenant_id,
+            owner, attributes,
+        )  # fmt: skip
+        run = request.run
+        holder = None if run.wake_at is not None else self.worker.birth(run.queue, run.name)
+        run.holder = holder
+        landed = False
+        try:
+            started = await self.commits.submit(START, request, bounded=bounded)
+            landed = True
+        finally:
+            if holder is not None and not landed:
+                self.worker.births -= 1
+        if started.created:
+            self.worker.born(run, holder is not None)
+        elif holder is not None:
+            self.worker.births -= 1
+        return Handle(self, started.run_id, started.created)
+
+    def start_run_in(
+        self,
+        tx: Transaction,
+        workflow: Workflow[..., Any] | str,
+        *args: Any,
+        run_id: str | None = None,
+        idempotency_key: str | None = None,
+        key_seconds: float = KEY_SECONDS,
+        delay: float | None = None,
+        at: datetime | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        key: str | None = None,
+        tenant_id: str = "default",
+        owner: str | None = None,
+        attributes: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> str:
+        """Start a run inside an open transaction and return its id: both happen, or neither. See ``start_run``."""
+        request = self._request(
+            workflow, args, kwargs, run_id, idempotency_key, key_seconds, delay, at, queue, priority, key, tenant_id,
+            owner, attributes,
+        )  # fmt: skip
+        answer = START.apply(tx, [request])[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer.run_id
+
+    def _request(
+        self,
+        workflow: Workflow[..., Any] | str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        run_id: str | None,
+        idempotency_key: str | None,
+        key_seconds: float,
+        delay: float | None,
+        at: datetime | None,
+        queue: str | None,
+        priority: int | None,
+        key: str | None,
+        tenant_id: str,
+        owner: str | None,
+        attributes: Mapping[str, Any] | None,
+    ) -> StartRequest:
+        known = self._known(workflow)
+        name = known.name if known is not None else check_name(str(workflow))
+        if known is not None:
+            inputs = known.signature.pack(args, kwargs, f"input of {name}")
+        elif args:
+            raise UnknownWorkflow(
+                f"no workflow {name!r} is registered here: give its input by name", workflow=name
+            )
+        else:
+            inputs = encode(dict(kwargs), f"input of {name}")
+        now = self.clock.now()
+        run = NewRun(
+            run_id or new_id(),
+            name,
+            inputs,
+            now,
+            queue=check_name(queue) if queue is not None else known.queue if known is not None else "default",
+            priority=priority if priority is not None else known.priority if known is not None else 0,
+            tenant_id=tenant_id,
+            owner=owner,
+            key=key,
+            attributes=encode(dict(attributes or {}), "attributes"),
+            interface_version=known.version if known is not None else "1",
+            wake_at=self._wake_at(now, delay, at),
+        )
+        if idempotency_key is None:
+            return StartRequest(run)
+        if not 1 <= len(idempotency_key) <= 255 or not idempotency_key.isprintable():
+            raise Invalid("an idempotency key is 1 to 255 printable characters", field="idempotency_key")
+        digest = hashlib.sha256(f"{name}\n{inputs}".encode()).hexdigest()
+        return StartRequest(run, idempotency_key, digest, now + int(key_seconds * SECOND))
+
+    def _known(self, workflow: Workflow[..., Any] | str) -> Workflow[..., Any] | None:
+        if isinstance(workflow, Workflow):
+            if workflow.name not in self.registry:
+                raise UnknownWorkflow(f"workflow {workflow.name!r} is not registered with this engine")
+            return workflow
+        return self.registry.get(workflow) if workflow in self.registry else None
+
+    @staticmethod
+    def _wake_at(now: int, delay: float | None, at: datetime | None) -> int | None:
+        if delay is not None and at is not None:
+            raise Invalid("give delay or at, not both", field="delay")
+        if at is not None:
+            if at.tzinfo is None:
+                raise Invalid("at needs a time zone", field="at")
+            due = from_datetime(at)
+        elif delay is not None:
+            if delay < 0:
+                raise Invalid("delay cannot be negative", field="delay")
+            due = now + int(delay * SECOND)
+        else:
+            return None
+        return due if due > now else None
+
+    # speaking to runs
+    async def signal(
+        self, run_id: str, name: str, payload: object = None, *, dedup_id: str | None = None
+    ) -> bool:
+        """Send a signal. It waits for the run to ask for it; False means the run had this ``dedup_id`` already.
+
+        Raises:
+            UnknownRun: there is no such run.
+            RunConflict: it has ended.
+        """
+        return await self.commits.submit(SIGNAL, self._signal(run_id, name, payload, dedup_id), bounded=True)
+
+    def signal_in(
+        self, tx: Transaction, run_id: str, name: str, payload: object = None, *, dedup_id: str | None = None
+    ) -> bool:
+        """Send a signal inside an open transaction; see ``signal``."""
+        tx.lock_runs([run_id])
+        answer = SIGNAL.apply(tx, [self._signal(run_id, name, payload, dedup_id)])[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _signal(self, run_id: str, name: str, payload: object, dedup_id: str | None) -> SignalRequest:
+        text = encode(payload, f"payload of signal {name}")
+        return SignalRequest(run_id, check_name(name), text, dedup_id, new_id(), self.clock.now())
+
+    async def control(
+        self, run_id: str, action: str, *, by: str = "user", reason: str | None = None
+    ) -> ControlResult:
+        """Cancel, pause, resume or retry a run.
+
+        Returns:
+            ``applied``, ``already_applied``, or ``sent``: the run's holder does it within a second.
+
+        Raises:
+            Invalid: no such action.
+            UnknownRun: there is no such run.
+            RunConflict: the run's state does not allow it; its outcome is unchanged.
+        """
+        if action not in ACTIONS:
+            raise Invalid(f"action is one of {', '.join(ACTIONS)}, not {action!r}", field="action")
+        request = ControlRequest(run_id, action, by, reason, new_id(), self.clock.now())
+        return await self.commits.submit(CONTROL, request, bounded=True)
+
+    async def set_queue(self, queue: str, *, limit: int | None = None, paused: bool = False) -> None:
+        """Limit how many runs of a queue may be held at once, over all processes; ``*`` limits all together.
+
+        Raises:
+            Invalid: the limit is below 1.
+        """
+        if limit is not None and limit < 1:
+            raise Invalid("a limit is at least 1; pause the queue instead", field="limit")
+        name = queue if queue == "*" else check_name(queue)
+        await self.commits.submit(CALL, lambda tx: tx.set_queue(name, limit, paused), bounded=True)
+        self.worker.ring_claims()
+
+    # reading
+    def handle(self, run_id: str) -> Handle:
+        """Return a handle for a run of any process."""
+        return Handle(self, run_id)
+
+    async def get_run(self, run_id: str) -> RunView:
+        """Return a run.
+
+        Raises:
+            UnknownRun: there is none.
+        """
+        view = await self.worker.read(lambda: self.backend.reader.get_run(run_id))
+        if view is None:
+            raise UnknownRun(f"no run {run_id}", run_id=run_id)
+        return view
+
+    async def list_runs(self, query: RunFilter | None = None) -> list[RunView]:
+        """Return runs, newest first."""
+        wanted = query or RunFilter()
+        return await self.worker.read(lambda: self.backend.reader.list_runs(wanted))
+
+    async def events(self, run_id: str, *, since: int = 0, limit: int = 500) -> list[Event]:
+        """Return a run's events after number ``since``, in order."""
+        return await self.worker.read(lambda: self.backend.reader.events(run_id, since, limit))
+
+    async def result(self, run_id: str, timeout: float | None = None) -> Any:
+        """Wait for a run to end and return its output; see ``Handle.result``."""
+        async with asyncio.timeout(timeout):
+            while True:
+                future = self._expect(run_id)
+                try:
+                    if run_id in self.worker.runs:
+                        await future
+                    ended = await self.worker.read(lambda: self.backend.reader.ended([run_id]))
+                    if ended:
+                        return _result(run_id, ended[0].status, ended[0].result)
+                    await self.get_run(run_id)
+                    await future
+                finally:
+                    self._forget(run_id, future)
+
+    def _expect(self, run_id: str) -> asyncio.Future[None]:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.worker.results.setdefault(run_id, []).append(future)
+        return future
+
+    def _forget(self, run_id: str, future: asyncio.Future[None]) -> None:
+        waiting = self.worker.results.get(run_id)
+        if waiting is not None and future in waiting:
+            waiting.remove(future)
+            if not waiting:
+                del self.worker.results[run_id]
+
+    # for contexts
+    async def submit(self, op: Operation[A, R], unit: A, *, bounded: bool = True) -> R:
+        """Hand a unit to the committer; it answers once it is on disk."""
+        return await self.commits.submit(op, unit, bounded=bounded)
+
+    async def transact(self, fn: Callable[[Transaction], T], *, bounded: bool = True) -> T:
+        """Run ``fn`` in the committer's next transaction, in a savepoint; answers once it is on disk.
+
+        ``fn`` runs on the thread that writes for the whole process: keep it to a few statements.
+        """
+        value: T = await self.commits.submit(CALL, fn, bounded=bounded)
+        return value
+
+    def read(self, fn: Callable[[Any], T]) -> Awaitable[T]:
+        """Run ``fn`` with a read-only SQLAlchemy connection on a thread."""
+        return self.worker.read(lambda: self.backend.read(fn))
+
+
+def _result(run_id: str, status: str, text: str | None) -> Any:
+    value = None if text is None else orjson.loads(text)
+    if status == Status.SUCCEEDED:
+        return value
+    message = (value or {}).get("message", status)
+    if status == Status.CANCELLED:
+        raise RunCancelled(f"run {run_id} was cancelled: {message}", run_id=run_id, error=value)
+    raise RunFailed(f"run {run_id} failed: {message}", run_id=run_id, error=value)

@@ -1,0 +1,84 @@
+"""A journal read back: what each call of the code had come to, by its path. Promise 4."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from windlass.engine.types import Event
+
+OUTCOMES = frozenset({
+    "step_completed", "timer_fired", "signal_received", "signal_timed_out", "child_completed", "value_recorded",
+})  # fmt: skip
+"""Events that settle a call; ``step_failed`` does when it says so."""
+
+
+@dataclass(slots=True)
+class Recorded:
+    """What the journal knows of one call.
+
+    ``settled`` is the type of the event that ended it (None while open), ``data`` that event's payload,
+    ``opened`` the payload of the event that began it; ``attempts`` counts failed ones, the next may start at
+    ``retry_at`` (microseconds).
+    """
+
+    path: str
+    seq: int
+    kind: str
+    digest: str | None = None
+    settled: str | None = None
+    data: dict[str, Any] | None = None
+    opened: dict[str, Any] | None = None
+    attempts: int = 0
+    retry_at: int | None = None
+
+
+class History:
+    """Calls by path, and their order within each scope."""
+
+    def __init__(self, events: Sequence[Event]) -> None:
+        self.calls: dict[str, Recorded] = {}
+        self.orders: dict[str, list[str]] = {}
+        failed: list[str] = []
+        for event in events:
+            if event.type == "run_failed":
+                failed = list(orjson.loads(event.payload).get("failed_steps") or ())
+            elif event.type == "run_retried":
+                self._reopen(failed)
+            elif event.step_id is not None:
+                self._read(event)
+
+    def _read(self, event: Event) -> None:
+        path = event.step_id or ""
+        call = self.calls.get(path)
+        data = orjson.loads(event.payload)
+        if call is None:
+            call = self.calls[path] = Recorded(path, event.seq, data.get("type", ""))
+            self.orders.setdefault(scope_of(path), []).append(path)
+        if data.get("input") is not None:
+            call.digest = data["input"]
+        if event.type in OUTCOMES:
+            call.settled, call.data, call.seq = event.type, data, event.seq
+        elif event.type == "step_failed":
+            call.attempts = data["attempt"]
+            call.retry_at = data.get("retry_at")
+            if call.retry_at is None:
+                call.settled, call.data, call.seq = event.type, data, event.seq
+        elif event.type != "step_timeout":
+            call.opened = data
+
+    def _reopen(self, failed: Sequence[str]) -> None:
+        """Forget how the steps that failed the run ended; whatever succeeded stays."""
+        for path in failed:
+            call = self.calls.get(path)
+            if call is not None and call.settled in {"step_failed", "child_completed", "signal_timed_out"}:
+                call.settled = call.data = call.opened = call.retry_at = None
+                call.attempts = 0
+
+
+def scope_of(path: str) -> str:
+    """Return the scope of a path, with its slash: ``g1.0/charge#2`` → ``g1.0/``, ``charge#1`` → ``""``."""
+    return path[: path.rfind("/") + 1]

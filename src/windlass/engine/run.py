@@ -1,0 +1,521 @@
+"""A run in memory: its coroutine, what it waits for, and how it leaves again. Promises 4 and 6.
+
+All of it happens on one event loop. ``busy`` counts the branches that can go on by themselves; when none can,
+the run settles: it stays for a moment, then parks, and nothing of it is left in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from contextvars import ContextVar, copy_context
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from windlass.engine.ending import cancel_events
+from windlass.engine.errors import (
+    BareTaskError,
+    Fenced,
+    NonDeterminismError,
+    StepFailed,
+    Suspend,
+)
+from windlass.engine.heads import to_json
+from windlass.engine.history import History, Recorded
+from windlass.engine.journal import ADVANCE
+from windlass.engine.types import Advance, ClaimedRun, Finish, InboxRow, NewEvent, NewRun, Park, Status
+from windlass.kernel.clock import SECOND
+
+if TYPE_CHECKING:
+    from windlass.engine.registry import Workflow
+    from windlass.engine.worker import Worker
+
+LINGER = 0.5
+"""Seconds a run that waits for something without a known time stays in memory before it parks."""
+
+RETREAT_SECONDS = 5
+"""How long a run is put aside when its end cannot be written."""
+
+
+class Scope:
+    """Where calls get their paths: the workflow itself, or one branch of a ``gather`` or ``map``."""
+
+    __slots__ = ("at", "counts", "groups", "order", "prefix", "run", "task")
+
+    def __init__(self, run: Run, prefix: str) -> None:
+        self.run = run
+        self.prefix = prefix
+        self.counts: dict[str, int] = {}
+        self.groups = 0
+        self.task: asyncio.Task[Any] | None = None
+        self.order: Sequence[str] = () if run.history is None else run.history.orders.get(prefix, ())
+        self.at = 0
+
+    def enter(self, name: str) -> tuple[str, Recorded | None]:
+        """Return the path of the next call named ``name`` and what the journal knows of it.
+
+        Raises:
+            NonDeterminismError: the journal holds another call at this place.
+        """
+        run = self.run
+        if run.gone:
+            raise Suspend
+        count = self.counts[name] = self.counts.get(name, 0) + 1
+        path = f"{self.prefix}{name}#{count}"
+        at = self.at
+        if at >= len(self.order):
+            return path, None
+        self.at = at + 1
+        if self.order[at] != path or run.history is None:
+            raise run.diverged(f"the journal holds {self.order[at]!r} where the code calls {path!r}")
+        return path, run.history.calls[path]
+
+    def leave(self) -> None:
+        """Check that a finished scope called everything its journal holds."""
+        if self.at < len(self.order):
+            raise self.run.diverged(f"the journal holds {self.order[self.at]!r}, which the code never calls")
+
+
+CURRENT: ContextVar[Scope | None] = ContextVar("windlass_scope", default=None)
+
+
+def current_scope(what: str) -> Scope:
+    """Return the scope of the calling task.
+
+    Raises:
+        RuntimeError: called outside a run.
+        BareTaskError: called from a task the engine did not start; names ``what`` was called.
+    """
+    scope = CURRENT.get()
+    if scope is None:
+        raise RuntimeError(f"{what} works inside a workflow only")
+    if asyncio.current_task() is not scope.task:
+        raise BareTaskError(
+            f"{what} was called from a task of its own, so its place in the run cannot be told; "
+            "use windlass.gather or windlass.map instead of asyncio's tasks",
+            call=what,
+        )
+    return scope
+
+
+class Run:
+    """One run held by this process."""
+
+    def __init__(self, worker: Worker, workflow: Workflow[..., Any], claimed: ClaimedRun) -> None:
+        self.worker = worker
+        self.workflow = workflow
+        self.run_id = claimed.head.run_id
+        self.holder = worker.holder
+        self.claimed = claimed
+        self.history = History(claimed.events) if len(claimed.events) > 1 else None
+        self.loop = asyncio.get_running_loop()
+        self.pending: list[NewEvent] = []
+        self.consumed: list[str] = []
+        self.mail: dict[str, InboxRow] = {}
+        self.listeners: dict[str, deque[asyncio.Future[InboxRow]]] = {}
+        self.dues: dict[asyncio.Future[Any], int] = {}
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self.executing: dict[str, int] = {}
+        self.busy = 1
+        self.counted = True
+        self.gone = False
+        self.has_children = False
+        self.pausing: InboxRow | None = None
+        self.cancelling = False
+        self.divergence: NonDeterminismError | None = None
+        self._parking = False
+        self._settling: asyncio.Handle | None = None
+        self._blocked: set[asyncio.Future[Any]] = set()
+        self._timers: dict[asyncio.Future[Any], asyncio.TimerHandle] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    # life
+    def start(self) -> None:
+        """Begin (or replay) the workflow's code in a task of its own."""
+        scope = Scope(self, "")
+        context = copy_context()
+        context.run(CURRENT.set, scope)
+        for row in self.claimed.inbox:
+            self.deliver(row)
+        task = self.loop.create_task(self._main(scope), context=context)
+        scope.task = self._task = task
+        self.tasks.add(task)
+
+    async def _main(self, scope: Scope) -> None:
+        try:
+            finish, events = await self._outcome(scope)
+            finish.parent_run_id = self.claimed.head.parent_run_id
+            finish.children = self.has_children
+            await self.commit(events, finish=finish)
+            self.worker.finished(self, finish)
+        except (Suspend, asyncio.CancelledError):
+            pass
+        except Exception as error:
+            await self._retreat(error)
+        finally:
+            self.drop()
+
+    async def _retreat(self, error: Exception) -> None:
+        """Put the run aside for a while: its end could not be written (a full disk, say)."""
+        self._parking = True
+        while not self.gone:
+            self.worker.telemetry.event("run.put_aside", run_id=self.run_id, error=repr(error))
+            park = Park("write_failed", self.worker.clock.now() + RETREAT_SECONDS * SECOND)
+            try:
+                await self.commit([], park=park)
+                return
+            except Suspend:
+                return
+            except Exception as again:
+                error = again
+                await asyncio.sleep(RETREAT_SECONDS)
+
+    async def _outcome(self, scope: Scope) -> tuple[Finish, list[NewEvent]]:
+        name = self.workflow.name
+        try:
+            arguments = self.workflow.signature.unpack(self.claimed.inputs, f"input of {name}")
+            value = await self.workflow.fn(**arguments)
+            if self.divergence is not None:
+                raise self.divergence
+            scope.leave()
+            _, outputs = self.workflow.signature.output(value, f"output of {name}")
+        except Exception as error:
+            at = self.worker.clock.now()
+            raised = self.divergence or error
+            details = describe(raised) | {"failed_steps": failed_steps(raised)}
+            finish = Finish(Status.FAILED, error=to_json(details), reason=type(raised).__name__)
+            return finish, [
+                NewEvent("run_failed", None, to_json({"error": details["message"], **details}), at)
+            ]
+        at = self.worker.clock.now()
+        return Finish(Status.SUCCEEDED, outputs=outputs), [
+            NewEvent("run_completed", None, '{"success":true}', at)
+        ]
+
+    def diverged(self, message: str) -> NonDeterminismError:
+        """Remember and return a divergence: swallowing it does not help, the run fails with it."""
+        self.divergence = NonDeterminismError(f"workflow {self.workflow.name}: {message}", run_id=self.run_id)
+        return self.divergence
+
+    def drop(self) -> None:
+        """Forget the run: unwind whatever is left of it and tell the worker."""
+        if self.gone:
+            return
+        self.gone = True
+        if self._settling is not None:
+            self._settling.cancel()
+        for timer in self._timers.values():
+            timer.cancel()
+        for future in list(self._blocked):
+            if not future.done():
+                future.set_exception(Suspend())
+        self.worker.left(self)
+
+    def abandon(self) -> None:
+        """Forget the run and stop its tasks: it was cancelled, or this process no longer holds it."""
+        self.drop()
+        for task in self.tasks:
+            task.cancel()
+
+    # journal
+    def commit(
+        self,
+        events: list[NewEvent],
+        *,
+        finish: Finish | None = None,
+        park: Park | None = None,
+        starts: list[NewRun] | None = None,
+    ) -> Awaitable[Any]:
+        """Hand events to the committer, with whatever was waiting to ride along."""
+        if self.pending:
+            events = [*self.pending, *events]
+            self.pending = []
+        consumed = self.consumed
+        if consumed:
+            self.consumed = []
+        unit = Advance(
+            self.run_id, self.holder, self.worker.clock.now(), events, finish, park, starts or [], consumed
+        )
+        return self._write(unit)
+
+    async def _write(self, unit: Advance) -> Any:
+        try:
+            return await self.worker.commits.submit(ADVANCE, unit)
+        except Fenced:
+            self.worker.fenced(self)
+            raise Suspend from None
+
+    # waiting
+    async def wait(self, due: int | None = None, listen: str | None = None) -> InboxRow | None:
+        """Block this branch until ``due`` (microseconds) or until the inbox brings what it listens for.
+
+        Returns:
+            the inbox row, or None when the time came first.
+        """
+        if listen is not None:
+            row = self._take(listen)
+            if row is not None:
+                return row
+        if due is not None and due <= self.worker.clock.now():
+            return None
+        future: asyncio.Future[InboxRow | None] = self.loop.create_future()
+        if listen is not None:
+            self.listeners.setdefault(listen, deque()).append(future)  # type: ignore[arg-type]
+        if due is not None:
+            self._arm(future, due)
+        try:
+            news: InboxRow | None = await self.block(future)
+            return news
+        finally:
+            if due is not None:
+                self.dues.pop(future, None)
+            if listen is not None and listen in self.listeners and future in self.listeners[listen]:
+                self.listeners[listen].remove(future)  # type: ignore[arg-type]
+
+    async def block(self, future: asyncio.Future[Any]) -> Any:
+        """Wait for a future that ``release`` settles; the branch is not busy meanwhile."""
+        if self.gone:
+            raise Suspend
+        self._blocked.add(future)
+        self._less_busy()
+        try:
+            return await future
+        finally:
+            if future in self._blocked:
+                self._blocked.discard(future)
+                self._more_busy()
+
+    def _less_busy(self) -> None:
+        self.busy -= 1
+        if self.busy == 0:
+            self.worker.rests(self)
+            self.settle_soon()
+
+    def _more_busy(self) -> None:
+        self.busy += 1
+        if self.busy == 1:
+            self.worker.stirs(self)
+
+    def release(self, future: asyncio.Future[Any], value: object) -> None:
+        """Let a blocked branch go on; from this moment it counts as busy."""
+        if not future.done():
+            if future in self._blocked:
+                self._blocked.discard(future)
+                self._more_busy()
+            future.set_result(value)
+
+    def _arm(self, future: asyncio.Future[Any], due: int) -> None:
+        self.dues[future] = due
+
+        def fire() -> None:
+            self._timers.pop(future, None)
+            if future.done() or self.gone:
+                return
+            left = due - self.worker.clock.now()
+            if left <= 0 and not self._parking:
+                self.release(future, None)
+            else:
+                self._timers[future] = self.loop.call_later(max(left / SECOND, 0.001), fire)
+
+        left = due - self.worker.clock.now()
+        self._timers[future] = self.loop.call_later(max(left / SECOND, 0), fire)
+
+    def _take(self, key: str) -> InboxRow | None:
+        for row in self.mail.values():
+            if mail_key(row) == key:
+                del self.mail[row.inbox_id]
+                self.consumed.append(row.inbox_id)
+                return row
+        return None
+
+    def deliver(self, row: InboxRow) -> None:
+        """Take in a row of this run's inbox; one that is known already is ignored."""
+        if self.gone or row.inbox_id in self.mail or row.inbox_id in self.consumed:
+            return
+        if row.kind == "cancel":
+            self._cancel(row)
+        elif row.kind == "pause":
+            self.mail[row.inbox_id] = row
+            self.pausing = row
+            self.settle_soon()
+        else:
+            self.mail[row.inbox_id] = row
+            if not self._parking:
+                self._hand_out(row)
+
+    def _hand_out(self, row: InboxRow) -> None:
+        waiting = self.listeners.get(mail_key(row))
+        while waiting:
+            future = waiting.popleft()
+            if not future.done():
+                del self.mail[row.inbox_id]
+                self.consumed.append(row.inbox_id)
+                self.release(future, row)
+                return
+
+    # leaving
+    def settle_soon(self) -> None:
+        """Look, once this turn of the loop is over, whether the run should leave memory."""
+        if self._settling is None and not self.gone:
+            self._settling = self.loop.call_soon(self._settle, False)
+
+    def _settle(self, lingered: bool) -> None:
+        self._settling = None
+        if self.gone or self._parking or self.cancelling or self.executing:
+            return
+        if self.busy > 0 and self.pausing is None:
+            return
+        if self.pausing is None and not lingered:
+            soonest = min(self.dues.values(), default=None)
+            wait = LINGER if soonest is None else (soonest - self.worker.clock.now()) / SECOND
+            known = soonest is not None and not self.listeners_waiting
+            if wait <= LINGER and soonest is not None:
+                return
+            if not known and self.worker.may_linger(self):
+                self._settling = self.loop.call_later(LINGER, self._settle, True)
+                return
+        if self.busy == 0 or self.pausing is not None:
+            self._parking = True
+            task = self.loop.create_task(self._park())
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+
+    @property
+    def listeners_waiting(self) -> bool:
+        """Whether a branch waits for the inbox."""
+        return any(self.listeners.values())
+
+    async def _park(self) -> None:
+        try:
+            news = await self._leave()
+        except Suspend:
+            self.drop()
+            return
+        self._parking = False
+        if news is None:
+            self.drop()
+            return
+        for row in [*self.mail.values(), *news]:
+            if row.kind in {"signal", "child"} and row.inbox_id in self.mail:
+                self._hand_out(row)
+            else:
+                self.deliver(row)
+        if self.busy == 0:
+            self.settle_soon()
+
+    async def _leave(self, ready: bool = False) -> list[InboxRow] | None:
+        soonest = min(self.dues.values(), default=None)
+        if self.pausing is not None:
+            by = orjson.loads(self.pausing.payload)
+            self.mail.pop(self.pausing.inbox_id, None)
+            self.consumed.append(self.pausing.inbox_id)
+            event = NewEvent("run_paused", None, to_json({"by": by["by"]}), self.worker.clock.now())
+            reason = by["reason"] or "paused_by_user"
+            park = Park("paused", soonest, Status.PAUSED, reason, heard=frozenset(self.mail))
+            news: list[InboxRow] | None = await self.commit([event], park=park)
+        else:
+            waits = "timer" if soonest is not None and not self.listeners_waiting else self._reason()
+            park = Park(waits, None if ready else soonest, ready=ready, heard=frozenset(self.mail))
+            news = await self.commit([], park=park)
+        return news
+
+    def _reason(self) -> str:
+        names = [key for key, waiting in self.listeners.items() if waiting]
+        return names[0] if len(names) == 1 else f"{len(names)} things" if names else "idle"
+
+    async def give_back(self) -> None:
+        """Return the run to its queue: this process shuts down."""
+        if self.gone or self.cancelling:
+            return
+        self._parking = True
+        self.pausing = None
+        try:
+            await self._leave(ready=self.busy > 0 or bool(self.executing))
+        except Suspend:
+            pass
+        finally:
+            self.abandon()
+
+    async def hold(self) -> None:
+        """Keep a branch from starting a step while the run is being paused."""
+        await self.block(self.loop.create_future())
+
+    def _cancel(self, row: InboxRow) -> None:
+        if self.cancelling:
+            return
+        self.cancelling = True
+        task = self.loop.create_task(self._end_cancelled(row))
+        self.worker.keep(task)
+
+    async def _end_cancelled(self, row: InboxRow) -> None:
+        said = orjson.loads(row.payload)
+        reason = said["reason"] or "cancelled_by_user"
+        error = to_json({"type": "Cancelled", "message": reason})
+        finish = Finish(Status.CANCELLED, error=error, reason=reason, children=True)
+        finish.parent_run_id = self.claimed.head.parent_run_id
+        self.consumed.append(row.inbox_id)
+        events = cancel_events(said["by"], reason, "holder", self.worker.clock.now())
+        try:
+            await self.commit(list(events), finish=finish)
+            self.worker.finished(self, finish)
+        except Suspend:
+            pass
+        finally:
+            self.abandon()
+
+    # branches
+    def branch(
+        self, scope: Scope, work: Callable[[], Awaitable[Any]], done: Callable[[asyncio.Task[Any]], None]
+    ) -> asyncio.Task[Any]:
+        """Run ``work`` in a task of its own that the engine knows under ``scope``; ``done`` hears of its end."""
+        context = copy_context()
+        context.run(CURRENT.set, scope)
+        self._more_busy()
+
+        async def go() -> Any:
+            value = await work()
+            scope.leave()
+            return value
+
+        def ended(task: asyncio.Task[Any]) -> None:
+            self.tasks.discard(task)
+            done(task)
+            self._less_busy()
+
+        task = self.loop.create_task(go(), context=context)
+        scope.task = task
+        self.tasks.add(task)
+        task.add_done_callback(ended)
+        return task
+
+
+def mail_key(row: InboxRow) -> str:
+    """Return what a branch listens for to get this row."""
+    return f"{row.kind}:{row.name}"
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """Return an exception as JSON-ready data: type, message, and the data of our own errors."""
+    details: dict[str, Any] = {
+        "type": type(error).__name__,
+        "message": str(error)[:2000] or type(error).__name__,
+    }
+    if isinstance(error, StepFailed):
+        details |= {key: error.data[key] for key in ("step", "error_type", "attempts") if key in error.data}
+    return details
+
+
+def failed_steps(error: BaseException) -> list[str]:
+    """Return the paths of the calls whose failure this is, through causes and contexts."""
+    paths = []
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        step = getattr(cause, "data", {}).get("step") if hasattr(cause, "data") else None
+        if isinstance(step, str):
+            paths.append(step)
+        cause = cause.__cause__ or cause.__context__
+    return paths

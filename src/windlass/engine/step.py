@@ -1,0 +1,358 @@
+"""Steps: functions whose outcome is kept. Promises 4 and 8."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import traceback
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar, copy_context
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+
+from windlass.engine.codec import Signature, digest
+from windlass.engine.errors import Fenced, NonDeterminismError, StepFailed, StepTimeout, Suspend
+from windlass.engine.heads import to_json
+from windlass.engine.registry import check_name
+from windlass.engine.retry import RetryPolicy
+from windlass.engine.run import CURRENT, Run, current_scope
+from windlass.engine.transact import TRANSACT, Effect
+from windlass.engine.types import NewEvent
+from windlass.kernel.clock import SECOND
+
+if TYPE_CHECKING:
+    from windlass.engine.history import Recorded
+    from windlass.engine.ports import Transaction
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class StepInfo:
+    """Who a step is while it runs. ``idempotency_key`` is the same for every attempt, for ever."""
+
+    run_id: str
+    path: str
+    attempt: int
+
+    @property
+    def idempotency_key(self) -> str:
+        """Return a key to hand to other services, so that a repeated attempt is recognised there."""
+        return f"{self.run_id}:{self.path}"
+
+
+_INFO: ContextVar[StepInfo | None] = ContextVar("windlass_step", default=None)
+
+
+def step_info() -> StepInfo:
+    """Return what step is running.
+
+    Raises:
+        RuntimeError: called outside a step.
+    """
+    info = _INFO.get()
+    if info is None:
+        raise RuntimeError("step_info works inside a step only")
+    return info
+
+
+class Step(Generic[P, R]):
+    """A function whose outcome is written to the journal; called outside a run it is the plain function."""
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        *,
+        name: str,
+        policy: RetryPolicy,
+        timeout: float | None,
+        abandon: bool,
+        transactional: bool,
+    ) -> None:
+        self.fn = fn
+        self.name = check_name(name)
+        self.policy = policy
+        self.timeout = timeout
+        self.abandon = abandon
+        self.transactional = transactional
+        self.sync = not inspect.iscoroutinefunction(fn)
+        if transactional and not self.sync:
+            raise TypeError(f"step {name}: a transactional step is a plain function, not 'async def'")
+        if timeout is not None and timeout <= 0:
+            raise ValueError(f"step {name}: timeout must be above 0 seconds, not {timeout!r}")
+        self.signature = Signature(fn, skip=1 if transactional else 0)
+        self._opening = f'{{"step_id":"{name}","type":"step"}}'
+        functools.update_wrapper(self, fn)
+
+    def __repr__(self) -> str:
+        return f"<step {self.name}>"
+
+    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the step, or return what it came to before.
+
+        Raises:
+            StepFailed: no attempt succeeded; its cause is the last error when that happened in this process.
+        """
+        scope = CURRENT.get()
+        if scope is None:
+            plain: R = await self._plainly(args, kwargs)
+            return plain
+        if asyncio.current_task() is not scope.task:
+            current_scope(f"step {self.name}")
+        path, recorded = scope.enter(self.name)
+        mark = digest(args, kwargs)
+        if recorded is not None:
+            if recorded.digest is not None and recorded.digest != mark:
+                raise scope.run.diverged(f"step {path!r} is called with another input than its journal holds")
+            if recorded.settled is not None:
+                result: R = self._replayed(path, recorded)
+                return result
+        live: R = await self._live(scope.run, path, mark, recorded, args, kwargs)
+        return live
+
+    async def _plainly(self, args: Any, kwargs: Any) -> Any:
+        value = self.fn(*args, **kwargs)
+        return await value if inspect.isawaitable(value) else value
+
+    def _replayed(self, path: str, recorded: Recorded) -> Any:
+        data = recorded.data or {}
+        if recorded.settled == "step_completed":
+            return self.signature.restore(to_json(data.get("output")))
+        if recorded.settled == "step_failed":
+            raise failure(path, data["error"], data["error_type"], data["attempt"], recorded.seq)
+        raise NonDeterminismError(
+            f"the journal holds a {recorded.settled} at {path!r}, the code calls a step"
+        )
+
+    async def _live(
+        self, run: Run, path: str, mark: str, recorded: Recorded | None, args: Any, kwargs: Any
+    ) -> Any:
+        attempt = 0
+        if recorded is not None:
+            attempt = recorded.attempts
+            if recorded.retry_at is not None:
+                await run.wait(due=recorded.retry_at)
+        clock = run.worker.clock
+        while True:
+            attempt += 1
+            if run.pausing is not None:
+                await run.hold()
+            run.worker.check_lease()
+            started = clock.now()
+            run.executing[path] = started
+            try:
+                if self.transactional:
+                    return await self._transact(run, path, mark, attempt, args, kwargs)
+                value = await self._attempt(run, path, attempt, args, kwargs)
+                value, text = self.signature.output(value, f"output of step {self.name}")
+            except (Suspend, asyncio.CancelledError):
+                run.executing.pop(path, None)
+                raise
+            except Exception as error:
+                opening = self._opened(run, path)
+                await self._failed(run, path, mark, attempt, opening, error)
+                continue
+            events = self._opened(run, path)
+            events.append(
+                NewEvent("step_completed", path, completed(self.name, mark, attempt, text), clock.now())
+            )
+            await run.commit(events)
+            return value
+
+    def _opened(self, run: Run, path: str) -> list[NewEvent]:
+        """Return the event of the start, unless it was written while the step ran long."""
+        started = run.executing.pop(path, 0)
+        if run.pausing is not None:
+            run.settle_soon()
+        return [NewEvent("step_started", path, self._opening, started)] if started else []
+
+    async def _attempt(self, run: Run, path: str, attempt: int, args: Any, kwargs: Any) -> Any:
+        if not self.sync:
+            info = _INFO.set(StepInfo(run.run_id, path, attempt))
+            scope = CURRENT.set(None)
+            try:
+                if self.timeout is None:
+                    return await self.fn(*args, **kwargs)
+                return await self._timed(self.fn(*args, **kwargs))
+            finally:
+                CURRENT.reset(scope)
+                _INFO.reset(info)
+        context = copy_context()
+        context.run(CURRENT.set, None)
+        context.run(_INFO.set, StepInfo(run.run_id, path, attempt))
+        call = functools.partial(context.run, self.fn, *args, **kwargs)
+        thread = run.worker.in_thread(call)
+        if self.timeout is None:
+            return await thread
+        try:
+            return await self._timed(asyncio.shield(thread))
+        except StepTimeout:
+            thread.add_done_callback(_retrieve)
+            if not self.abandon:
+                await asyncio.wait([thread])
+            raise
+
+    async def _timed(self, work: Awaitable[Any]) -> Any:
+        deadline = asyncio.timeout(self.timeout)
+        try:
+            async with deadline:
+                return await work
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            raise StepTimeout(
+                f"step {self.name} took longer than {self.timeout} s", timeout=self.timeout
+            ) from None
+
+    async def _transact(self, run: Run, path: str, mark: str, attempt: int, args: Any, kwargs: Any) -> Any:
+        info = StepInfo(run.run_id, path, attempt)
+
+        def call(tx: Transaction) -> tuple[Any, str]:
+            token = _INFO.set(info)
+            scope = CURRENT.set(None)
+            try:
+                return self.signature.output(self.fn(tx, *args, **kwargs), f"output of step {self.name}")
+            finally:
+                CURRENT.reset(scope)
+                _INFO.reset(token)
+
+        def events(text: str) -> list[NewEvent]:
+            done = NewEvent(
+                "step_completed", path, completed(self.name, mark, attempt, text), run.worker.clock.now()
+            )
+            return [*pending, *opening, done]
+
+        opening = [NewEvent("step_started", path, self._opening, run.executing[path])]
+        pending, run.pending = run.pending, []
+        consumed, run.consumed = run.consumed, []
+        effect = Effect(run.run_id, run.holder, call, events, consumed, self.timeout)
+        try:
+            value = await run.worker.transactions.submit(TRANSACT, effect)
+        except Fenced:
+            run.worker.fenced(run)
+            raise Suspend from None
+        except BaseException:
+            run.pending = pending + run.pending
+            run.consumed = consumed + run.consumed
+            raise
+        run.executing.pop(path, None)
+        if run.pausing is not None:
+            run.settle_soon()
+        return value
+
+    async def _failed(
+        self, run: Run, path: str, mark: str, attempt: int, events: list[NewEvent], error: Exception
+    ) -> None:
+        """Write a failed attempt down and wait for the next, or raise when there is none."""
+        now = run.worker.clock.now()
+        details: dict[str, Any] = {
+            "step_id": self.name, "type": "step", "input": mark, "attempt": attempt, "error": str(error)[:2000],
+            "error_type": type(error).__name__, "traceback": trace(error),
+        }  # fmt: skip
+        if isinstance(error, StepTimeout):
+            events.append(
+                NewEvent("step_timeout", path, to_json({"step_id": self.name, "attempt": attempt}), now)
+            )
+        if self.policy.again(error, attempt):
+            retry_at = now + int(self.policy.pause(attempt, run.worker.random()) * SECOND)
+            details["retry_at"] = retry_at
+            await run.commit([*events, NewEvent("step_failed", path, to_json(details), now)])
+            await run.wait(due=retry_at)
+            return
+        await run.commit([*events, NewEvent("step_failed", path, to_json(details), now)])
+        raise failure(path, details["error"], details["error_type"], attempt, now) from error
+
+
+def _retrieve(thread: asyncio.Future[Any]) -> None:
+    """Take note of how a dropped attempt ended; its outcome is refused."""
+    if not thread.cancelled():
+        thread.exception()
+
+
+def completed(name: str, mark: str, attempt: int, output: str) -> str:
+    """Return the payload of ``step_completed``; ``output`` is JSON text already."""
+    return f'{{"step_id":"{name}","type":"step","input":"{mark}","attempt":{attempt},"output":{output}}}'
+
+
+def failure(path: str, message: str, error_type: str, attempts: int, seq: int) -> StepFailed:
+    """Return the error a failed step raises, the same live and replayed."""
+    error = StepFailed(
+        f"step {path} failed: {error_type}: {message}", step=path, error_type=error_type, attempts=attempts
+    )
+    error.seq = seq
+    return error
+
+
+def trace(error: BaseException) -> str:
+    """Return the last lines of a traceback, for people who look at the journal."""
+    return "".join(traceback.format_exception(error))[-4000:]
+
+
+@overload
+def step(fn: Callable[P, Awaitable[R]], /) -> Step[P, R]: ...
+@overload
+def step(
+    *,
+    name: str | None = None,
+    retries: int = 0,
+    backoff: float = 1.0,
+    factor: float = 2.0,
+    cap: float = 300.0,
+    jitter: float = 0.5,
+    retry_on: tuple[type[BaseException], ...] = (Exception,),
+    fatal: tuple[type[BaseException], ...] = (),
+    timeout: float | None = None,
+    abandon: bool = False,
+    transactional: bool = False,
+) -> Callable[[Callable[..., Any]], Step[..., Any]]: ...
+def step(
+    fn: Callable[..., Any] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    retries: int = 0,
+    backoff: float = 1.0,
+    factor: float = 2.0,
+    cap: float = 300.0,
+    jitter: float = 0.5,
+    retry_on: tuple[type[BaseException], ...] = (Exception,),
+    fatal: tuple[type[BaseException], ...] = (),
+    timeout: float | None = None,
+    abandon: bool = False,
+    transactional: bool = False,
+) -> Any:
+    """Make a function a durable step: it runs at least once, and once it has succeeded never again.
+
+    Async functions run on the event loop, plain ones in threads.
+
+    Args:
+        fn: the function, when used without parentheses.
+        name: its name in the journal; the function's name by default.
+        retries: attempts after the first.
+        backoff: seconds before the second attempt; each further pause is ``factor`` times longer, up to ``cap``.
+        factor: growth of the pauses.
+        cap: longest pause in seconds.
+        jitter: the share (0..1) of a pause that is random.
+        retry_on: errors worth another attempt.
+        fatal: errors that are not, beside ``windlass.Fatal``.
+        timeout: seconds an attempt may take. A plain function that takes longer is dropped: its result is
+            refused, and the next attempt waits until it has returned.
+        abandon: do not wait for such a function before the next attempt.
+        transactional: the function gets an open transaction as its first argument, which commits together with
+            its outcome: its effects in this database happen exactly once.
+    """
+    policy = RetryPolicy(retries, backoff, factor, cap, jitter, retry_on, fatal)
+
+    def wrap(function: Callable[..., Any]) -> Step[..., Any]:
+        return Step(
+            function,
+            name=name or function.__name__,
+            policy=policy,
+            timeout=timeout,
+            abandon=abandon,
+            transactional=transactional,
+        )
+
+    return wrap if fn is None else wrap(fn)

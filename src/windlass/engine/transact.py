@@ -1,0 +1,78 @@
+"""Transactional steps: user code inside the transaction that writes its journal row. Promise 8."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from windlass.engine.errors import Fenced, TransactionLost
+from windlass.engine.heads import number
+from windlass.engine.ops import Operation
+from windlass.engine.ports import Transaction
+from windlass.engine.types import Event, NewEvent, RunHead
+
+SHARED_WRITER_SECONDS = 5.0
+"""How long user code may use a writer that others wait for, where a step says nothing shorter."""
+
+
+@dataclass(slots=True)
+class Effect:
+    """A transactional step of a held run.
+
+    ``call`` runs the user's code and returns its value and JSON text, ``events`` makes the journal rows from
+    that text, ``timeout`` is in seconds.
+    """
+
+    run_id: str
+    holder: str
+    call: Callable[[Transaction], tuple[Any, str]]
+    events: Callable[[str], list[NewEvent]]
+    consumed: list[str]
+    timeout: float | None
+
+
+class Effects(Operation[Effect, Any]):
+    """Runs each in a savepoint of its own: one that fails leaves nothing, its neighbours commit."""
+
+    rank = 15
+
+    def locks(self, unit: Effect) -> Iterable[str]:
+        """Lock the run."""
+        return (unit.run_id,)
+
+    def apply(self, tx: Transaction, units: Sequence[Effect]) -> list[Any]:
+        """Run and journal the effects whose fence holds."""
+        answers: list[Any] = []
+        events: list[Event] = []
+        touched: dict[str, RunHead] = {}
+        consumed: list[str] = []
+        for unit in units:
+            head = tx.heads.get(unit.run_id)
+            if head is None or head.holder != unit.holder or not tx.lease_is_live(unit.holder):
+                answers.append(Fenced(unit.run_id))
+                continue
+            rings = len(tx.rings)
+            try:
+                with tx.savepoint(unit.timeout or SHARED_WRITER_SECONDS):
+                    value, text = unit.call(tx)
+            except TransactionLost:
+                raise
+            except Exception as error:
+                del tx.rings[rings:]
+                answers.append(error)
+                continue
+            events.extend(number(head, unit.events(text)))
+            head.deaths = 0
+            touched[unit.run_id] = head
+            consumed.extend(unit.consumed)
+            answers.append(value)
+        if events:
+            tx.append_events(events)
+            tx.bump_runs(list(touched.values()))
+        if consumed:
+            tx.consume_inbox(consumed)
+        return answers
+
+
+TRANSACT = Effects()

@@ -1,0 +1,412 @@
+"""The part of a process that holds runs: it claims them, keeps them, and takes over those of the dead.
+
+Promises 5, 6, 7 and 12.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import socket
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Any, TypeVar
+
+from windlass.engine.control import CLAIM, TAKEOVER, TakeoverRequest
+from windlass.engine.errors import Fenced, Suspend, WriteFailed
+from windlass.engine.ops import CALL, Commits
+from windlass.engine.ports import Backend, Keeper, Ring
+from windlass.engine.registry import Registry
+from windlass.engine.run import Run
+from windlass.engine.telemetry import Telemetry
+from windlass.engine.types import ClaimedRun, ClaimRequest, Finish, Lease, NewEvent, NewRun, Poll, RunHead
+from windlass.kernel.clock import SECOND, Clock
+from windlass.kernel.ids import new_id
+
+T = TypeVar("T")
+
+POLL_SECONDS = 1.0
+LONG_STEP = 1 * SECOND
+"""A step that runs longer than this has its start written down while it runs."""
+
+
+class Worker:
+    """Holds runs under one lease.
+
+    Args:
+        backend: the database.
+        commits: its committer.
+        transactions: where transactional steps run (the committer itself on SQLite).
+        registry: the workflows this process knows.
+        clock: the one clock.
+        concurrency: how many runs may be busy at once; those that wait do not count.
+        threads: how many plain-function steps may run at once.
+        lease_seconds: how long a silent process is believed to live.
+        queues: take runs of these queues only.
+        claims: False makes a process that starts and watches runs but never holds one.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        commits: Commits,
+        transactions: Commits,
+        registry: Registry,
+        clock: Clock,
+        *,
+        concurrency: int,
+        threads: int,
+        lease_seconds: float,
+        queues: Sequence[str] | None,
+        claims: bool,
+        telemetry: Telemetry,
+    ) -> None:
+        self.backend = backend
+        self.commits = commits
+        self.transactions = transactions
+        self.registry = registry
+        self.clock = clock
+        self.concurrency = concurrency
+        self.lease_seconds = lease_seconds
+        self.queues = None if queues is None else tuple(queues)
+        self.claims = claims
+        self.telemetry = telemetry
+        self.holder = ""
+        self.runs: dict[str, Run] = {}
+        self.active = 0
+        self.births = 0
+        self.backlog = True
+        self.restricted: frozenset[str] = frozenset()
+        self.results: dict[str, list[asyncio.Future[None]]] = {}
+        self.random = random.Random().random  # noqa: S311  jitter, not secrets
+        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="windlass-step")
+        self._readers = ThreadPoolExecutor(max_workers=8, thread_name_prefix="windlass-read")
+        self._lease = ExitStack()
+        self._keeper: Keeper | None = None
+        self._bell = asyncio.Event()
+        self._alarm: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._loops: list[asyncio.Task[None]] = []
+        self._stopping = False
+        self._reliving = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    # life
+    async def start(self) -> None:
+        """Take a lease and begin to claim."""
+        self._loop = asyncio.get_running_loop()
+        self._stopping = False
+        await self._take_lease()
+        self._loops = [self._loop.create_task(self._poll_loop(), name="windlass-poll")]
+        if self.claims:
+            self._bell.set()
+            self._loops.append(self._loop.create_task(self._claim_loop(), name="windlass-claim"))
+
+    async def stop(self, grace: float) -> None:
+        """Give every run back and end the lease; running steps get ``grace`` seconds to finish."""
+        self._stopping = True
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        if grace > 0:
+            await self._drain(grace)
+        await asyncio.gather(*(run.give_back() for run in list(self.runs.values())))
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        holder = self.holder
+        try:
+            await self.commits.submit(CALL, lambda tx: tx.end_lease(holder, force=True))
+        except WriteFailed:
+            self.telemetry.event("lease.not_ended", holder=holder)
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._lease.close()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._readers.shutdown(wait=False)
+
+    async def _drain(self, grace: float) -> None:
+        deadline = self.clock.monotonic() + grace
+        while any(run.executing for run in self.runs.values()) and self.clock.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+
+    async def _take_lease(self) -> None:
+        self.holder = holder = new_id()
+        loop = asyncio.get_running_loop()
+
+        def lost() -> None:
+            loop.call_soon_threadsafe(self._lose, holder)
+
+        def ring(kind: str) -> None:
+            loop.call_soon_threadsafe(self.heard, kind)
+
+        names = ",".join(self.registry)
+        lease = Lease(holder, socket.gethostname(), os.getpid(), names)
+        self._keeper = self._lease.enter_context(self.backend.keep_lease(holder, self.lease_seconds, lost))
+        await self.commits.submit(CALL, lambda tx: tx.add_lease(lease, self.lease_seconds))
+        self._lease.enter_context(self.backend.listen(holder, ring))
+
+    def _lose(self, holder: str) -> None:
+        """Drop everything: the lease is gone, others may hold our runs by now."""
+        if holder != self.holder or self._reliving or self._stopping:
+            return
+        self._reliving = True
+        self.telemetry.event("lease.lost", holder=holder, runs=len(self.runs))
+        for run in list(self.runs.values()):
+            run.abandon()
+        self.keep(asyncio.get_running_loop().create_task(self._relive()))
+
+    async def _relive(self) -> None:
+        try:
+            self._lease.close()
+            self._lease = ExitStack()
+            await self._take_lease()
+        finally:
+            self._reliving = False
+        self._bell.set()
+
+    def check_lease(self) -> None:
+        """Refuse to start a step once the lease may have run out by our own clock.
+
+        Raises:
+            Suspend: it may have; the run unwinds.
+        """
+        keeper = self._keeper
+        if keeper is not None and self.clock.monotonic() > keeper.valid_until:
+            self._lose(self.holder)
+            raise Suspend
+
+    # claiming
+    async def _claim_loop(self) -> None:
+        while True:
+            await self._bell.wait()
+            self._bell.clear()
+            try:
+                while (room := self.concurrency - self.active - self.births) > 0 and not self._reliving:
+                    if not await self._claim(room):
+                        break
+                else:
+                    self.backlog = True
+            except Fenced:
+                self._lose(self.holder)
+            except WriteFailed as error:
+                self.telemetry.event("claim.failed", error=str(error))
+
+    async def _claim(self, room: int) -> bool:
+        names = tuple(self.registry)
+        request = ClaimRequest(self.holder, names, self.queues, min(room, 1000), self.clock.now())
+        holder = self.holder
+        answer = await self.commits.submit(CLAIM, request)
+        self.backlog = answer.more
+        self._set_alarm(answer.next_wake)
+        if holder == self.holder:
+            for claimed in answer.runs:
+                self.adopt(claimed)
+        return answer.more
+
+    def _set_alarm(self, next_wake: int | None) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        if next_wake is not None and self._loop is not None:
+            delay = (next_wake - self.clock.now()) / SECOND
+            if delay < POLL_SECONDS * 2:
+                self._alarm = self._loop.call_later(max(delay, 0.001), self._bell.set)
+
+    def adopt(self, claimed: ClaimedRun) -> None:
+        """Run what has been claimed for this holder."""
+        run = Run(self, self.registry.get(claimed.head.name), claimed)
+        self.runs[run.run_id] = run
+        self.active += 1
+        run.start()
+
+    def birth(self, queue: str, name: str) -> str | None:
+        """Return our holder id when a new run may start here at once: nothing waits before it and there is room."""
+        if (
+            self.backlog
+            or not self.claims
+            or self._stopping
+            or self._reliving
+            or self.active + self.births >= self.concurrency
+            or queue in self.restricted
+            or "*" in self.restricted
+            or (self.queues is not None and queue not in self.queues)
+            or name not in self.registry
+        ):
+            return None
+        self.births += 1
+        return self.holder
+
+    def born(self, run: NewRun, held: bool) -> None:
+        """Take in a run that was born here, once it is on disk; ``held`` says whether it was to be."""
+        if held:
+            self.births -= 1
+        if run.holder is not None and run.holder == self.holder and not self._stopping:
+            head = RunHead(
+                run.run_id, run.name, run.status, None, None, run.holder, run.last_seq, run.queue, run.priority,
+                0, None, None, 0, run.parent_run_id, "",
+            )  # fmt: skip
+            self.adopt(
+                ClaimedRun(
+                    head, run.inputs, run.tenant_id, run.owner, run.key, run.attributes, run.interface_version
+                )
+            )
+
+    # what runs tell
+    def rests(self, run: Run) -> None:
+        """Give a run's place away while all of it waits."""
+        if run.counted:
+            run.counted = False
+            self.active -= 1
+            if self.backlog:
+                self._bell.set()
+
+    def stirs(self, run: Run) -> None:
+        """Count a run again that goes on without having left."""
+        if not run.counted and not run.gone:
+            run.counted = True
+            self.active += 1
+
+    def left(self, run: Run) -> None:
+        """Forget a run that left memory."""
+        if self.runs.get(run.run_id) is run:
+            del self.runs[run.run_id]
+        self.rests(run)
+
+    def finished(self, run: Run, finish: Finish) -> None:
+        """Answer those who wait for a run that ended here."""
+        self.telemetry.run_finished(run.workflow.name, finish.status.value)
+        self.answer(run.run_id)
+
+    def answer(self, run_id: str) -> None:
+        """Wake the callers that wait for the end of a run."""
+        for future in self.results.pop(run_id, ()):
+            if not future.done():
+                future.set_result(None)
+
+    def fenced(self, run: Run) -> None:
+        """A write of a run was refused: it is not ours any more."""
+        run.drop()
+        self.keep(asyncio.get_running_loop().create_task(self._check_own_lease()))
+
+    async def _check_own_lease(self) -> None:
+        holder = self.holder
+        if not await self.read(lambda: self.backend.reader.lease_is_live(holder)):
+            self._lose(holder)
+
+    def may_linger(self, run: Run) -> bool:
+        """Whether a waiting run may stay in memory for a moment: not when it would keep a slot of a limited queue."""
+        return not (self._stopping or "*" in self.restricted or run.claimed.head.queue in self.restricted)
+
+    # helpers
+    def keep(self, task: asyncio.Task[Any]) -> None:
+        """Keep a reference to a task until it is done."""
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def in_thread(self, call: Callable[[], T]) -> asyncio.Future[T]:
+        """Run a plain function in a step thread."""
+        return asyncio.get_running_loop().run_in_executor(self._pool, call)
+
+    def read(self, call: Callable[[], T]) -> Awaitable[T]:
+        """Run a read in a thread."""
+        return asyncio.get_running_loop().run_in_executor(self._readers, call)
+
+    # hearing
+    def on_rings(self, rings: Sequence[Ring]) -> None:
+        """Take the doorbells of a commit (on the committer's thread): ours at once, the others' through the backend."""
+        loop = self._loop
+        ours = [ring for ring in rings if self._concerns_us(ring)]
+        if ours and loop is not None:
+            try:
+                loop.call_soon_threadsafe(self._hear_rings, ours)
+            except RuntimeError:
+                self.telemetry.event("doorbell.late", rings=len(ours))
+        self.backend.ring(rings)
+
+    def _concerns_us(self, ring: Ring) -> bool:
+        if ring.kind == "inbox":
+            return ring.holder == self.holder
+        return ring.kind == "ready" or ring.run_id in self.results
+
+    def _hear_rings(self, rings: Sequence[Ring]) -> None:
+        for ring in rings:
+            if ring.kind == "ready":
+                self._bell.set()
+            elif ring.kind == "ended":
+                self.answer(ring.run_id)
+            elif ring.inbox is not None and (run := self.runs.get(ring.run_id)) is not None:
+                run.deliver(ring.inbox)
+
+    def ring_claims(self) -> None:
+        """Look for runs to claim."""
+        self._bell.set()
+
+    def heard(self, kind: str) -> None:
+        """Take a doorbell that another process rang."""
+        if kind == "ready":
+            self._bell.set()
+        elif kind == "inbox":
+            self._spawn(self._look())
+        elif self.results:
+            self._spawn(self._look_for_results())
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        if self._stopping:
+            work.close()
+            return
+        self.keep(asyncio.get_running_loop().create_task(work))
+
+    async def _poll_loop(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_SECONDS * (0.9 + 0.2 * self.random()))
+            try:
+                await self._look()
+                if self.results:
+                    await self._look_for_results()
+                await self._write_long_steps()
+            except WriteFailed as error:
+                self.telemetry.event("poll.failed", error=str(error))
+            except Exception as error:
+                self.telemetry.event("poll.failed", error=repr(error))
+
+    async def _look(self) -> None:
+        names = tuple(self.registry) if self.claims else ()
+        holder = self.holder
+        poll: Poll = await self.read(lambda: self.backend.reader.poll(holder, names, self.clock.now()))
+        self.restricted = poll.restricted
+        for row in poll.inbox:
+            run = self.runs.get(row.run_id)
+            if run is not None:
+                run.deliver(row)
+        if poll.ready:
+            self._bell.set()
+        else:
+            self._set_alarm(poll.next_wake)
+        for dead in poll.dead:
+            await self._take_over(dead)
+
+    async def _take_over(self, dead: str) -> None:
+        moved = 0
+        while count := await self.commits.submit(TAKEOVER, TakeoverRequest(dead, False, self.clock.now())):
+            moved += count
+            self._bell.set()
+        self.telemetry.event("lease.taken_over", holder=dead, runs=moved)
+
+    async def _look_for_results(self) -> None:
+        waiting = list(self.results)
+        for ended in await self.read(lambda: self.backend.reader.ended(waiting)):
+            self.answer(ended.run_id)
+
+    async def _write_long_steps(self) -> None:
+        edge = self.clock.now() - LONG_STEP
+        for run in list(self.runs.values()):
+            long = [(path, at) for path, at in run.executing.items() if 0 < at < edge]
+            for path, at in long:
+                run.executing[path] = 0
+                name = path.rpartition("/")[2].rpartition("#")[0]
+                opening = f'{{"step_id":"{name}","type":"step"}}'
+                try:
+                    await run.commit([NewEvent("step_started", path, opening, at)])
+                except Suspend:
+                    break

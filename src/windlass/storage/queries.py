@@ -1,0 +1,188 @@
+"""Reads about runs, on both SQL backends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
+
+import orjson
+import sqlalchemy as sa
+
+from windlass.engine.types import TERMINAL, Ended, Event, InboxRow, Poll, RunFilter, RunView
+from windlass.kernel.clock import from_datetime, from_iso, to_iso
+from windlass.storage.schema import (
+    workflow_events,
+    workflow_inbox,
+    workflow_leases,
+    workflow_queues,
+    workflow_runs,
+)
+
+T = TypeVar("T")
+
+
+class Readable(Protocol):
+    """The part of a backend that reads need."""
+
+    def read(self, fn: Callable[[sa.Connection], T]) -> T:
+        """Run ``fn`` with a read-only connection."""
+        ...
+
+    def dead_holders(self, connection: sa.Connection) -> list[str]:
+        """Return holders whose runs must be taken over."""
+        ...
+
+    def lease_holds(self, connection: sa.Connection, holder: str) -> bool:
+        """Say whether a lease is live."""
+        ...
+
+
+class SqlReader:
+    """``engine.ports.Reader`` over SQLAlchemy."""
+
+    def __init__(self, backend: Readable) -> None:
+        self._backend = backend
+
+    def get_run(self, run_id: str) -> RunView | None:
+        """Return a run, or None."""
+        query = sa.select(workflow_runs).where(workflow_runs.c.run_id == run_id)
+        row = self._backend.read(lambda connection: connection.execute(query).mappings().first())
+        return None if row is None else view(row)
+
+    def list_runs(self, query: RunFilter) -> list[RunView]:
+        """Return runs, newest first."""
+        runs = workflow_runs.c
+        statement = (
+            sa.select(workflow_runs).order_by(runs.created_at.desc(), runs.run_id.desc()).limit(query.limit)
+        )
+        if query.status:
+            statement = statement.where(runs.status.in_(query.status))
+        for column, value in (
+            (runs.name, query.name),
+            (runs.queue, query.queue),
+            (runs.parent_run_id, query.parent_run_id),
+        ):
+            if value is not None:
+                statement = statement.where(column == value)
+        if query.created_after is not None:
+            statement = statement.where(runs.created_at >= query.created_after)
+        if query.created_before is not None:
+            statement = statement.where(runs.created_at <= query.created_before)
+        if query.before is not None:
+            at, run_id = query.before
+            statement = statement.where(
+                sa.or_(runs.created_at < at, sa.and_(runs.created_at == at, runs.run_id < run_id))
+            )
+        rows = self._backend.read(lambda connection: connection.execute(statement).mappings().all())
+        return [view(row) for row in rows]
+
+    def ended(self, run_ids: Sequence[str]) -> list[Ended]:
+        """Return those of the runs that have ended."""
+        runs = workflow_runs.c
+        query = sa.select(runs.run_id, runs.status, runs.outputs_json, runs.error).where(
+            runs.run_id.in_(run_ids), runs.status.in_(sorted(TERMINAL))
+        )
+        rows = self._backend.read(lambda connection: connection.execute(query).all())
+        return [Ended(row[0], row[1], text(row[2] if row[2] is not None else row[3])) for row in rows]
+
+    def events(self, run_id: str, since: int, limit: int) -> list[Event]:
+        """Return events after ``since``, in order."""
+        c = workflow_events.c
+        query = (
+            sa.select(c.run_id, c.event_seq, c.event_type, c.step_id, c.payload_json, c.created_at)
+            .where(c.run_id == run_id, c.event_seq > since)
+            .order_by(c.event_seq)
+            .limit(limit)
+        )
+        rows = self._backend.read(lambda connection: connection.execute(query).all())
+        return [Event(r[0], r[1], r[2], r[3], text(r[4]) or "{}", micros(r[5])) for r in rows]
+
+    def poll(self, holder: str, names: Sequence[str], now: int) -> Poll:
+        """Answer the once-a-second question of a process."""
+        return self._backend.read(lambda connection: self._poll(connection, holder, names, now))
+
+    def _poll(self, connection: sa.Connection, holder: str, names: Sequence[str], now: int) -> Poll:
+        runs = workflow_runs.c
+        ready = (
+            sa.select(sa.literal(1))
+            .where(runs.holder.is_(None), runs.ready_at.is_not(None), runs.name.in_(list(names)))
+            .limit(1)
+        )
+        soonest = connection.execute(
+            sa.select(sa.func.min(runs.wake_at)).where(runs.wake_at.is_not(None), runs.holder.is_(None))
+        ).scalar()
+        queues = workflow_queues.c
+        restricted = connection.execute(
+            sa.select(queues.queue).where(sa.or_(queues.paused, queues.concurrency_limit.is_not(None)))
+        ).scalars()
+        can_claim = bool(names) and (
+            connection.execute(ready).first() is not None or (soonest is not None and soonest <= now)
+        )
+        return Poll(
+            can_claim,
+            soonest,
+            self._inbox(connection, holder),
+            self._backend.dead_holders(connection),
+            frozenset(restricted),
+        )
+
+    @staticmethod
+    def _inbox(connection: sa.Connection, holder: str) -> list[InboxRow]:
+        c = workflow_inbox.c
+        query = (
+            sa.select(c.inbox_id, c.run_id, c.kind, c.name, c.dedup_id, c.payload_json, c.created_at)
+            .join(workflow_runs, workflow_runs.c.run_id == c.run_id)
+            .where(sa.not_(c.consumed), workflow_runs.c.holder == holder)
+            .order_by(c.inbox_id)
+        )
+        rows = connection.execute(query).all()
+        return [InboxRow(*row[:5], text(row[5]) or "null", micros(row[6])) for row in rows]
+
+    def lease_is_live(self, holder: str) -> bool:
+        """Say whether a lease is live."""
+        return self._backend.read(lambda connection: self._backend.lease_holds(connection, holder))
+
+
+def live_leases(connection: sa.Connection) -> list[tuple[str, str]]:
+    """Return ``(holder, state)`` of leases that are live or still hold runs."""
+    leases, runs = workflow_leases.c, workflow_runs.c
+    holding = sa.exists().where(runs.holder == leases.holder)
+    query = sa.select(leases.holder, leases.state).where(sa.or_(leases.state == "live", holding))
+    return [(row[0], row[1]) for row in connection.execute(query)]
+
+
+def text(value: object) -> str | None:
+    """Return a JSON column as JSON text, whichever way the driver gave it."""
+    if value is None or isinstance(value, str):
+        return value
+    return orjson.dumps(value).decode()
+
+
+def iso(value: Any) -> str | None:
+    """Return a time stamp as ISO 8601 text, whichever way the driver gave it."""
+    if value is None or isinstance(value, str):
+        return value
+    return to_iso(from_datetime(value))
+
+
+def micros(value: Any) -> int:
+    """Return a time stamp as microseconds."""
+    return from_iso(value) if isinstance(value, str) else from_datetime(value)
+
+
+def view(row: Any) -> RunView:
+    """Return a run row as readers see it."""
+    return RunView(
+        run_id=row["run_id"], name=row["name"], status=row["status"], status_reason=row["status_reason"],
+        wait_reason=row["wait_reason"], queue=row["queue"], priority=row["priority"], tenant_id=row["tenant_id"],
+        owner=row["user_id"], key=row["key"], interface_version=row["interface_version"],
+        parent_run_id=row["parent_run_id"], holder=row["holder"], deaths=row["deaths"], last_seq=row["last_seq"],
+        attributes=_loads(row["attributes"]) or {}, inputs=_loads(row["inputs_json"]),
+        outputs=_loads(row["outputs_json"]), error=_loads(row["error"]), created_at=iso(row["created_at"]) or "",
+        started_at=iso(row["started_at"]), ended_at=iso(row["ended_at"]),
+        wake_at=None if row["wake_at"] is None else to_iso(row["wake_at"]),
+    )  # fmt: skip
+
+
+def _loads(value: object) -> Any:
+    return orjson.loads(value) if isinstance(value, str) else value

@@ -1,0 +1,65 @@
+"""What an open transaction knows beyond its rows, and how a savepoint takes it back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import fields
+
+from windlass.engine.ports import Ring
+from windlass.engine.types import RunHead
+
+_FIELDS = tuple(field.name for field in fields(RunHead))
+
+
+class TransactionState:
+    """The part of ``engine.ports.Transaction`` that is the same for every backend.
+
+    Rules change heads in place, so a savepoint that is rolled back must give them their old values: numbers would
+    have gaps otherwise. Doorbells go with it too: they carry inbox rows that never came to be.
+    """
+
+    def __init__(self) -> None:
+        self.heads: dict[str, RunHead] = {}
+        self.rings: list[Ring] = []
+        self._live: dict[str, bool] = {}
+        self._restricted: frozenset[str] | None = None
+        self._images: list[dict[str, RunHead | None]] = []
+
+    def _touch(self, run_ids: Iterable[str]) -> None:
+        """Remember how heads look before the innermost savepoint may change them; call it when runs are locked."""
+        if self._images:
+            images = self._images[-1]
+            for run_id in run_ids:
+                if run_id not in images:
+                    head = self.heads.get(run_id)
+                    images[run_id] = None if head is None else copy(head)
+
+    @contextmanager
+    def _taking_back(self) -> Iterator[None]:
+        """Undo what the block did to heads, doorbells and cached answers when it fails."""
+        rings = len(self.rings)
+        images: dict[str, RunHead | None] = {}
+        self._images.append(images)
+        try:
+            yield
+        except BaseException:
+            self._images.pop()
+            self._restore(images)
+            del self.rings[rings:]
+            raise
+        self._images.pop()
+        if self._images:
+            self._images[-1] = images | self._images[-1]
+
+    def _restore(self, images: dict[str, RunHead | None]) -> None:
+        self._live.clear()
+        self._restricted = None
+        for run_id, image in images.items():
+            if image is None:
+                self.heads.pop(run_id, None)
+            else:
+                head = self.heads[run_id]
+                for name in _FIELDS:
+                    setattr(head, name, getattr(image, name))

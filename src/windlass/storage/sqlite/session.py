@@ -13,6 +13,7 @@ from windlass.engine.errors import UnknownCommit
 from windlass.kernel.errors import ConfigError
 from windlass.kernel.ids import new_id
 from windlass.storage.committer import ConnectionLost
+from windlass.storage.lite import alchemy_view
 from windlass.storage.sqlite.folder import RunFolder, TurnLock
 from windlass.storage.sqlite.transaction import SqliteTransaction
 
@@ -122,20 +123,9 @@ class SqliteSession:
         return self._raw
 
     def _alchemy_view(self) -> sa.Connection:
-        """Return a SQLAlchemy view of the same connection; transactions stay ours.
-
-        Made before the first transaction, because SQLAlchemy ends whatever is open when it meets a connection.
-        """
+        """Return a SQLAlchemy view of the same connection; made before the first transaction."""
         if self._alchemy is None:
-            raw = self._connection()
-            engine = sa.create_engine(
-                "sqlite://",
-                creator=lambda: raw,
-                poolclass=sa.StaticPool,
-                pool_reset_on_return=None,
-                isolation_level="AUTOCOMMIT",
-            )
-            self._alchemy = engine.connect()
+            self._alchemy = alchemy_view(self._connection())
         return self._alchemy
 
     def _checkpoint(self, raw: sqlite3.Connection) -> None:

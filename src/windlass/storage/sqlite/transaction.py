@@ -8,7 +8,6 @@ milliseconds to hand it back; a statement that steps once pays that once.
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
@@ -17,11 +16,13 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from windlass.engine.ports import IdempotencyRow, Ring
+from windlass.engine.ports import IdempotencyRow
 from windlass.engine.types import RESUMED, TERMINAL, ClaimedRun, Event, InboxRow, Lease, NewRun, RunHead
 from windlass.kernel.clock import from_iso, to_iso
+from windlass.storage import lite
 from windlass.storage import rows as shapes
 from windlass.storage.sqlite.folder import RunFolder
+from windlass.storage.state import TransactionState
 
 _OPEN = "(" + ",".join(f"'{status.value}'" for status in sorted(TERMINAL)) + ")"
 
@@ -75,18 +76,15 @@ _TAKE_SLOT = """UPDATE workflow_queue_slots SET run_id = :run_id WHERE queue = :
  (SELECT min(slot) FROM workflow_queue_slots WHERE queue = :queue AND run_id IS NULL)"""
 
 
-class SqliteTransaction:
+class SqliteTransaction(TransactionState):
     """One open ``BEGIN IMMEDIATE`` transaction; see ``engine.ports.Transaction`` for the meaning of each method."""
 
     def __init__(self, raw: sqlite3.Connection, connection: sa.Connection, folder: RunFolder) -> None:
+        super().__init__()
         self._raw = raw
         self._connection = connection
         self._folder = folder
-        self._leases: dict[str, bool] = {}
         self._points = count(1)
-        self._restricted: frozenset[str] | None = None
-        self.heads: dict[str, RunHead] = {}
-        self.rings: list[Ring] = []
 
     def _json(self, sql: str, *params: object) -> list[Any]:
         found: list[Any] = orjson.loads(self._raw.execute(sql, params).fetchone()[0])
@@ -98,12 +96,12 @@ class SqliteTransaction:
 
     # ownership
     def lease_is_live(self, holder: str) -> bool:
-        live = self._leases.get(holder)
+        live = self._live.get(holder)
         if live is None:
             row = self._raw.execute(
                 "SELECT state FROM workflow_leases WHERE holder = ?", (holder,)
             ).fetchone()
-            live = self._leases[holder] = row is not None and row[0] == "live"
+            live = self._live[holder] = row is not None and row[0] == "live"
         return live
 
     def add_lease(self, lease: Lease, ttl: float) -> None:
@@ -112,13 +110,13 @@ class SqliteTransaction:
             " VALUES (?, ?, ?, 'live', ?, strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), strftime('%Y-%m-%dT%H:%M:%fZ', 'now', ?))",
             (lease.holder, lease.host, lease.pid, lease.workflows, f"+{ttl} seconds"),
         )
-        self._leases[lease.holder] = True
+        self._live[lease.holder] = True
 
     def end_lease(self, holder: str, *, force: bool) -> bool:
         if self.lease_is_live(holder) and not force and not self._folder.holder_is_dead(holder):
             return False
         self._raw.execute("UPDATE workflow_leases SET state = 'dead' WHERE holder = ?", (holder,))
-        self._leases[holder] = False
+        self._live[holder] = False
         return True
 
     def dead_holders(self) -> list[str]:
@@ -141,6 +139,7 @@ class SqliteTransaction:
     # runs
     def lock_runs(self, run_ids: Iterable[str]) -> Mapping[str, RunHead]:
         wanted = list(run_ids)
+        self._touch(wanted)
         missing = [run_id for run_id in wanted if run_id not in self.heads]
         if missing:
             for row in self._json(_LOCK, orjson.dumps(missing).decode()):
@@ -208,6 +207,7 @@ class SqliteTransaction:
                 break
         for run in taken:
             run.head.holder, run.head.ready_at, run.head.claim_rank = holder, None, RESUMED
+            self._touch([run.head.run_id])
             self.heads[run.head.run_id] = run.head
             for queue in ("*", run.head.queue):
                 self._raw.execute(_TAKE_SLOT, {"run_id": run.head.run_id, "queue": queue})
@@ -317,6 +317,7 @@ class SqliteTransaction:
             "INSERT INTO workflow_queue_slots (queue, slot) VALUES (?, ?) ON CONFLICT DO NOTHING",
             [(queue, slot) for slot in range(1, (limit or 0) + 1)],
         )
+        self._restricted = None
 
     def restricted_queues(self) -> frozenset[str]:
         if self._restricted is None:
@@ -339,31 +340,14 @@ class SqliteTransaction:
         return self._connection
 
     def insert_rows(self, table: sa.Table, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        self._run(
-            f"INSERT INTO {table.name} ({','.join(columns)}) SELECT {_values(columns)} FROM json_each(?)",
-            rows,
-        )
+        lite.insert_rows(self._raw, table, columns, rows)
 
     def execute(
         self, sql: str, params: Mapping[str, Any] | Sequence[Mapping[str, Any]] = ()
     ) -> sqlite3.Cursor:
-        if params and not isinstance(params, Mapping):
-            return self._raw.executemany(sql, params)
-        return self._raw.execute(sql, params)
+        return lite.execute(self._raw, sql, params)
 
     @contextmanager
     def savepoint(self, seconds: float | None = None) -> Iterator[None]:
-        name = f"w{next(self._points)}"
-        self._raw.execute(f"SAVEPOINT {name}")
-        if seconds is not None:
-            deadline = time.monotonic() + seconds
-            self._raw.set_progress_handler(lambda: int(time.monotonic() > deadline), 20_000)
-        try:
+        with self._taking_back(), lite.savepoint(self._raw, f"w{next(self._points)}", seconds):
             yield
-        except BaseException:
-            self._raw.set_progress_handler(None, 0)
-            self._raw.execute(f"ROLLBACK TO {name}")
-            self._raw.execute(f"RELEASE {name}")
-            raise
-        self._raw.set_progress_handler(None, 0)
-        self._raw.execute(f"RELEASE {name}")

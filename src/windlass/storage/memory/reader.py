@@ -1,0 +1,102 @@
+"""Questions about runs, answered from the dicts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from windlass.engine.types import TERMINAL, Ended, Event, Poll, RunFilter, RunView
+from windlass.kernel.clock import to_iso
+from windlass.storage.memory.runs import RunRow
+from windlass.storage.memory.store import MemoryStore
+
+
+class MemoryReader:
+    """``engine.ports.Reader`` over a store; each answer is of one moment between transactions."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    def get_run(self, run_id: str) -> RunView | None:
+        """Return a run, or None."""
+        with self._store.turn():
+            row = self._store.runs.get(run_id)
+            return None if row is None else view(row)
+
+    def list_runs(self, query: RunFilter) -> list[RunView]:
+        """Return runs, newest first."""
+        with self._store.turn():
+            rows = [row for _, row in self._store.runs.items() if _matches(row, query)]
+        rows.sort(key=lambda row: (row.born.created_at, row.born.run_id), reverse=True)
+        return [view(row) for row in rows[: query.limit]]
+
+    def ended(self, run_ids: Sequence[str]) -> list[Ended]:
+        """Return those of the runs that have ended."""
+        with self._store.turn():
+            rows = [row for run_id in run_ids if (row := self._store.runs.get(run_id)) is not None]
+        return [
+            Ended(row.born.run_id, row.head.status, row.error if row.outputs is None else row.outputs)
+            for row in rows
+            if row.head.status in TERMINAL
+        ]
+
+    def events(self, run_id: str, since: int, limit: int) -> list[Event]:
+        """Return events after ``since``, in order."""
+        with self._store.turn():
+            journal = self._store.events.of(run_id)
+        return [event for event in journal if event.seq > since][:limit]
+
+    def poll(self, holder: str, names: Sequence[str], now: int) -> Poll:
+        """Answer the once-a-second question of a process."""
+        store = self._store
+        known = frozenset(names)
+        with store.turn():
+            wake = store.runs.next_wake()
+            soonest = None if wake is None else wake[0]
+            due = soonest is not None and soonest <= now
+            ready = bool(known) and (due or store.runs.has_ready(lambda shelf: shelf[1] in known))
+            inbox = [row for run_id in store.runs.held_by(holder) for row in store.inbox.unread_of(run_id)]
+            return Poll(ready, soonest, inbox, store.dead_holders(), store.restricted_queues())
+
+    def lease_is_live(self, holder: str) -> bool:
+        """Say whether a lease is live."""
+        with self._store.turn():
+            return self._store.is_live(holder)
+
+
+def _matches(row: RunRow, query: RunFilter) -> bool:
+    born = row.born
+    created = to_iso(born.created_at)
+    return (
+        (not query.status or row.head.status in query.status)
+        and query.name in {None, born.name}
+        and query.queue in {None, born.queue}
+        and query.parent_run_id in {None, born.parent_run_id}
+        and (query.created_after is None or created >= query.created_after)
+        and (query.created_before is None or created <= query.created_before)
+        and (query.before is None or (created, born.run_id) < query.before)
+    )
+
+
+def view(row: RunRow) -> RunView:
+    """Return a run as readers see it."""
+    born, head = row.born, row.head
+    return RunView(
+        run_id=born.run_id, name=born.name, status=str(head.status), status_reason=head.status_reason,
+        wait_reason=head.wait_reason, queue=born.queue, priority=born.priority, tenant_id=born.tenant_id,
+        owner=born.owner, key=born.key, interface_version=born.interface_version,
+        parent_run_id=born.parent_run_id, holder=head.holder, deaths=head.deaths, last_seq=head.last_seq,
+        attributes=orjson.loads(born.attributes), inputs=orjson.loads(born.inputs), outputs=_loads(row.outputs),
+        error=_loads(row.error), created_at=to_iso(born.created_at), started_at=head.started_at,
+        ended_at=_iso(row.ended_at), wake_at=_iso(head.wake_at),
+    )  # fmt: skip
+
+
+def _loads(text: str | None) -> Any:
+    return None if text is None else orjson.loads(text)
+
+
+def _iso(at: int | None) -> str | None:
+    return None if at is None else to_iso(at)

@@ -1,0 +1,164 @@
+"""The run rows in memory, and the indexes that claims, timers and takeovers look through."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator
+from copy import copy
+from typing import NamedTuple
+
+from windlass.engine.types import FRESH, TERMINAL, ClaimedRun, NewRun, RunHead, Status
+from windlass.kernel.clock import to_iso
+from windlass.storage.memory.tables import Ranking, Table, UndoLog
+
+ReadyKey = tuple[int, int, int, str]
+WakeKey = tuple[int, str]
+Shelf = tuple[str, str]
+"""Queue and workflow name: what a claim chooses by."""
+
+
+class RunRow(NamedTuple):
+    """A run: what it was born with, its changeable head (never handed out, only copies), and how it ended."""
+
+    born: NewRun
+    head: RunHead
+    outputs: str | None = None
+    error: str | None = None
+    ended_at: int | None = None
+
+    @property
+    def shelf(self) -> Shelf:
+        """Return where a claim finds it."""
+        return self.born.queue, self.born.name
+
+    @property
+    def ready_key(self) -> ReadyKey | None:
+        """Return its place among the runs that may be claimed, or None: priority, woken first, longest ready."""
+        head = self.head
+        if head.holder is not None or head.ready_at is None:
+            return None
+        return head.priority, head.claim_rank, head.ready_at, head.run_id
+
+    @property
+    def wake_key(self) -> WakeKey | None:
+        """Return its place among the runs that time alone will wake, or None."""
+        head = self.head
+        if head.wake_at is None or head.holder is not None or head.status in _ASLEEP_FOR_GOOD:
+            return None
+        return head.wake_at, head.run_id
+
+    def claimed(self) -> ClaimedRun:
+        """Return it as a claim hands it out, without journal and inbox."""
+        born = self.born
+        return ClaimedRun(
+            copy(self.head),
+            born.inputs,
+            born.tenant_id,
+            born.owner,
+            born.key,
+            born.attributes,
+            born.interface_version,
+        )
+
+
+_ASLEEP_FOR_GOOD = frozenset({Status.PAUSED, *TERMINAL})
+
+
+def new_row(run: NewRun) -> RunRow:
+    """Return the row of a run that has just been born."""
+    head = RunHead(
+        run.run_id,
+        run.name,
+        run.status,
+        None,
+        None,
+        run.holder,
+        run.last_seq,
+        run.queue,
+        run.priority,
+        FRESH,
+        run.ready_at,
+        run.wake_at,
+        0,
+        run.parent_run_id,
+        None if run.started_at is None else to_iso(run.started_at),
+    )
+    return RunRow(copy(run), head)
+
+
+class RunTable(Table[str, RunRow]):
+    """Runs by id."""
+
+    def __init__(self, undo: UndoLog) -> None:
+        super().__init__(undo)
+        self._ready: dict[Shelf, Ranking[ReadyKey]] = {}
+        self._wakes: Ranking[WakeKey] = Ranking()
+        self._held: dict[str, set[str]] = {}
+        self._children: dict[str, set[str]] = {}
+
+    def _changed(self, key: str, old: RunRow | None, new: RunRow | None) -> None:
+        row = new or old
+        if row is None:
+            return
+        was_ready, is_ready = old and old.ready_key, new and new.ready_key
+        if was_ready != is_ready:
+            self._ready.setdefault(row.shelf, Ranking()).replace(was_ready, is_ready)
+        self._wakes.replace(old and old.wake_key, new and new.wake_key)
+        _move(self._held, key, old and old.head.holder, new and new.head.holder)
+        _move(self._children, key, old and old.born.parent_run_id, new and new.born.parent_run_id)
+
+    def ready(self, wanted: Callable[[Shelf], bool]) -> Iterator[RunRow]:
+        """Yield runs that may be claimed from wanted shelves, best first.
+
+        The caller claims each as it comes, or stops wanting its shelf.
+        """
+        tops: list[tuple[ReadyKey, Shelf]] = []
+        for shelf, ranking in self._ready.items():
+            first = ranking.first()
+            if first is not None and wanted(shelf):
+                tops.append((first, shelf))
+        heapq.heapify(tops)
+        while tops:
+            key, shelf = tops[0]
+            if wanted(shelf):
+                yield self[key[3]]
+            first = self._ready[shelf].first()
+            if first is None or not wanted(shelf):
+                heapq.heappop(tops)
+            else:
+                heapq.heapreplace(tops, (first, shelf))
+
+    def has_ready(self, wanted: Callable[[Shelf], bool]) -> bool:
+        """Say whether anything may be claimed from wanted shelves."""
+        return any(len(ranking) > 0 and wanted(shelf) for shelf, ranking in self._ready.items())
+
+    def next_wake(self) -> WakeKey | None:
+        """Return when the next run wakes by itself, and which."""
+        return self._wakes.first()
+
+    def holders(self) -> set[str]:
+        """Return everybody who holds a run."""
+        return set(self._held)
+
+    def held_by(self, holder: str) -> list[str]:
+        """Return the runs of one holder in id order."""
+        return sorted(self._held.get(holder, ()))
+
+    def held(self) -> list[str]:
+        """Return every held run in id order."""
+        return sorted(run_id for runs in self._held.values() for run_id in runs)
+
+    def children_of(self, run_id: str) -> list[str]:
+        """Return the children of a run in id order."""
+        return sorted(self._children.get(run_id, ()))
+
+
+def _move(index: dict[str, set[str]], member: str, old: str | None, new: str | None) -> None:
+    if old == new:
+        return
+    if old is not None:
+        index[old].remove(member)
+        if not index[old]:
+            del index[old]
+    if new is not None:
+        index.setdefault(new, set()).add(member)

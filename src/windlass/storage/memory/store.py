@@ -1,0 +1,197 @@
+"""What outlives sessions and processes: the tables, the SQLite in RAM beside them, and who is alive."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from windlass.engine.ports import IdempotencyRow
+from windlass.engine.types import Event, InboxRow
+from windlass.kernel.clock import Clock, SystemClock
+from windlass.storage.lite import alchemy_view
+from windlass.storage.memory.leases import LeaseRow, Life
+from windlass.storage.memory.runs import RunTable
+from windlass.storage.memory.tables import Table, UndoLog
+
+
+class InboxEntry(NamedTuple):
+    """An inbox row, its place in the order of arrival, and whether it was only kept for its ``dedup_id``."""
+
+    row: InboxRow
+    arrival: int
+    consumed: bool = False
+
+
+class QueueRow(NamedTuple):
+    """A queue's settings; ``limit`` None means unlimited."""
+
+    limit: int | None
+    paused: bool
+
+    @property
+    def restricted(self) -> bool:
+        """Whether its runs start through a claim only."""
+        return self.paused or self.limit is not None
+
+
+class Inbox(Table[str, InboxEntry]):
+    """Inbox rows by id, with what each run has not consumed yet and the dedup ids it has seen."""
+
+    def __init__(self, undo: UndoLog) -> None:
+        super().__init__(undo)
+        self.unread: dict[str, set[str]] = {}
+        self.seen: set[tuple[str, str, str]] = set()
+
+    def _changed(self, key: str, old: InboxEntry | None, new: InboxEntry | None) -> None:
+        for entry, present in ((old, False), (new, True)):
+            if entry is None:
+                continue
+            row = entry.row
+            if row.dedup_id is not None:
+                (self.seen.add if present else self.seen.discard)((row.run_id, row.name, row.dedup_id))
+            unread = self.unread.setdefault(row.run_id, set())
+            if present and not entry.consumed:
+                unread.add(key)
+            else:
+                unread.discard(key)
+            if not unread:
+                del self.unread[row.run_id]
+
+    def unread_of(self, run_id: str) -> list[InboxRow]:
+        """Return what a run has not consumed, in order of arrival."""
+        entries = sorted((self[key] for key in self.unread.get(run_id, ())), key=lambda entry: entry.arrival)
+        return [entry.row for entry in entries]
+
+
+class Journals(Table[tuple[str, int], Event]):
+    """Events by run and number."""
+
+    def __init__(self, undo: UndoLog) -> None:
+        super().__init__(undo)
+        self._runs: dict[str, dict[int, Event]] = {}
+
+    def _changed(self, key: tuple[str, int], old: Event | None, new: Event | None) -> None:
+        run_id, seq = key
+        journal = self._runs.setdefault(run_id, {})
+        if old is not None:
+            del journal[seq]
+        if new is not None:
+            journal[seq] = new
+        if not journal:
+            del self._runs[run_id]
+
+    def of(self, run_id: str) -> list[Event]:
+        """Return the journal of a run, in order."""
+        journal = self._runs.get(run_id, {})
+        return [journal[seq] for seq in sorted(journal)]
+
+
+class Slots(Table[tuple[str, str], int]):
+    """Which run has which numbered place of which limited queue, by queue and run."""
+
+    def __init__(self, undo: UndoLog) -> None:
+        super().__init__(undo)
+        self._queues: dict[str, dict[str, int]] = {}
+
+    def _changed(self, key: tuple[str, str], old: int | None, new: int | None) -> None:
+        queue, run_id = key
+        places = self._queues.setdefault(queue, {})
+        if old is not None:
+            del places[run_id]
+        if new is not None:
+            places[run_id] = new
+
+    def of(self, queue: str) -> dict[str, int]:
+        """Return the places taken in a queue, by run."""
+        return self._queues.get(queue, {})
+
+
+class MemoryStore:
+    """A database in RAM. Sessions of any number of "processes" share it and may die; it stays.
+
+    Args:
+        clock: what leases run out by.
+    """
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.clock = clock or SystemClock()
+        self.undo = UndoLog()
+        self.runs = RunTable(self.undo)
+        self.events = Journals(self.undo)
+        self.inbox = Inbox(self.undo)
+        self.keys: Table[tuple[str, str], IdempotencyRow] = Table(self.undo)
+        self.leases: Table[str, LeaseRow] = Table(self.undo)
+        self.queues: Table[str, QueueRow] = Table(self.undo)
+        self.slots = Slots(self.undo)
+        self.commits: Table[str, int] = Table(self.undo)
+        self.arrivals = 0
+        self.life = Life(self.clock)
+        self.doorbells: dict[str, Callable[[str], None]] = {}
+        self.raw = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        self.sql = alchemy_view(self.raw)
+        self._turn = threading.Lock()
+        self._writer: int | None = None
+
+    def acquire(self) -> None:
+        """Wait for the one turn to write (or to read something whole).
+
+        Raises:
+            RuntimeError: this thread has it already and would wait for itself.
+        """
+        if self._writer == threading.get_ident():
+            raise RuntimeError("this thread has a transaction open on the store already")
+        self._turn.acquire()
+        self._writer = threading.get_ident()
+
+    def release(self) -> None:
+        """Give the turn back."""
+        self._writer = None
+        self._turn.release()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Have the turn for a block."""
+        self.acquire()
+        try:
+            yield
+        finally:
+            self.release()
+
+    def create_tables(self, metadata: sa.MetaData) -> None:
+        """Create tables in the SQLite in RAM, for the SQL of transactional steps and contexts."""
+        with self.turn():
+            self.raw.execute("BEGIN")
+            metadata.create_all(self.sql)
+            self.raw.execute("COMMIT")
+
+    def is_live(self, holder: str) -> bool:
+        """Say whether a lease holds now."""
+        return self.life.is_live(holder, self.leases.get(holder))
+
+    def thaw(self, holder: str) -> None:
+        """Let a frozen process go on: it renews its lease, or hears that it is lost."""
+        self.life.thaw(holder, self.leases.get(holder))
+
+    def restricted_queues(self) -> frozenset[str]:
+        """Return the queues that are paused or limited."""
+        return frozenset(queue for queue, row in self.queues.items() if row.restricted)
+
+    def dead_holders(self) -> list[str]:
+        """Return holders that are dead and still hold runs, and those not yet marked as dead, in id order."""
+        holding = self.runs.holders()
+        return sorted(
+            holder
+            for holder, row in self.leases.items()
+            if not self.is_live(holder) and (holder in holding or not row.dead)
+        )
+
+    def close(self) -> None:
+        """Forget everything."""
+        self.sql.close()
+        self.sql.engine.dispose()
+        self.raw.close()

@@ -1,0 +1,242 @@
+"""The engine's primitives over dicts."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import copy
+from itertools import count
+from typing import Any
+
+import sqlalchemy as sa
+
+from windlass.engine.ports import IdempotencyRow
+from windlass.engine.types import RESUMED, TERMINAL, ClaimedRun, Event, InboxRow, Lease, NewRun, RunHead
+from windlass.storage import lite
+from windlass.storage.memory.leases import LeaseRow, micros
+from windlass.storage.memory.runs import RunRow, Shelf, new_row
+from windlass.storage.memory.store import InboxEntry, MemoryStore, QueueRow
+from windlass.storage.state import TransactionState
+
+
+class MemoryTransaction(TransactionState):
+    """One open transaction; see ``engine.ports.Transaction`` for the meaning of each method."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__()
+        self._store = store
+        self._points = count(1)
+
+    # ownership
+    def lease_is_live(self, holder: str) -> bool:
+        live = self._live.get(holder)
+        if live is None:
+            live = self._live[holder] = self._store.is_live(holder)
+        return live
+
+    def add_lease(self, lease: Lease, ttl: float) -> None:
+        self._store.leases.insert(lease.holder, LeaseRow(lease, self._store.clock.now(), micros(ttl)))
+        self._live.pop(lease.holder, None)
+
+    def end_lease(self, holder: str, *, force: bool) -> bool:
+        if self.lease_is_live(holder) and not force:
+            return False
+        row = self._store.leases.get(holder)
+        if row is not None:
+            self._store.leases.put(holder, row._replace(dead=True))
+        self._live[holder] = False
+        return True
+
+    def dead_holders(self) -> list[str]:
+        return self._store.dead_holders()
+
+    def held_runs(self, holder: str, limit: int) -> list[str]:
+        return self._store.runs.held_by(holder)[:limit]
+
+    # runs
+    def lock_runs(self, run_ids: Iterable[str]) -> Mapping[str, RunHead]:
+        wanted = list(run_ids)
+        self._touch(wanted)
+        for run_id in wanted:
+            row = self._store.runs.get(run_id)
+            if row is not None and run_id not in self.heads:
+                self.heads[run_id] = copy(row.head)
+        return {run_id: self.heads[run_id] for run_id in wanted if run_id in self.heads}
+
+    def insert_runs(self, runs: Sequence[NewRun]) -> None:
+        for run in runs:
+            self._store.runs.insert(run.run_id, new_row(run))
+
+    def bump_runs(self, heads: Sequence[RunHead]) -> None:
+        for head in heads:
+            row = self._store.runs[head.run_id]
+            kept = copy(row.head)
+            kept.last_seq, kept.deaths = head.last_seq, head.deaths
+            self._store.runs.put(head.run_id, row._replace(head=kept))
+
+    def write_heads(self, heads: Sequence[RunHead]) -> None:
+        for head in heads:
+            row = self._store.runs[head.run_id]
+            self._store.runs.put(head.run_id, row._replace(head=copy(head)))
+
+    def finish_runs(self, rows: Sequence[tuple[str, str | None, str | None, int | None]]) -> None:
+        for run_id, outputs, error, ended_at in rows:
+            row = self._store.runs[run_id]
+            self._store.runs.put(run_id, row._replace(outputs=outputs, error=error, ended_at=ended_at))
+
+    def open_children(self, run_ids: Sequence[str]) -> list[str]:
+        runs = self._store.runs
+        children = [child for run_id in run_ids for child in runs.children_of(run_id)]
+        return [child for child in children if runs[child].head.status not in TERMINAL]
+
+    def claim_ready(
+        self, holder: str, names: Sequence[str], queues: Sequence[str] | None, limit: int
+    ) -> list[ClaimedRun]:
+        known = frozenset(names)
+        chosen = None if queues is None else frozenset(queues)
+
+        def wanted(shelf: Shelf) -> bool:
+            queue, name = shelf
+            return name in known and (chosen is None or queue in chosen) and self._room(queue) > 0
+
+        taken: list[ClaimedRun] = []
+        for row in self._store.runs.ready(wanted):
+            if len(taken) >= limit or self._room("*") <= 0:
+                break
+            taken.append(self._hold(row, holder))
+        return taken
+
+    def _hold(self, row: RunRow, holder: str) -> ClaimedRun:
+        run = row.claimed()
+        head = run.head
+        head.holder, head.ready_at, head.claim_rank = holder, None, RESUMED
+        self._touch([head.run_id])
+        self.heads[head.run_id] = head
+        self.write_heads([head])
+        for queue in ("*", head.queue):
+            self._take_slot(queue, head.run_id)
+        return run
+
+    def promote_due(self, now: int, limit: int) -> int:
+        runs = self._store.runs
+        moved = 0
+        while moved < limit and (due := runs.next_wake()) is not None and due[0] <= now:
+            row = runs[due[1]]
+            head = copy(row.head)
+            head.ready_at, head.wake_at = head.wake_at, None
+            runs.put(due[1], row._replace(head=head))
+            moved += 1
+        return moved
+
+    def next_wake(self) -> int | None:
+        due = self._store.runs.next_wake()
+        return None if due is None else due[0]
+
+    # journal
+    def append_events(self, events: Sequence[Event]) -> None:
+        for event in events:
+            self._store.events.insert((event.run_id, event.seq), event)
+
+    def load_events(self, run_ids: Sequence[str]) -> dict[str, list[Event]]:
+        journals = {run_id: self._store.events.of(run_id) for run_id in run_ids}
+        return {run_id: events for run_id, events in journals.items() if events}
+
+    # inbox
+    def add_inbox(self, rows: Sequence[InboxRow]) -> set[str]:
+        inbox = self._store.inbox
+        refused = set()
+        for row in rows:
+            if row.dedup_id is not None and (row.run_id, row.name, row.dedup_id) in inbox.seen:
+                refused.add(row.inbox_id)
+            elif row.inbox_id not in inbox:
+                self._store.arrivals += 1
+                inbox.put(row.inbox_id, InboxEntry(row, self._store.arrivals))
+        return refused
+
+    def load_inbox(self, run_ids: Sequence[str]) -> dict[str, list[InboxRow]]:
+        boxes = {run_id: self._store.inbox.unread_of(run_id) for run_id in run_ids}
+        return {run_id: rows for run_id, rows in boxes.items() if rows}
+
+    def consume_inbox(self, inbox_ids: Sequence[str]) -> None:
+        inbox = self._store.inbox
+        for inbox_id in inbox_ids:
+            entry = inbox.get(inbox_id)
+            if entry is not None and entry.row.dedup_id is not None:
+                inbox.put(inbox_id, entry._replace(consumed=True))
+            else:
+                inbox.remove(inbox_id)
+
+    # idempotency
+    def claim_keys(self, rows: Sequence[IdempotencyRow], now: int) -> dict[tuple[str, str], IdempotencyRow]:
+        keys = self._store.keys
+        for row in rows:
+            held = keys.get((row.scope, row.key))
+            if held is not None and held.expires_at <= now:
+                keys.remove((row.scope, row.key))
+        for row in rows:
+            if (row.scope, row.key) not in keys:
+                keys.insert((row.scope, row.key), row)
+        return {(row.scope, row.key): keys[row.scope, row.key] for row in rows}
+
+    # queues
+    def set_queue(self, queue: str, limit: int | None, paused: bool) -> None:
+        self._store.queues.put(queue, QueueRow(limit, paused))
+        self._restricted = None
+        places = self._store.slots.of(queue)
+        if limit is None:
+            for run_id in list(places):
+                self._store.slots.remove((queue, run_id))
+            return
+        runs = self._store.runs
+        for run_id in runs.held():
+            if queue in {"*", runs[run_id].born.queue} and run_id not in places:
+                self._take_slot(queue, run_id)
+
+    def restricted_queues(self) -> frozenset[str]:
+        if self._restricted is None:
+            self._restricted = self._store.restricted_queues()
+        return self._restricted
+
+    def free_slots(self, run_ids: Sequence[str]) -> None:
+        for run_id in run_ids:
+            for queue in ("*", self._store.runs[run_id].born.queue):
+                self._store.slots.remove((queue, run_id))
+
+    def _room(self, queue: str) -> float:
+        row = self._store.queues.get(queue)
+        if row is None or not row.restricted:
+            return float("inf")
+        if row.paused or row.limit is None:
+            return 0
+        return row.limit - len(self._store.slots.of(queue))
+
+    def _take_slot(self, queue: str, run_id: str) -> None:
+        row = self._store.queues.get(queue)
+        if row is not None and row.limit is not None:
+            taken = set(self._store.slots.of(queue).values())
+            free = next(number for number in range(1, len(taken) + 2) if number not in taken)
+            self._store.slots.insert((queue, run_id), free)
+
+    # for contexts and user code
+    @property
+    def connection(self) -> sa.Connection:
+        return self._store.sql
+
+    def insert_rows(self, table: sa.Table, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        lite.insert_rows(self._store.raw, table, columns, rows)
+
+    def execute(self, sql: str, params: Mapping[str, Any] | Sequence[Mapping[str, Any]] = ()) -> sqlite3.Cursor:
+        return lite.execute(self._store.raw, sql, params)
+
+    @contextmanager
+    def savepoint(self, seconds: float | None = None) -> Iterator[None]:
+        undo = self._store.undo
+        mark = undo.mark()
+        with self._taking_back():
+            try:
+                with lite.savepoint(self._store.raw, f"w{next(self._points)}", seconds):
+                    yield
+            except BaseException:
+                undo.rewind(mark)
+                raise

@@ -43,9 +43,7 @@ def _key(secret: SecretStr) -> SecretStr:
 
 
 def _list(value: object) -> object:
-    return (
-        tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-    )
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
 def _upper(value: object) -> object:
@@ -72,7 +70,7 @@ class Settings(BaseSettings):
     database_url_workflows: DatabaseAddress | None = Field(
         None,
         repr=False,
-        description="Another name of DATABASE_URL, taken when it stands alone, refused beside a different one",
+        description="Another name of DATABASE_URL, taken when it stands alone, refused beside another one",
         json_schema_extra={"allowed": "what DATABASE_URL allows"},
     )
     auto_migrate: bool | None = Field(
@@ -130,9 +128,7 @@ class Settings(BaseSettings):
         le=3600,
         description="Seconds POST /records/{id}/process waits for its run before it answers 202",
     )
-    idempotency_seconds: int = Field(
-        7 * 86400, ge=60, description="Seconds for which an Idempotency-Key is remembered"
-    )
+    idempotency_seconds: int = Field(7 * 86400, ge=60, description="Seconds for which an Idempotency-Key is remembered")
     embed_worker: bool = Field(True, description="Whether a server process also runs workflows")
     worker_concurrency: int = Field(
         200, ge=1, le=100_000, description="How many runs a process works on at the same time"
@@ -157,9 +153,7 @@ class Settings(BaseSettings):
     def _one_database(cls, data: dict[str, Any]) -> dict[str, Any]:
         alone = data.get("database_url_workflows")
         if alone is not None and data.setdefault("database_url", alone) != alone:
-            raise ValueError(
-                "DATABASE_URL_WORKFLOWS differs from DATABASE_URL: there is one database, name it once"
-            )
+            raise ValueError("DATABASE_URL_WORKFLOWS differs from DATABASE_URL: there is one database, name it once")
         return data
 
     @model_validator(mode="after")

@@ -1,0 +1,1 @@
+"""The bounded contexts: plain Python over the engine and the tables they own, each entered through its api."""

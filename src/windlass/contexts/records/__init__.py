@@ -1,0 +1,1 @@
+"""Records: taken in, processed once through explicit states, and reported on."""

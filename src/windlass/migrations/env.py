@@ -1,0 +1,53 @@
+"""How Alembic reaches the database: DATABASE_URL, one transaction for all steps, one process at a time."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import context
+
+import windlass.contexts.records.tables  # noqa: F401  its tables stand on the metadata
+from windlass import settings
+from windlass.storage.migrate import URL, engine_for
+from windlass.storage.schema import metadata
+
+MIGRATION_LOCK = 7_229_180_641
+
+
+def belongs(item: object, _name: object, kind: str, reflected: bool, _other: object) -> bool:
+    """Leave out indexes of a sort that only PostgreSQL has, where there is none."""
+    if kind != "index" or reflected or context.get_context().dialect.name == "postgresql":
+        return True
+    return not getattr(item, "dialect_kwargs", {}).get("postgresql_using")
+
+
+def migrate() -> None:
+    """Run the command's steps in one transaction."""
+    url = context.config.attributes.get(URL) or settings.load().database
+    engine = engine_for(url)
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
+        context.configure(
+            connection=connection,
+            target_metadata=metadata,
+            render_as_batch=True,
+            transactional_ddl=True,
+            compare_type=True,
+            compare_server_default=True,
+            include_object=belongs,
+        )
+        context.run_migrations()
+
+
+def print_sql() -> None:
+    """Print the command's steps as SQL instead (``--sql``)."""
+    url = context.config.attributes.get(URL) or settings.load().database
+    context.configure(url=url.sqlalchemy, target_metadata=metadata, literal_binds=True, transactional_ddl=True)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+if context.is_offline_mode():
+    print_sql()
+else:
+    migrate()

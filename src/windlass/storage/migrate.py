@@ -1,0 +1,159 @@
+"""Bring a database to this version of the code, or say plainly why nothing may start on it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from windlass.kernel.errors import ConfigError, Unavailable
+from windlass.storage.urls import DatabaseUrl
+
+URL = "windlass.url"
+"""The attribute of an Alembic configuration that names the database; without it DATABASE_URL is read."""
+BUSY_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What a database is at (``current``, None when it is empty) and what the code wants (``head``)."""
+
+    current: str | None
+    head: str
+    known: bool
+
+    @property
+    def matches(self) -> bool:
+        """Whether the code can work on the database as it is."""
+        return self.current == self.head
+
+
+def config(url: DatabaseUrl) -> Config:
+    """Return the Alembic configuration of the installed package for one database."""
+    made = Config()
+    made.set_main_option("script_location", "windlass:migrations")
+    made.attributes[URL] = url
+    return made
+
+
+def engine_for(url: DatabaseUrl, *, writes: bool = True) -> sa.Engine:
+    """Return an engine whose transactions hold schema changes too: all of a migration or nothing of it."""
+    if url.path is None:
+        return sa.create_engine(url.sqlalchemy, poolclass=sa.NullPool)
+    url.path.absolute().parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(
+        url.sqlalchemy,
+        poolclass=sa.NullPool,
+        connect_args={"isolation_level": None, "timeout": BUSY_SECONDS},
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def _prepare(raw: sqlite3.Connection, _record: Any) -> None:
+        if writes:
+            raw.execute("PRAGMA journal_mode = WAL")
+        raw.execute("PRAGMA synchronous = FULL")
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+@contextmanager
+def _reachable(url: DatabaseUrl) -> Iterator[None]:
+    try:
+        yield
+    except sa.exc.OperationalError as error:
+        raise Unavailable(f"the database {url} cannot be reached: {error.orig}") from error
+
+
+def inspect(url: DatabaseUrl) -> Version:
+    """Look which version a database is at; changes nothing.
+
+    Raises:
+        Unavailable: the database cannot be reached.
+    """
+    scripts = ScriptDirectory.from_config(config(url))
+    head = scripts.get_current_head() or ""
+    current = None
+    if url.path is None or url.path.exists():
+        with _reachable(url), engine_for(url, writes=False).connect() as connection:
+            current = MigrationContext.configure(connection).get_current_revision()
+    known = current is None or current in {script.revision for script in scripts.walk_revisions()}
+    return Version(current, head, known)
+
+
+def upgrade(url: DatabaseUrl, lock: AbstractContextManager[None], revision: str = "head") -> Version:
+    """Apply what is missing, one process at a time; a database that lacks nothing is left alone.
+
+    Args:
+        url: the database.
+        lock: held meanwhile, so that processes starting together migrate once (PostgreSQL locks by itself).
+        revision: how far to go.
+
+    Raises:
+        ConfigError: the database is newer than the code.
+        Unavailable: the database cannot be reached.
+    """
+    with lock:
+        found = inspect(url)
+        refuse_newer(url, found)
+        if revision != "head" or not found.matches:
+            with _reachable(url):
+                command.upgrade(config(url), revision)
+    return inspect(url)
+
+
+def downgrade(url: DatabaseUrl, lock: AbstractContextManager[None], revision: str) -> Version:
+    """Take steps back, for example ``-1`` or ``base``.
+
+    Raises:
+        ConfigError: the database is newer than the code.
+        Unavailable: the database cannot be reached.
+    """
+    with lock:
+        refuse_newer(url, inspect(url))
+        with _reachable(url):
+            command.downgrade(config(url), revision)
+    return inspect(url)
+
+
+def refuse_newer(url: DatabaseUrl, found: Version) -> None:
+    """Refuse a database that this code does not know.
+
+    Raises:
+        ConfigError: it is at a revision that a newer version of the code made.
+    """
+    if not found.known:
+        raise ConfigError(
+            f"the database {url} is at revision {found.current}, which this version does not know (it knows up to"
+            f" {found.head}): it was made by a newer version; update this one, or restore the database",
+            current=found.current,
+            head=found.head,
+        )
+
+
+def refuse_other(url: DatabaseUrl, found: Version) -> None:
+    """Refuse a database that is not exactly at the code's version.
+
+    Raises:
+        ConfigError: it is older or newer; says what to do.
+    """
+    refuse_newer(url, found)
+    if not found.matches:
+        state = "is empty" if found.current is None else f"is at revision {found.current}"
+        raise ConfigError(
+            f"the database {url} {state}, this version needs {found.head}: run `windlass db upgrade`"
+            " (or set AUTO_MIGRATE=true)",
+            current=found.current,
+            head=found.head,
+        )

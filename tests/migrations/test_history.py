@@ -1,0 +1,139 @@
+"""The history of the database leads up to the tables the code describes, and back to nothing."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+import windlass.contexts.records.tables
+from tests.support.paths import ROOT, SOURCE
+from tests.support.schema import describe
+from windlass.storage import migrate, urls
+from windlass.storage.schema import metadata
+
+assert windlass.contexts.records.tables.records.metadata is metadata
+
+Alembic = Callable[..., str]
+
+
+@pytest.fixture(params=["sqlite_url", "pg_dsn"])
+def url(request: pytest.FixtureRequest) -> str:
+    """An empty database of each kind."""
+    address: str = request.getfixturevalue(request.param)
+    return address
+
+
+@pytest.fixture
+def alembic(url: str) -> Alembic:
+    """Run Alembic's own command at the root of the repository, as an operator does."""
+
+    def run(*arguments: str, ini: Path = ROOT / "alembic.ini", expect: int = 0) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "alembic", "-c", str(ini), *arguments],
+            cwd=ROOT,
+            env={**os.environ, "DATABASE_URL": url},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == expect, done.stdout + done.stderr
+        return done.stdout
+
+    return run
+
+
+def test_the_history_makes_what_the_code_describes(url: str, tmp_path: Path, alembic: Alembic) -> None:
+    address = urls.parse(url).sqlalchemy
+    engine = sa.create_engine(address, poolclass=sa.NullPool)
+    metadata.create_all(engine)
+    described = describe(address)
+    metadata.drop_all(engine)
+
+    alembic("upgrade", "head")
+
+    assert describe(address, leave_out=["alembic_version"]) == described
+    assert len(described) > 20
+
+
+def test_alembic_finds_nothing_to_generate(url: str, tmp_path: Path, alembic: Alembic) -> None:
+    folder = shutil.copytree(SOURCE / "migrations", tmp_path / "migrations")
+    ini = tmp_path / "alembic.ini"
+    ini.write_text((ROOT / "alembic.ini").read_text().replace("windlass:migrations", str(folder)))
+    alembic("upgrade", "head")
+
+    alembic("revision", "--autogenerate", "-m", "nothing", "--rev-id", "empty", ini=ini)
+
+    written = (folder / "versions" / "empty_nothing.py").read_text()
+    assert written.count("    pass") == 2
+    assert 'down_revision = "0001"' in written.replace("'", '"')
+    assert "No new upgrade operations" in alembic("check")
+
+
+def test_alembic_finds_what_was_taken_away(url: str, alembic: Alembic) -> None:
+    alembic("upgrade", "head")
+    engine = sa.create_engine(urls.parse(url).sqlalchemy, poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        connection.execute(sa.text("DROP INDEX ix_records_status_source"))
+        connection.execute(sa.text("DROP INDEX ix_workflow_runs_wake"))
+
+    alembic("check", expect=255)
+
+
+def test_every_step_can_be_taken_back_and_again(url: str, alembic: Alembic) -> None:
+    address = urls.parse(url).sqlalchemy
+    alembic("upgrade", "head")
+    full = describe(address)
+    assert "(head)" in alembic("current")
+
+    alembic("downgrade", "-1")
+    alembic("upgrade", "+1")
+    assert describe(address) == full
+
+    alembic("downgrade", "base")
+    assert alembic("current") == ""
+    assert describe(address, leave_out=["alembic_version", "alembic_version_pkc"]) == set()
+    assert "0001" in alembic("history")
+
+
+def test_the_package_migrates_by_itself(url: str) -> None:
+    database = urls.parse(url)
+    assert migrate.inspect(database).current is None
+
+    found = migrate.upgrade(database, nullcontext())
+
+    assert found.matches
+    assert migrate.upgrade(database, nullcontext()) == found
+    assert migrate.downgrade(database, nullcontext(), "base").current is None
+
+
+@pytest.mark.parametrize("spelling", ["postgres", "postgresql+asyncpg", "postgresql"])
+def test_addresses_with_odd_passwords_work_in_alembic(spelling: str, pg_dsn: str) -> None:
+    database = urls.parse(pg_dsn)
+    password = "p@ss/w%rd:#?"
+    engine = sa.create_engine(database.sqlalchemy, poolclass=sa.NullPool)
+    role = f"odd_{spelling.replace('+', '_')}"
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"CREATE ROLE {role} LOGIN SUPERUSER PASSWORD '{password.replace('%', '%%')}'")
+    made = database.sqlalchemy.set(drivername="postgresql", username=role, password=password)
+    text = made.render_as_string(hide_password=False).replace("postgresql", spelling, 1) + "?pool_size=2"
+
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "alembic", "upgrade", "head"],
+            cwd=ROOT,
+            env={**os.environ, "DATABASE_URL": text},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert migrate.inspect(urls.parse(text)).matches
+    finally:
+        with engine.begin() as connection:
+            connection.exec_driver_sql(f"REASSIGN OWNED BY {role} TO CURRENT_USER; DROP ROLE {role}")

@@ -264,9 +264,13 @@ class Backend(Protocol):
     """A database: makes sessions, answers reads, carries doorbells, keeps leases."""
 
     name: str
-    reader: Reader
     own_transactions: bool
     """Whether transactional steps get a connection of their own (else they share the writer)."""
+
+    @property
+    def reader(self) -> Reader:
+        """Return who answers questions about runs."""
+        ...
 
     def write_session(self) -> WriteSession:
         """Open a connection that writes."""

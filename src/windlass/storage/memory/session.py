@@ -10,14 +10,23 @@ from windlass.storage.memory.transaction import MemoryTransaction
 class MemorySession:
     """A ``WriteSession``: the dicts and the SQLite in RAM change together, or not at all."""
 
+    inline = True
+
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
         self._writer = new_id()
         self._open = False
+        self._reserved = False
+
+    def reserve(self) -> bool:
+        if not self._reserved:
+            self._reserved = self._store.try_acquire()
+        return self._reserved
 
     def begin(self, marker: int) -> MemoryTransaction:
-        self._store.acquire()
-        self._open = True
+        if not self._reserved:
+            self._store.acquire()
+        self._reserved, self._open = False, True
         self._store.raw.execute("BEGIN")
         self._store.commits.put(self._writer, marker)
         return MemoryTransaction(self._store)
@@ -33,6 +42,9 @@ class MemorySession:
                 self._store.raw.execute("ROLLBACK")
             self._store.undo.rewind()
             self._end()
+        elif self._reserved:
+            self._reserved = False
+            self._store.release()
 
     def committed(self, marker: int) -> bool:
         self.rollback()

@@ -148,6 +148,13 @@ class MemoryStore:
         self._turn.acquire()
         self._writer = threading.get_ident()
 
+    def try_acquire(self) -> bool:
+        """Take the turn if it is free; says whether it did."""
+        taken = self._turn.acquire(blocking=False)
+        if taken:
+            self._writer = threading.get_ident()
+        return taken
+
     def release(self) -> None:
         """Give the turn back."""
         self._writer = None

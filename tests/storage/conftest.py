@@ -1,0 +1,38 @@
+"""One suite for every backend: whoever asks for `database`, `backend` or `scene` runs once on each of the three."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.storage.databases import Database, memory_database, postgres_database, sqlite_database
+from tests.storage.scene import Scene
+from windlass.engine.ports import Backend
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """An empty database with the newest tables."""
+    if request.param == "memory":
+        database, store = memory_database()
+        yield database
+        store.close()
+    elif request.param == "sqlite":
+        yield sqlite_database(tmp_path / "windlass.db")
+    else:
+        yield postgres_database(request.getfixturevalue("pg_dsn"))
+
+
+@pytest.fixture
+def backend(database: Database) -> Iterator[Backend]:
+    """A process's way to the database."""
+    backend = database.open()
+    yield backend
+    backend.close()
+
+
+@pytest.fixture
+def scene(database: Database, backend: Backend) -> Iterator[Scene]:
+    """A writer on the backend and short ways to say things to it."""
+    with Scene(database, backend) as scene:
+        yield scene

@@ -1,0 +1,67 @@
+"""The three backends as tests meet them: opened any number of times on one database, with holders that can die."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from windlass.engine.ports import Backend, Transaction
+from windlass.storage import schema
+from windlass.storage.memory.backend import MemoryBackend
+from windlass.storage.memory.store import MemoryStore
+from windlass.storage.sqlite.backend import SqliteBackend
+
+NOTES = sa.Table(
+    "notes",
+    sa.MetaData(),
+    sa.Column("note_id", sa.Integer, primary_key=True),
+    sa.Column("text", schema.name(), nullable=False),
+    sa.Column("data", schema.json_text()),
+    sa.Column("at", schema.timestamp()),
+)
+"""A table of somebody who is not the engine."""
+
+EXPIRE = "UPDATE workflow_leases SET expires_at = now() - interval '1 second' WHERE holder = :holder"
+
+
+@dataclass
+class Database:
+    """One empty database of a kind.
+
+    ``open`` makes another process's way to it; ``after_death`` is what else must happen, once a holder keeps
+    its lease no more, until everybody sees that it is dead.
+    """
+
+    kind: str
+    open: Callable[[], Backend]
+    after_death: Callable[[Transaction, str], object] = field(default=lambda _tx, _holder: None)
+
+
+def memory_database() -> tuple[Database, MemoryStore]:
+    """Return an empty store, and the database over it."""
+    store = MemoryStore()
+    store.create_tables(NOTES.metadata)
+    return Database("memory", lambda: MemoryBackend(store), lambda _tx, holder: store.life.kill(holder)), store
+
+
+def sqlite_database(path: Path) -> Database:
+    """Return an empty SQLite file."""
+    _create(sa.create_engine(f"sqlite:///{path}"))
+    return Database("sqlite", lambda: SqliteBackend(path))
+
+
+def postgres_database(dsn: str) -> Database:
+    """Return an empty PostgreSQL database."""
+    from windlass.storage.postgres.backend import PostgresBackend
+
+    _create(sa.create_engine(dsn.replace("postgresql://", "postgresql+psycopg://")))
+    return Database("postgres", lambda: PostgresBackend(dsn), lambda tx, holder: tx.execute(EXPIRE, {"holder": holder}))
+
+
+def _create(engine: sa.Engine) -> None:
+    schema.metadata.create_all(engine)
+    NOTES.metadata.create_all(engine)
+    engine.dispose()

@@ -21,6 +21,7 @@ from windlass.engine.telemetry import Silent, Telemetry
 from windlass.engine.types import (
     ControlRequest,
     ControlResult,
+    Ended,
     Event,
     NewRun,
     RunFilter,
@@ -407,22 +408,26 @@ class Engine:
             while True:
                 future = self._expect(run_id)
                 try:
-                    if run_id in self.worker.runs:
-                        await future
-                    ended = await self.worker.read(lambda: self.backend.reader.ended([run_id]))
-                    if ended:
-                        return _result(run_id, ended[0].status, ended[0].result)
-                    await self.get_run(run_id)
-                    await future
+                    ended = await future if run_id in self.worker.runs else await self._ended(run_id, future)
                 finally:
                     self._forget(run_id, future)
+                if ended is not None:
+                    return _result(ended)
 
-    def _expect(self, run_id: str) -> asyncio.Future[None]:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    async def _ended(self, run_id: str, future: asyncio.Future[Ended | None]) -> Ended | None:
+        """Look whether a run of another process has ended; if not, wait until it is said to have."""
+        known = await self.worker.read(lambda: self.backend.reader.ended([run_id]))
+        if known:
+            return known[0]
+        await self.get_run(run_id)
+        return await future
+
+    def _expect(self, run_id: str) -> asyncio.Future[Ended | None]:
+        future: asyncio.Future[Ended | None] = asyncio.get_running_loop().create_future()
         self.worker.results.setdefault(run_id, []).append(future)
         return future
 
-    def _forget(self, run_id: str, future: asyncio.Future[None]) -> None:
+    def _forget(self, run_id: str, future: asyncio.Future[Ended | None]) -> None:
         waiting = self.worker.results.get(run_id)
         if waiting is not None and future in waiting:
             waiting.remove(future)
@@ -447,7 +452,8 @@ class Engine:
         return self.worker.read(lambda: self.backend.read(fn))
 
 
-def _result(run_id: str, status: str, text: str | None) -> Any:
+def _result(ended: Ended) -> Any:
+    run_id, status, text = ended
     value = None if text is None else orjson.loads(text)
     if status == Status.SUCCEEDED:
         return value

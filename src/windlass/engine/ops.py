@@ -25,6 +25,10 @@ class Operation(Generic[A, R]):
         """Return the ids of existing runs that the unit touches."""
         return ()
 
+    def quick(self, unit: A) -> bool:
+        """Whether the unit is known to be quick, so that an event loop may write it itself."""
+        return True
+
     def apply(self, tx: Transaction, units: Sequence[A]) -> Sequence[R | Exception]:
         """Apply units and return an answer for each, in order.
 
@@ -38,6 +42,10 @@ class Call(Operation[Callable[[Transaction], Any], Any]):
     """A unit that is a function of the transaction; it gets a savepoint, so that it fails alone."""
 
     rank = 20
+
+    def quick(self, unit: Callable[[Transaction], Any]) -> bool:
+        """Nobody knows how long it takes."""
+        return False
 
     def apply(self, tx: Transaction, units: Sequence[Callable[[Transaction], Any]]) -> list[Any]:
         """Call each function inside its own savepoint."""

@@ -198,6 +198,13 @@ class Transaction(Protocol):
 class WriteSession(Protocol):
     """One connection that writes, used by one thread at a time."""
 
+    inline: bool
+    """Whether a transaction takes about a millisecond, so that an event loop may write it itself."""
+
+    def reserve(self) -> bool:
+        """Take this process's turn if it is free, for the next ``begin``; False when others are writing."""
+        ...
+
     def begin(self, marker: int) -> Transaction:
         """Open a transaction whose commit leaves ``marker`` behind in this session's marker row."""
         ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import time
 import traceback
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar, copy_context
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+QUICK_SECONDS = 0.001
+"""A transactional step that took less the last time may be written by the event loop itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,7 @@ class Step(Generic[P, R]):
         if timeout is not None and timeout <= 0:
             raise ValueError(f"step {name}: timeout must be above 0 seconds, not {timeout!r}")
         self.signature = Signature(fn, skip=1 if transactional else 0)
+        self._quick = False
         self._opening = f'{{"step_id":"{name}","type":"step"}}'
         functools.update_wrapper(self, fn)
 
@@ -212,9 +217,11 @@ class Step(Generic[P, R]):
         def call(tx: Transaction) -> tuple[Any, str]:
             token = _INFO.set(info)
             scope = CURRENT.set(None)
+            begun = time.monotonic()
             try:
                 return self.signature.output(self.fn(tx, *args, **kwargs), f"output of step {self.name}")
             finally:
+                self._quick = time.monotonic() - begun < QUICK_SECONDS
                 CURRENT.reset(scope)
                 _INFO.reset(token)
 
@@ -227,7 +234,7 @@ class Step(Generic[P, R]):
         opening = [NewEvent("step_started", path, self._opening, run.executing[path])]
         pending, run.pending = run.pending, []
         consumed, run.consumed = run.consumed, []
-        effect = Effect(run.run_id, run.holder, call, events, consumed, self.timeout)
+        effect = Effect(run.run_id, run.holder, call, events, consumed, self.timeout, self._quick)
         try:
             value = await run.worker.transactions.submit(TRANSACT, effect)
         except Fenced:

@@ -21,7 +21,7 @@ class Effect:
     """A transactional step of a held run.
 
     ``call`` runs the user's code and returns its value and JSON text, ``events`` makes the journal rows from
-    that text, ``timeout`` is in seconds.
+    that text, ``timeout`` is in seconds, ``quick`` says that it took next to no time before.
     """
 
     run_id: str
@@ -30,6 +30,7 @@ class Effect:
     events: Callable[[str], list[NewEvent]]
     consumed: list[str]
     timeout: float | None
+    quick: bool
 
 
 class Effects(Operation[Effect, Any]):
@@ -40,6 +41,10 @@ class Effects(Operation[Effect, Any]):
     def locks(self, unit: Effect) -> Iterable[str]:
         """Lock the run."""
         return (unit.run_id,)
+
+    def quick(self, unit: Effect) -> bool:
+        """As the step says."""
+        return unit.quick
 
     def apply(self, tx: Transaction, units: Sequence[Effect]) -> list[Any]:
         """Run and journal the effects whose fence holds."""

@@ -21,7 +21,7 @@ from windlass.engine.ports import Backend, Keeper, Ring
 from windlass.engine.registry import Registry
 from windlass.engine.run import Run
 from windlass.engine.telemetry import Telemetry
-from windlass.engine.types import ClaimedRun, ClaimRequest, Finish, Lease, NewEvent, NewRun, Poll, RunHead
+from windlass.engine.types import ClaimedRun, ClaimRequest, Ended, Finish, Lease, NewEvent, NewRun, Poll, RunHead, Status
 from windlass.kernel.clock import SECOND, Clock
 from windlass.kernel.ids import new_id
 
@@ -79,7 +79,7 @@ class Worker:
         self.births = 0
         self.backlog = True
         self.restricted: frozenset[str] = frozenset()
-        self.results: dict[str, list[asyncio.Future[None]]] = {}
+        self.results: dict[str, list[asyncio.Future[Ended | None]]] = {}
         self.random = random.Random().random  # noqa: S311  jitter, not secrets
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="windlass-step")
         self._readers = ThreadPoolExecutor(max_workers=8, thread_name_prefix="windlass-read")
@@ -276,13 +276,15 @@ class Worker:
     def finished(self, run: Run, finish: Finish) -> None:
         """Answer those who wait for a run that ended here."""
         self.telemetry.run_finished(run.workflow.name, finish.status.value)
-        self.answer(run.run_id)
+        if run.run_id in self.results:
+            result = finish.outputs if finish.status is Status.SUCCEEDED else finish.error
+            self.answer(run.run_id, Ended(run.run_id, finish.status, result))
 
-    def answer(self, run_id: str) -> None:
-        """Wake the callers that wait for the end of a run."""
+    def answer(self, run_id: str, ended: Ended | None) -> None:
+        """Wake the callers that wait for the end of a run; None sends them to look for themselves."""
         for future in self.results.pop(run_id, ()):
             if not future.done():
-                future.set_result(None)
+                future.set_result(ended)
 
     def fenced(self, run: Run) -> None:
         """A write of a run was refused: it is not ours any more."""
@@ -334,7 +336,7 @@ class Worker:
             if ring.kind == "ready":
                 self._bell.set()
             elif ring.kind == "ended":
-                self.answer(ring.run_id)
+                self.answer(ring.run_id, None)
             elif ring.inbox is not None and (run := self.runs.get(ring.run_id)) is not None:
                 run.deliver(ring.inbox)
 
@@ -396,7 +398,7 @@ class Worker:
     async def _look_for_results(self) -> None:
         waiting = list(self.results)
         for ended in await self.read(lambda: self.backend.reader.ended(waiting)):
-            self.answer(ended.run_id)
+            self.answer(ended.run_id, ended)
 
     async def _write_long_steps(self) -> None:
         edge = self.clock.now() - LONG_STEP

@@ -1,13 +1,20 @@
-"""Group commit: one thread and one connection write for the whole process. Promises 2 and 3.
+"""Group commit: one connection writes for the whole process. Promises 2 and 3.
 
-Callers hand in units and wait; the thread takes all that is waiting, applies it in one transaction, commits
+Callers hand in units and wait; the committer takes all that is waiting, applies it in one transaction, commits
 once and answers all. Nothing is answered before it is on disk.
+
+A thread does that, except where the session says that writing is a matter of a millisecond (SQLite): there the
+event loop writes what it has gathered itself, at the end of its turn, as long as that stays quick. Handing a
+batch to a thread and its answers back costs more than the batch: the two fight for the interpreter lock at every
+statement. A slow disk, another process's turn, or user code in the batch send it to the thread.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future as ThreadFuture
@@ -23,6 +30,9 @@ R = TypeVar("R")
 Outcome = tuple[Any, BaseException | None]
 
 MAX_BATCH = 1000
+MAX_INLINE = 250
+PATIENCE_SECONDS = 0.02
+"""A batch written by the event loop that took longer sends the next second's batches to the thread."""
 RECONNECT_PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0)
 
 
@@ -122,7 +132,8 @@ class Committer:
     Args:
         session: the connection that writes; closed with the committer.
         limit: how many units may wait before bounded ones are refused.
-        on_rings: called on the committer's thread with the doorbells of each commit.
+        on_rings: called with the doorbells of each commit, on the thread that wrote it.
+        patience: seconds a batch may take on the event loop before the thread takes over for a while.
     """
 
     def __init__(
@@ -131,11 +142,16 @@ class Committer:
         *,
         limit: int = 10_000,
         on_rings: Callable[[Sequence[Ring]], None] = lambda _rings: None,
+        patience: float = PATIENCE_SECONDS,
     ) -> None:
         self._session = session
         self._writer = BatchWriter(session)
         self._limit = limit
-        self._on_rings = on_rings
+        self.on_rings = on_rings
+        self._patience = patience
+        self._writing = threading.Lock()
+        self._scheduled = False
+        self._slow_until = 0.0 if session.inline else math.inf
         self._queue: deque[Pending] = deque()
         self._bell = threading.Semaphore(0)
         self._asleep = False
@@ -173,7 +189,7 @@ class Committer:
             self._admit()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[R] = loop.create_future()
-        self._put(Pending(op, unit, future, loop, bounded))
+        self._put(Pending(op, unit, future, loop, bounded), loop)
         return future
 
     def submit_from_thread(self, op: Operation[A, R], unit: A, *, bounded: bool = False) -> ThreadFuture[R]:
@@ -188,13 +204,52 @@ class Committer:
         if len(self._queue) >= self._limit:
             raise Overloaded("too many writes are waiting", retry_after=1.0, waiting=len(self._queue))
 
-    def _put(self, pending: Pending) -> None:
+    def _put(self, pending: Pending, loop: asyncio.AbstractEventLoop | None = None) -> None:
         if self._closing:
             raise WriteFailed("the database is closed")
         self._queue.append(pending)
+        if self._scheduled:
+            return
+        if loop is not None and time.monotonic() > self._slow_until and pending.op.quick(pending.unit):
+            self._scheduled = True
+            self.soon(loop, self._flush)
+        else:
+            self._wake_thread()
+
+    def soon(self, loop: asyncio.AbstractEventLoop, flush: Callable[[], None]) -> None:
+        """Have the loop call ``flush`` once this turn's callers have all submitted."""
+        loop.call_soon(flush)
+
+    def _wake_thread(self) -> None:
         if self._asleep:
             self._asleep = False
             self._bell.release()
+
+    def _flush(self) -> None:
+        """Write what is waiting on the event loop, or leave it to the thread."""
+        self._scheduled = False
+        queue = self._queue
+        if not queue:
+            return
+        if not self._writing.acquire(blocking=False):
+            self._wake_thread()
+            return
+        try:
+            if not all(p.op.quick(p.unit) for p in queue) or not self._session.reserve():
+                self._wake_thread()
+                return
+            begun = time.monotonic()
+            batch = [queue.popleft() for _ in range(min(len(queue), MAX_INLINE))]
+            kept = self._write(batch)
+            queue.extendleft(reversed(kept))
+            if kept or time.monotonic() - begun > self._patience:
+                self._slow_until = time.monotonic() + 1.0
+                self._wake_thread()
+        finally:
+            self._writing.release()
+        if queue and not self._scheduled:
+            self._scheduled = True
+            self.soon(asyncio.get_running_loop(), self._flush)
 
     def _run(self) -> None:
         queue = self._queue
@@ -207,33 +262,37 @@ class Committer:
                     self._bell.acquire()
                 self._asleep = False
                 continue
-            batch = [queue.popleft() for _ in range(min(len(queue), MAX_BATCH))]
-            self._write(batch)
+            with self._writing:
+                self._work_off([queue.popleft() for _ in range(min(len(queue), MAX_BATCH))])
 
-    def _write(self, batch: list[Pending]) -> None:
-        """Write a batch; while the database is away, refuse what came from outside and keep trying the rest."""
+    def _work_off(self, batch: list[Pending]) -> None:
+        """Write a batch from the thread, for as long as it takes the database to come back."""
         tries = 0
         while batch:
-            outcomes, rings = self._writer.write(batch)
-            kept: list[Pending] = []
-            for place, (pending, (_, error)) in enumerate(zip(batch, outcomes, strict=True)):
-                if isinstance(error, ConnectionLost):
-                    if not pending.bounded and not self._closing:
-                        kept.append(pending)
-                    outcomes[place] = (None, WriteFailed(f"the database is not available: {error}"))
-            self.batches += 1
-            self.units += len(batch) - len(kept)
-            if kept:
-                told = [(p, o) for p, o in zip(batch, outcomes, strict=True) if p not in kept]
-                answer([pending for pending, _ in told], [outcome for _, outcome in told])
-            else:
-                answer(batch, outcomes)
-            if rings:
-                self._on_rings(rings)
-            batch = kept
-            if kept:
+            batch = self._write(batch)
+            if batch:
                 self._pause.wait(RECONNECT_PAUSES[min(tries, len(RECONNECT_PAUSES) - 1)])
                 tries += 1
+
+    def _write(self, batch: list[Pending]) -> list[Pending]:
+        """Write a batch once and answer; returns what must be tried again because the database is away."""
+        outcomes, rings = self._writer.write(batch)
+        kept: list[Pending] = []
+        for place, (pending, (_, error)) in enumerate(zip(batch, outcomes, strict=True)):
+            if isinstance(error, ConnectionLost):
+                if not pending.bounded and not self._closing:
+                    kept.append(pending)
+                outcomes[place] = (None, WriteFailed(f"the database is not available: {error}"))
+        self.batches += 1
+        self.units += len(batch) - len(kept)
+        if kept:
+            told = [(p, o) for p, o in zip(batch, outcomes, strict=True) if p not in kept]
+            answer([pending for pending, _ in told], [outcome for _, outcome in told])
+        else:
+            answer(batch, outcomes)
+        if rings:
+            self.on_rings(rings)
+        return kept
 
 
 def answer(batch: Sequence[Pending], outcomes: Sequence[Outcome]) -> None:
@@ -245,7 +304,11 @@ def answer(batch: Sequence[Pending], outcomes: Sequence[Outcome]) -> None:
             by_loop.setdefault(pending.loop, []).append((future, outcome))
         else:
             _settle_thread(cast("ThreadFuture[Any]", pending.future), outcome)
+    here = asyncio._get_running_loop()
     for loop, answers in by_loop.items():
+        if loop is here:
+            _settle(answers)
+            continue
         try:
             loop.call_soon_threadsafe(_settle, answers)
         except RuntimeError:

@@ -96,7 +96,6 @@ workflow_events = sa.Table(
         postgresql_using="gin",
         postgresql_ops={"payload_json": "jsonb_path_ops"},
     ).ddl_if(dialect="postgresql"),
-    sqlite_with_rowid=False,
 )
 
 workflow_inbox = sa.Table(

@@ -32,6 +32,20 @@ class TurnLock:
         finally:
             fcntl.flock(self._turn, fcntl.LOCK_UN)
 
+    def try_acquire(self) -> bool:
+        """Take the turn if nobody has it or waits for it."""
+        try:
+            fcntl.flock(self._turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        try:
+            fcntl.flock(self._write, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        finally:
+            fcntl.flock(self._turn, fcntl.LOCK_UN)
+        return True
+
     def release(self) -> None:
         """Let the next process write."""
         fcntl.flock(self._write, fcntl.LOCK_UN)
@@ -49,6 +63,7 @@ class RunFolder:
         self.path = database.parent / f"{database.name}-run"
         (self.path / "holders").mkdir(parents=True, exist_ok=True)
         self.bells = self.path
+        self._known: tuple[int, list[Path]] = (0, [])
         if len(str(self.path)) > _SOCKET_PATH_LIMIT - 45:
             digest = hashlib.sha256(str(database).encode()).hexdigest()[:16]
             self.bells = Path(tempfile.gettempdir()) / f"windlass-{os.getuid()}-{digest}"
@@ -86,10 +101,12 @@ class RunFolder:
         return self.bells / f"{holder}.bell"
 
     def others(self, holder: str | None) -> list[Path]:
-        """Return the doorbells of the other processes."""
+        """Return the doorbells of the other processes; the folder is read when its time stamp has changed."""
+        changed = os.stat(self.bells).st_mtime_ns
+        if changed != self._known[0]:
+            self._known = (changed, [path for path in self.bells.iterdir() if path.suffix == ".bell"])
         own = f"{holder}.bell"
-        with os.scandir(self.bells) as entries:
-            return [Path(e.path) for e in entries if e.name.endswith(".bell") and e.name != own]
+        return [path for path in self._known[1] if path.name != own]
 
     def _holder(self, holder: str) -> Path:
         return self.path / "holders" / f"{holder}.lock"

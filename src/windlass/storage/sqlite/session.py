@@ -19,7 +19,8 @@ from windlass.storage.sqlite.transaction import SqliteTransaction
 
 MINIMUM_VERSION = (3, 38)
 CHECKPOINT_BYTES = 8 * 1024 * 1024
-RESTART_BYTES = 32 * 1024 * 1024
+RETRY_BYTES = 2 * 1024 * 1024
+BUSY_MILLISECONDS = 10_000
 _LOST = ("disk I/O error", "database or disk is full", "unable to open database file", "database is locked")
 
 
@@ -36,7 +37,7 @@ def connect(path: str, *, durable: bool = True) -> sqlite3.Connection:
         isolation_level=None,
         check_same_thread=False,
         cached_statements=256,
-        timeout=10,
+        timeout=BUSY_MILLISECONDS / 1000,
         uri=path.startswith("file:"),
     )
     raw.execute("PRAGMA journal_mode = WAL")
@@ -57,6 +58,14 @@ class SqliteSession:
         self._raw: sqlite3.Connection | None = None
         self._alchemy: sa.Connection | None = None
         self._ours = False
+        self._mark = CHECKPOINT_BYTES
+
+    inline = True
+
+    def reserve(self) -> bool:
+        if not self._ours:
+            self._ours = self._turn.try_acquire()
+        return self._ours
 
     def begin(self, marker: int) -> SqliteTransaction:
         self._turn.acquire()
@@ -129,15 +138,25 @@ class SqliteSession:
         return self._alchemy
 
     def _checkpoint(self, raw: sqlite3.Connection) -> None:
-        """Move the WAL into the file while it is our turn: no writer is in the way, so the WAL starts anew.
+        """Move the WAL into the file when it has outgrown its mark.
 
-        A reader that holds an old snapshot can keep that from happening; past a second mark it is waited for.
+        It is our turn, so no writer is in the way and the next one begins the WAL anew. A reader with an old
+        snapshot can keep that from happening; then the mark moves up and it is tried again a little later.
         """
-        size = self._wal.stat().st_size if self._wal.exists() else 0
-        if size > CHECKPOINT_BYTES:
-            raw.execute(
-                f"PRAGMA wal_checkpoint({'RESTART' if size > RESTART_BYTES else 'PASSIVE'})"
-            ).fetchall()
+        try:
+            size = self._wal.stat().st_size
+        except FileNotFoundError:
+            return
+        if size <= self._mark:
+            return
+        if size <= 2 * CHECKPOINT_BYTES:
+            raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            self._mark = size
+            return
+        raw.execute("PRAGMA busy_timeout = 50")
+        busy = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        raw.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
+        self._mark = size + RETRY_BYTES if busy else CHECKPOINT_BYTES
 
     def _release(self) -> None:
         if self._ours:

@@ -167,23 +167,17 @@ def _child_result(workflow: Workflow[..., Any], data: dict[str, Any], path: str,
         return workflow.signature.restore(to_json(data["result"]))
     kind = RunCancelled if data["status"] == Status.CANCELLED else RunFailed
     message = (data["result"] or {}).get("message", data["status"])
-    error = kind(
-        f"child {path} {data['status']}: {message}", step=path, run_id=data["run_id"], error=data["result"]
-    )
+    error = kind(f"child {path} {data['status']}: {message}", step=path, run_id=data["run_id"], error=data["result"])
     error.seq = seq
     raise error
 
 
 def _expect(run: Run, recorded: Recorded, path: str, kinds: set[str | None]) -> None:
     if recorded.settled not in kinds:
-        raise run.diverged(
-            f"the journal holds a {recorded.settled} at {path!r}, where the code asks for another thing"
-        )
+        raise run.diverged(f"the journal holds a {recorded.settled} at {path!r}, where the code asks for another thing")
 
 
-async def gather(
-    *work: Awaitable[Any], return_exceptions: bool = False, limit: int | None = None
-) -> list[Any]:
+async def gather(*work: Awaitable[Any], return_exceptions: bool = False, limit: int | None = None) -> list[Any]:
     """Run steps, children or any coroutines of the workflow side by side; results come in the order given.
 
     The first failure (by the journal's order, so that a replay sees the same) cancels the others and is raised.
@@ -282,10 +276,7 @@ def _results(tasks: Sequence[asyncio.Task[Any]], keep_errors: bool) -> list[Any]
             raise error
     if errors and not keep_errors:
         raise min(cast("list[BaseException]", errors), key=lambda error: getattr(error, "seq", 0) or 1 << 62)
-    return [
-        asyncio.CancelledError() if task.cancelled() else (task.exception() or task.result())
-        for task in tasks
-    ]
+    return [asyncio.CancelledError() if task.cancelled() else (task.exception() or task.result()) for task in tasks]
 
 
 def now() -> datetime:

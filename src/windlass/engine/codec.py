@@ -170,9 +170,7 @@ class Signature:
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             place = ".".join(str(part) for part in first["loc"])
-            raise NotSerializable(
-                f"{what}{': ' + place if place else ''}: {first['msg']}", what=what
-            ) from error
+            raise NotSerializable(f"{what}{': ' + place if place else ''}: {first['msg']}", what=what) from error
 
     def output(self, value: object, what: str) -> tuple[Any, str]:
         """Return an output as the code will see it and as JSON text.

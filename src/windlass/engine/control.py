@@ -138,9 +138,7 @@ class Signals(Operation[SignalRequest, bool]):
             elif head.status in TERMINAL:
                 answers.append(RunConflict(f"run is {head.status}", run_id=unit.run_id, status=head.status))
             else:
-                row = InboxRow(
-                    unit.inbox_id, unit.run_id, "signal", unit.name, unit.dedup_id, unit.payload, unit.at
-                )
+                row = InboxRow(unit.inbox_id, unit.run_id, "signal", unit.name, unit.dedup_id, unit.payload, unit.at)
                 rows.append((len(answers), row))
                 answers.append(True)
         refused = tx.add_inbox([row for _, row in rows]) if rows else set()

@@ -102,8 +102,6 @@ def cancel_children(tx: Transaction, parents: Sequence[str], at: int) -> None:
     ]
     if rows:
         tx.add_inbox(rows)
-        tx.rings.extend(
-            Ring("inbox", row.run_id, head.holder, row) for row, head in zip(rows, busy, strict=True)
-        )
+        tx.rings.extend(Ring("inbox", row.run_id, head.holder, row) for row, head in zip(rows, busy, strict=True))
     if idle:
         cancel(tx, idle, "parent", "parent_ended", at)

@@ -271,9 +271,7 @@ class Engine:
         if known is not None:
             inputs = known.signature.pack(args, kwargs, f"input of {name}")
         elif args:
-            raise UnknownWorkflow(
-                f"no workflow {name!r} is registered here: give its input by name", workflow=name
-            )
+            raise UnknownWorkflow(f"no workflow {name!r} is registered here: give its input by name", workflow=name)
         else:
             inputs = encode(dict(kwargs), f"input of {name}")
         now = self.clock.now()
@@ -322,9 +320,7 @@ class Engine:
         return due if due > now else None
 
     # speaking to runs
-    async def signal(
-        self, run_id: str, name: str, payload: object = None, *, dedup_id: str | None = None
-    ) -> bool:
+    async def signal(self, run_id: str, name: str, payload: object = None, *, dedup_id: str | None = None) -> bool:
         """Send a signal. It waits for the run to ask for it; False means the run had this ``dedup_id`` already.
 
         Raises:
@@ -347,9 +343,7 @@ class Engine:
         text = encode(payload, f"payload of signal {name}")
         return SignalRequest(run_id, check_name(name), text, dedup_id, new_id(), self.clock.now())
 
-    async def control(
-        self, run_id: str, action: str, *, by: str = "user", reason: str | None = None
-    ) -> ControlResult:
+    async def control(self, run_id: str, action: str, *, by: str = "user", reason: str | None = None) -> ControlResult:
         """Cancel, pause, resume or retry a run.
 
         Returns:

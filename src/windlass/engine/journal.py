@@ -121,9 +121,7 @@ def insert(tx: Transaction, runs: Sequence[NewRun]) -> None:
     born = []
     limited = tx.restricted_queues() if any(run.holder is not None for run in runs) else frozenset()
     for run in runs:
-        if run.holder is not None and (
-            "*" in limited or run.queue in limited or not tx.lease_is_live(run.holder)
-        ):
+        if run.holder is not None and ("*" in limited or run.queue in limited or not tx.lease_is_live(run.holder)):
             run.holder = None
         if run.holder is not None:
             run.status, run.last_seq, run.started_at = Status.RUNNING, 1, run.created_at
@@ -148,9 +146,7 @@ class StartRuns(Operation[StartRequest, Started]):
     def apply(self, tx: Transaction, units: Sequence[StartRequest]) -> list[Started | Exception]:
         """Insert what is new and answer with the run that holds each key."""
         keyed = [
-            IdempotencyRow(
-                scope(unit), unit.idempotency_key, unit.run.run_id, unit.request_hash, unit.expires_at or 0
-            )
+            IdempotencyRow(scope(unit), unit.idempotency_key, unit.run.run_id, unit.request_hash, unit.expires_at or 0)
             for unit in units
             if unit.idempotency_key is not None
         ]
@@ -158,9 +154,7 @@ class StartRuns(Operation[StartRequest, Started]):
         answers: list[Started | Exception] = []
         fresh = []
         for unit in units:
-            owner = (
-                owners.get((scope(unit), unit.idempotency_key)) if unit.idempotency_key is not None else None
-            )
+            owner = owners.get((scope(unit), unit.idempotency_key)) if unit.idempotency_key is not None else None
             if owner is None or owner.run_id == unit.run.run_id:
                 fresh.append(unit)
                 answers.append(Started(unit.run.run_id, True, None))

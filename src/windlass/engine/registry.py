@@ -33,9 +33,7 @@ class Workflow(Generic[P, R]):
     ``fn`` is the plain function, for tests of its logic alone.
     """
 
-    def __init__(
-        self, fn: Callable[P, Awaitable[R]], *, name: str, queue: str, priority: int, version: str
-    ) -> None:
+    def __init__(self, fn: Callable[P, Awaitable[R]], *, name: str, queue: str, priority: int, version: str) -> None:
         if not inspect.iscoroutinefunction(fn):
             raise TypeError(f"workflow {name}: write it as 'async def'; blocking code belongs in a step")
         self.fn = fn

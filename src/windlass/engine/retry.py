@@ -38,9 +38,7 @@ class RetryPolicy:
 
     def again(self, error: BaseException, attempt: int) -> bool:
         """Say whether attempt number ``attempt``, which ended in ``error``, is followed by another."""
-        if attempt > self.retries or isinstance(
-            error, (Fatal, NotSerializable, NonDeterminismError, *self.fatal)
-        ):
+        if attempt > self.retries or isinstance(error, (Fatal, NotSerializable, NonDeterminismError, *self.fatal)):
             return False
         return isinstance(error, self.retry_on)
 

@@ -186,13 +186,9 @@ class Run:
             raised = self.divergence or error
             details = describe(raised) | {"failed_steps": failed_steps(raised)}
             finish = Finish(Status.FAILED, error=to_json(details), reason=type(raised).__name__)
-            return finish, [
-                NewEvent("run_failed", None, to_json({"error": details["message"], **details}), at)
-            ]
+            return finish, [NewEvent("run_failed", None, to_json({"error": details["message"], **details}), at)]
         at = self.worker.clock.now()
-        return Finish(Status.SUCCEEDED, outputs=outputs), [
-            NewEvent("run_completed", None, '{"success":true}', at)
-        ]
+        return Finish(Status.SUCCEEDED, outputs=outputs), [NewEvent("run_completed", None, '{"success":true}', at)]
 
     def diverged(self, message: str) -> NonDeterminismError:
         """Remember and return a divergence: swallowing it does not help, the run fails with it."""
@@ -235,9 +231,7 @@ class Run:
         consumed = self.consumed
         if consumed:
             self.consumed = []
-        unit = Advance(
-            self.run_id, self.holder, self.worker.clock.now(), events, finish, park, starts or [], consumed
-        )
+        unit = Advance(self.run_id, self.holder, self.worker.clock.now(), events, finish, park, starts or [], consumed)
         return self._write(unit)
 
     async def _write(self, unit: Advance) -> Any:

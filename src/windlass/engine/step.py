@@ -127,13 +127,9 @@ class Step(Generic[P, R]):
             return self.signature.restore(to_json(data.get("output")))
         if recorded.settled == "step_failed":
             raise failure(path, data["error"], data["error_type"], data["attempt"], recorded.seq)
-        raise NonDeterminismError(
-            f"the journal holds a {recorded.settled} at {path!r}, the code calls a step"
-        )
+        raise NonDeterminismError(f"the journal holds a {recorded.settled} at {path!r}, the code calls a step")
 
-    async def _live(
-        self, run: Run, path: str, mark: str, recorded: Recorded | None, args: Any, kwargs: Any
-    ) -> Any:
+    async def _live(self, run: Run, path: str, mark: str, recorded: Recorded | None, args: Any, kwargs: Any) -> Any:
         attempt = 0
         if recorded is not None:
             attempt = recorded.attempts
@@ -160,9 +156,7 @@ class Step(Generic[P, R]):
                 await self._failed(run, path, mark, attempt, opening, error)
                 continue
             events = self._opened(run, path)
-            events.append(
-                NewEvent("step_completed", path, completed(self.name, mark, attempt, text), clock.now())
-            )
+            events.append(NewEvent("step_completed", path, completed(self.name, mark, attempt, text), clock.now()))
             await run.commit(events)
             return value
 
@@ -207,9 +201,7 @@ class Step(Generic[P, R]):
         except TimeoutError:
             if not deadline.expired():
                 raise
-            raise StepTimeout(
-                f"step {self.name} took longer than {self.timeout} s", timeout=self.timeout
-            ) from None
+            raise StepTimeout(f"step {self.name} took longer than {self.timeout} s", timeout=self.timeout) from None
 
     async def _transact(self, run: Run, path: str, mark: str, attempt: int, args: Any, kwargs: Any) -> Any:
         info = StepInfo(run.run_id, path, attempt)
@@ -226,9 +218,7 @@ class Step(Generic[P, R]):
                 _INFO.reset(token)
 
         def events(text: str) -> list[NewEvent]:
-            done = NewEvent(
-                "step_completed", path, completed(self.name, mark, attempt, text), run.worker.clock.now()
-            )
+            done = NewEvent("step_completed", path, completed(self.name, mark, attempt, text), run.worker.clock.now())
             return [*pending, *opening, done]
 
         opening = [NewEvent("step_started", path, self._opening, run.executing[path])]
@@ -259,9 +249,7 @@ class Step(Generic[P, R]):
             "error_type": type(error).__name__, "traceback": trace(error),
         }  # fmt: skip
         if isinstance(error, StepTimeout):
-            events.append(
-                NewEvent("step_timeout", path, to_json({"step_id": self.name, "attempt": attempt}), now)
-            )
+            events.append(NewEvent("step_timeout", path, to_json({"step_id": self.name, "attempt": attempt}), now))
         if self.policy.again(error, attempt):
             retry_at = now + int(self.policy.pause(attempt, run.worker.random()) * SECOND)
             details["retry_at"] = retry_at

@@ -21,7 +21,18 @@ from windlass.engine.ports import Backend, Keeper, Ring
 from windlass.engine.registry import Registry
 from windlass.engine.run import Run
 from windlass.engine.telemetry import Telemetry
-from windlass.engine.types import ClaimedRun, ClaimRequest, Ended, Finish, Lease, NewEvent, NewRun, Poll, RunHead, Status
+from windlass.engine.types import (
+    ClaimedRun,
+    ClaimRequest,
+    Ended,
+    Finish,
+    Lease,
+    NewEvent,
+    NewRun,
+    Poll,
+    RunHead,
+    Status,
+)
 from windlass.kernel.clock import SECOND, Clock
 from windlass.kernel.ids import new_id
 
@@ -247,9 +258,7 @@ class Worker:
                 0, None, None, 0, run.parent_run_id, "",
             )  # fmt: skip
             self.adopt(
-                ClaimedRun(
-                    head, run.inputs, run.tenant_id, run.owner, run.key, run.attributes, run.interface_version
-                )
+                ClaimedRun(head, run.inputs, run.tenant_id, run.owner, run.key, run.attributes, run.interface_version)
             )
 
     # what runs tell

@@ -32,7 +32,7 @@ Outcome = tuple[Any, BaseException | None]
 MAX_BATCH = 1000
 MAX_INLINE = 250
 PATIENCE_SECONDS = 0.02
-"""A batch written by the event loop that took longer sends the next second's batches to the thread."""
+"""When batches written by the event loop take longer than this on average, the thread writes for a second."""
 RECONNECT_PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0)
 
 
@@ -151,6 +151,7 @@ class Committer:
         self._patience = patience
         self._writing = threading.Lock()
         self._scheduled = False
+        self._pace = 0.0
         self._slow_until = 0.0 if session.inline else math.inf
         self._queue: deque[Pending] = deque()
         self._bell = threading.Semaphore(0)
@@ -242,8 +243,10 @@ class Committer:
             batch = [queue.popleft() for _ in range(min(len(queue), MAX_INLINE))]
             kept = self._write(batch)
             queue.extendleft(reversed(kept))
-            if kept or time.monotonic() - begun > self._patience:
-                self._slow_until = time.monotonic() + 1.0
+            now = time.monotonic()
+            self._pace += 0.2 * (now - begun - self._pace)
+            if kept or self._pace > self._patience:
+                self._slow_until, self._pace = now + 1.0, 0.0
                 self._wake_thread()
         finally:
             self._writing.release()

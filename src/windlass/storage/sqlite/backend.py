@@ -60,9 +60,7 @@ class SqliteBackend:
 
     def dead_holders(self, connection: sa.Connection) -> list[str]:
         return [
-            holder
-            for holder, state in live_leases(connection)
-            if state != "live" or self.folder.holder_is_dead(holder)
+            holder for holder, state in live_leases(connection) if state != "live" or self.folder.holder_is_dead(holder)
         ]
 
     def lease_holds(self, connection: sa.Connection, holder: str) -> bool:

@@ -68,8 +68,10 @@ class SqliteSession:
         return self._ours
 
     def begin(self, marker: int) -> SqliteTransaction:
-        self._turn.acquire()
-        self._ours = True
+        alone = self._ours
+        if not alone:
+            self._turn.acquire()
+            self._ours = True
         try:
             raw = self._connection()
             view = self._alchemy_view()
@@ -84,7 +86,7 @@ class SqliteSession:
             if str(error).startswith(_LOST):
                 raise ConnectionLost(str(error)) from error
             raise
-        return SqliteTransaction(raw, view, self._folder)
+        return SqliteTransaction(raw, view, self._folder, alone=alone)
 
     def commit(self) -> None:
         raw = self._connection()

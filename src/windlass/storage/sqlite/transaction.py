@@ -1,8 +1,9 @@
 """The engine's primitives on SQLite.
 
-Each primitive is one statement whatever the number of rows: rows travel as one JSON parameter and come back as
-one JSON value. sqlite3 gives the interpreter lock up at every row it steps over, and a busy event loop takes
-milliseconds to hand it back; a statement that steps once pays that once.
+On the committer's thread each primitive is one statement whatever the number of rows: rows travel as one JSON
+parameter and come back as one JSON value. sqlite3 gives the interpreter lock up at every row it steps over, and a
+busy event loop takes milliseconds to hand it back; a statement that steps once pays that once. Where the event loop
+itself writes (``alone``) nobody is there to take the lock, and binding row by row is twice as fast as JSON.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import sqlalchemy as sa
@@ -35,18 +36,42 @@ def _values(columns: Sequence[str], source: str = "value") -> str:
     return ",".join(f"{source}->>{place}" for place in range(len(columns)))
 
 
+class _Rows(NamedTuple):
+    """One change of many rows, written for one JSON parameter and for a parameter per value."""
+
+    packed: str
+    each: str
+
+    @classmethod
+    def insert(cls, table: str, columns: Sequence[str]) -> _Rows:
+        into = f"INSERT INTO {table} ({','.join(columns)})"
+        places = ",".join("?" * len(columns))
+        return cls(f"{into} SELECT {_values(columns)} FROM json_each(?)", f"{into} VALUES ({places})")
+
+    @classmethod
+    def update(cls, table: str, columns: Sequence[str]) -> _Rows:
+        """Update by the first column."""
+        packed = ",".join(f"{column} = v.value->>{place}" for place, column in enumerate(columns) if place)
+        each = ",".join(f"{column} = ?{place + 1}" for place, column in enumerate(columns) if place)
+        return cls(
+            f"UPDATE {table} SET {packed} FROM json_each(?) v WHERE {columns[0]} = v.value->>0",
+            f"UPDATE {table} SET {each} WHERE {columns[0]} = ?1",
+        )
+
+
 _LOCK = f"""SELECT json_group_array({_array(shapes.HEAD)}) FROM workflow_runs
  WHERE run_id IN (SELECT value FROM json_each(?))"""
-_BUMP = """UPDATE workflow_runs SET last_seq = v.value->>1, deaths = v.value->>2 FROM json_each(?) v
- WHERE run_id = v.value->>0"""
-_WRITE = """UPDATE workflow_runs SET status = v.value->>1, status_reason = v.value->>2, wait_reason = v.value->>3,
- holder = v.value->>4, last_seq = v.value->>5, claim_rank = v.value->>6, ready_at = v.value->>7,
- wake_at = v.value->>8, deaths = v.value->>9, started_at = v.value->>10
- FROM json_each(?) v WHERE run_id = v.value->>0"""
-_FINISH = """UPDATE workflow_runs SET outputs_json = v.value->>1, error = v.value->>2, ended_at = v.value->>3
- FROM json_each(?) v WHERE run_id = v.value->>0"""
-_EVENTS = f"INSERT INTO workflow_events ({','.join(shapes.EVENTS)}) SELECT {_values(shapes.EVENTS)} FROM json_each(?)"
-_RUNS = f"INSERT INTO workflow_runs ({','.join(shapes.RUNS)}) SELECT {_values(shapes.RUNS)} FROM json_each(?)"
+_BUMP = _Rows.update("workflow_runs", ("run_id", "last_seq", "deaths"))
+_WRITE = _Rows.update(
+    "workflow_runs",
+    (
+        "run_id", "status", "status_reason", "wait_reason", "holder", "last_seq", "claim_rank", "ready_at", "wake_at",
+        "deaths", "started_at",
+    ),
+)  # fmt: skip
+_FINISH = _Rows.update("workflow_runs", ("run_id", "outputs_json", "error", "ended_at"))
+_EVENTS = _Rows.insert("workflow_events", shapes.EVENTS)
+_RUNS = _Rows.insert("workflow_runs", shapes.RUNS)
 _INBOX = f"""INSERT INTO workflow_inbox ({",".join(shapes.INBOX)}) SELECT {_values(shapes.INBOX)} FROM json_each(?)
  WHERE true ON CONFLICT DO NOTHING"""
 _INBOX_KEPT = """SELECT json_group_array(inbox_id) FROM workflow_inbox
@@ -79,8 +104,9 @@ _TAKE_SLOT = """UPDATE workflow_queue_slots SET run_id = :run_id WHERE queue = :
 class SqliteTransaction(TransactionState):
     """One open ``BEGIN IMMEDIATE`` transaction; see ``engine.ports.Transaction`` for the meaning of each method."""
 
-    def __init__(self, raw: sqlite3.Connection, connection: sa.Connection, folder: RunFolder) -> None:
+    def __init__(self, raw: sqlite3.Connection, connection: sa.Connection, folder: RunFolder, *, alone: bool) -> None:
         super().__init__()
+        self._alone = alone
         self._raw = raw
         self._connection = connection
         self._folder = folder
@@ -94,13 +120,17 @@ class SqliteTransaction(TransactionState):
         if rows:
             self._raw.execute(sql, (orjson.dumps(rows).decode(),))
 
+    def _change(self, change: _Rows, rows: Sequence[Sequence[object]]) -> None:
+        if self._alone:
+            self._raw.executemany(change.each, rows)
+        else:
+            self._run(change.packed, rows)
+
     # ownership
     def lease_is_live(self, holder: str) -> bool:
         live = self._live.get(holder)
         if live is None:
-            row = self._raw.execute(
-                "SELECT state FROM workflow_leases WHERE holder = ?", (holder,)
-            ).fetchone()
+            row = self._raw.execute("SELECT state FROM workflow_leases WHERE holder = ?", (holder,)).fetchone()
             live = self._live[holder] = row is not None and row[0] == "live"
         return live
 
@@ -147,8 +177,7 @@ class SqliteTransaction(TransactionState):
         return {run_id: self.heads[run_id] for run_id in wanted if run_id in self.heads}
 
     def insert_runs(self, runs: Sequence[NewRun]) -> None:
-        self._run(
-            _RUNS,
+        self._change(_RUNS,
             [
                 (
                     r.run_id, r.tenant_id, r.name, r.interface_version, r.status, r.owner, r.queue, r.key, r.priority,
@@ -160,11 +189,10 @@ class SqliteTransaction(TransactionState):
         )  # fmt: skip
 
     def bump_runs(self, heads: Sequence[RunHead]) -> None:
-        self._run(_BUMP, [(head.run_id, head.last_seq, head.deaths) for head in heads])
+        self._change(_BUMP, [(head.run_id, head.last_seq, head.deaths) for head in heads])
 
     def write_heads(self, heads: Sequence[RunHead]) -> None:
-        self._run(
-            _WRITE,
+        self._change(_WRITE,
             [
                 (
                     h.run_id, h.status, h.status_reason, h.wait_reason, h.holder, h.last_seq, h.claim_rank, h.ready_at,
@@ -175,7 +203,7 @@ class SqliteTransaction(TransactionState):
         )  # fmt: skip
 
     def finish_runs(self, rows: Sequence[tuple[str, str | None, str | None, int | None]]) -> None:
-        self._run(_FINISH, [(i, out, err, None if at is None else to_iso(at)) for i, out, err, at in rows])
+        self._change(_FINISH, [(i, out, err, None if at is None else to_iso(at)) for i, out, err, at in rows])
 
     def open_children(self, run_ids: Sequence[str]) -> list[str]:
         return self._json(
@@ -188,9 +216,7 @@ class SqliteTransaction(TransactionState):
         self, holder: str, names: Sequence[str], queues: Sequence[str] | None, limit: int
     ) -> list[ClaimedRun]:
         limits = {
-            queue: (paused, free)
-            for queue, paused, most, free in self._json(_SLOTS)
-            if paused or most is not None
+            queue: (paused, free) for queue, paused, most, free in self._json(_SLOTS) if paused or most is not None
         }
         overall = limits.pop("*", (0, limit))
         closed = [queue for queue, (paused, free) in limits.items() if paused or free == 0]
@@ -226,9 +252,7 @@ class SqliteTransaction(TransactionState):
         return [shapes.claimed_run(row) for row in found]
 
     @staticmethod
-    def _fit(
-        found: Sequence[ClaimedRun], limits: dict[str, tuple[int, int]], closed: list[str]
-    ) -> list[ClaimedRun]:
+    def _fit(found: Sequence[ClaimedRun], limits: dict[str, tuple[int, int]], closed: list[str]) -> list[ClaimedRun]:
         """Keep the runs for which their queue still has a slot; a queue that fills up is closed."""
         chosen = []
         for run in found:
@@ -251,14 +275,12 @@ class SqliteTransaction(TransactionState):
 
     # journal
     def append_events(self, events: Sequence[Event]) -> None:
-        self._run(_EVENTS, [(*event[:5], to_iso(event[5])) for event in events])
+        self._change(_EVENTS, [(*event[:5], to_iso(event[5])) for event in events])
 
     def load_events(self, run_ids: Sequence[str]) -> dict[str, list[Event]]:
         journals: dict[str, list[Event]] = {}
         for row in self._json(_LOAD_EVENTS, orjson.dumps(run_ids).decode()):
-            journals.setdefault(row[0], []).append(
-                Event(row[0], row[1], row[2], row[3], row[4], from_iso(row[5]))
-            )
+            journals.setdefault(row[0], []).append(Event(row[0], row[1], row[2], row[3], row[4], from_iso(row[5])))
         return journals
 
     # inbox
@@ -342,9 +364,7 @@ class SqliteTransaction(TransactionState):
     def insert_rows(self, table: sa.Table, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         lite.insert_rows(self._raw, table, columns, rows)
 
-    def execute(
-        self, sql: str, params: Mapping[str, Any] | Sequence[Mapping[str, Any]] = ()
-    ) -> sqlite3.Cursor:
+    def execute(self, sql: str, params: Mapping[str, Any] | Sequence[Mapping[str, Any]] = ()) -> sqlite3.Cursor:
         return lite.execute(self._raw, sql, params)
 
     @contextmanager

@@ -1,6 +1,79 @@
-"""Durable workflow automation in one Python package.
+"""Windlass: durable workflow automation in one Python package.
 
-A run survives a crash at any instant: nothing acknowledged is lost, nothing recorded is repeated.
+    from windlass import signal, sleep, step, workflow
+
+Names are loaded when first used, so that importing the package (``windlass --help``) stays quick.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from windlass.engine.api import gather, map, now, random, signal, sleep, sleep_until, uuid  # noqa: A004
+    from windlass.engine.engine import Engine, Handle
+    from windlass.engine.errors import (
+        Fatal,
+        NonDeterminismError,
+        RunCancelled,
+        RunFailed,
+        SignalTimeout,
+        StepFailed,
+        StepTimeout,
+    )
+    from windlass.engine.registry import Registry, Workflow, workflow
+    from windlass.engine.step import Step, StepInfo, step, step_info
+
 __version__ = "0.1.0"
+
+_HOMES = {
+    "api": ("gather", "map", "now", "random", "signal", "sleep", "sleep_until", "uuid"),
+    "engine": ("Engine", "Handle"),
+    "errors": (
+        "Fatal",
+        "NonDeterminismError",
+        "RunCancelled",
+        "RunFailed",
+        "SignalTimeout",
+        "StepFailed",
+        "StepTimeout",
+    ),
+    "registry": ("Registry", "Workflow", "workflow"),
+    "step": ("Step", "StepInfo", "step", "step_info"),
+}
+_WHERE = {name: f"windlass.engine.{module}" for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Engine",
+    "Fatal",
+    "Handle",
+    "NonDeterminismError",
+    "Registry",
+    "RunCancelled",
+    "RunFailed",
+    "SignalTimeout",
+    "Step",
+    "StepFailed",
+    "StepInfo",
+    "StepTimeout",
+    "Workflow",
+    "gather",
+    "map",
+    "now",
+    "random",
+    "signal",
+    "sleep",
+    "sleep_until",
+    "step",
+    "step_info",
+    "uuid",
+    "workflow",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from where it lives."""
+    if name not in _WHERE:
+        raise AttributeError(f"module 'windlass' has no attribute {name!r}")
+    return getattr(importlib.import_module(_WHERE[name]), name)

@@ -133,7 +133,7 @@ class SqlReader:
             sa.select(c.inbox_id, c.run_id, c.kind, c.name, c.dedup_id, c.payload_json, c.created_at)
             .join(workflow_runs, workflow_runs.c.run_id == c.run_id)
             .where(sa.not_(c.consumed), workflow_runs.c.holder == holder)
-            .order_by(c.inbox_id)
+            .order_by(c.arrival)
         )
         rows = connection.execute(query).all()
         return [InboxRow(*row[:5], text(row[5]) or "null", micros(row[6])) for row in rows]

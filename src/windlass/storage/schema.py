@@ -101,7 +101,8 @@ workflow_events = sa.Table(
 workflow_inbox = sa.Table(
     "workflow_inbox",
     metadata,
-    sa.Column("inbox_id", name(), primary_key=True),
+    sa.Column("arrival", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
+    sa.Column("inbox_id", name(), nullable=False),
     sa.Column("run_id", name(), nullable=False),
     sa.Column("kind", name(), nullable=False),
     sa.Column("name", name(), nullable=False),
@@ -109,7 +110,8 @@ workflow_inbox = sa.Table(
     sa.Column("payload_json", json_text(), nullable=False),
     sa.Column("created_at", timestamp(), nullable=False),
     sa.Column("consumed", sa.Boolean, nullable=False, server_default=sa.false()),
-    sa.Index("ix_workflow_inbox_run_id_inbox_id", "run_id", "inbox_id"),
+    sa.UniqueConstraint("inbox_id"),
+    sa.Index("ix_workflow_inbox_run_id_arrival", "run_id", "arrival"),
     sa.UniqueConstraint("run_id", "name", "dedup_id"),
 )
 

@@ -133,6 +133,7 @@ def inbox_and_keys() -> None:
     """Create what others say to runs, and the idempotency keys of starts."""
     op.create_table(
         "workflow_inbox",
+        sa.Column("arrival", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True),
         sa.Column("inbox_id", name(), nullable=False),
         sa.Column("run_id", name(), nullable=False),
         sa.Column("kind", name(), nullable=False),
@@ -141,10 +142,11 @@ def inbox_and_keys() -> None:
         sa.Column("payload_json", json(), nullable=False),
         sa.Column("created_at", time(), nullable=False),
         sa.Column("consumed", sa.Boolean, nullable=False, server_default=sa.false()),
-        sa.PrimaryKeyConstraint("inbox_id", name="pk_workflow_inbox"),
+        sa.PrimaryKeyConstraint("arrival", name="pk_workflow_inbox"),
+        sa.UniqueConstraint("inbox_id", name="uq_workflow_inbox_inbox_id"),
         sa.UniqueConstraint("run_id", "name", "dedup_id", name="uq_workflow_inbox_run_id_name_dedup_id"),
     )
-    op.create_index("ix_workflow_inbox_run_id_inbox_id", "workflow_inbox", ["run_id", "inbox_id"])
+    op.create_index("ix_workflow_inbox_run_id_arrival", "workflow_inbox", ["run_id", "arrival"])
     op.create_table(
         "workflow_idempotency",
         sa.Column("scope", name(), nullable=False),

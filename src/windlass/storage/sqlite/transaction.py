@@ -79,7 +79,7 @@ _INBOX_KEPT = """SELECT json_group_array(inbox_id) FROM workflow_inbox
 _LOAD_EVENTS = f"""SELECT json_group_array({_array(shapes.EVENTS)}) FROM (SELECT * FROM workflow_events
  WHERE run_id IN (SELECT value FROM json_each(?)) ORDER BY run_id, event_seq)"""
 _LOAD_INBOX = f"""SELECT json_group_array({_array(shapes.INBOX)}) FROM (SELECT * FROM workflow_inbox
- WHERE run_id IN (SELECT value FROM json_each(?)) AND NOT consumed ORDER BY run_id, inbox_id)"""
+ WHERE run_id IN (SELECT value FROM json_each(?)) AND NOT consumed ORDER BY run_id, arrival)"""
 _CONSUME = """UPDATE workflow_inbox SET consumed = 1
  WHERE inbox_id IN (SELECT value FROM json_each(?)) AND dedup_id IS NOT NULL"""
 _DISCARD = """DELETE FROM workflow_inbox
@@ -304,7 +304,7 @@ class SqliteTransaction(TransactionState):
 
     # idempotency
     def claim_keys(self, rows: Sequence[IdempotencyRow], now: int) -> dict[tuple[str, str], IdempotencyRow]:
-        packed = orjson.dumps(rows).decode()
+        packed = orjson.dumps([tuple(row) for row in rows]).decode()
         columns = "scope, key, run_id, request_hash, expires_at"
         self._raw.execute(
             "DELETE FROM workflow_idempotency WHERE expires_at <= ? AND (scope, key) IN"

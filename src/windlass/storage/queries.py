@@ -109,7 +109,10 @@ class SqlReader:
             .limit(1)
         )
         soonest = connection.execute(
-            sa.select(sa.func.min(runs.wake_at)).where(runs.wake_at.is_not(None), runs.holder.is_(None))
+            sa.select(runs.wake_at)
+            .where(runs.wake_at.is_not(None), runs.holder.is_(None), runs.status.not_in(["paused", *TERMINAL]))
+            .order_by(runs.wake_at)
+            .limit(1)
         ).scalar()
         queues = workflow_queues.c
         restricted = connection.execute(

@@ -91,9 +91,10 @@ _READY = f"""SELECT json_group_array({_array(shapes.HEAD + shapes.CLAIMED)}) FRO
  ORDER BY priority, claim_rank, ready_at LIMIT :limit)"""
 _HOLD = f"""UPDATE workflow_runs SET holder = ?, ready_at = NULL, claim_rank = {RESUMED}
  WHERE run_id IN (SELECT value FROM json_each(?))"""
+_TIMED = f"wake_at IS NOT NULL AND holder IS NULL AND status NOT IN ('paused', {_OPEN[1:]}"
 _PROMOTE = f"""UPDATE workflow_runs SET ready_at = wake_at, wake_at = NULL
- WHERE run_id IN (SELECT run_id FROM workflow_runs WHERE wake_at <= ? AND holder IS NULL
- AND status NOT IN ('paused', {_OPEN[1:]} ORDER BY wake_at LIMIT ?)"""
+ WHERE run_id IN (SELECT run_id FROM workflow_runs WHERE wake_at <= ? AND {_TIMED} ORDER BY wake_at LIMIT ?)"""
+_NEXT_WAKE = f"SELECT wake_at FROM workflow_runs WHERE {_TIMED} ORDER BY wake_at LIMIT 1"
 _SLOTS = """SELECT json_group_array(json_array(q.queue, q.paused, q.concurrency_limit,
  (SELECT count(*) FROM workflow_queue_slots s WHERE s.queue = q.queue AND s.run_id IS NULL)))
  FROM workflow_queues q"""
@@ -270,8 +271,8 @@ class SqliteTransaction(TransactionState):
         return self._raw.execute(_PROMOTE, (now, limit)).rowcount
 
     def next_wake(self) -> int | None:
-        row = self._raw.execute("SELECT min(wake_at) FROM workflow_runs WHERE wake_at IS NOT NULL").fetchone()
-        return None if row[0] is None else int(row[0])
+        row = self._raw.execute(_NEXT_WAKE).fetchone()
+        return None if row is None else int(row[0])
 
     # journal
     def append_events(self, events: Sequence[Event]) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 
 import orjson
 
-from tests.storage.databases import Database
+from tests.storage.databases import NOTES, Database
 from windlass.engine.control import CLAIM, CONTROL, SIGNAL, TAKEOVER, TakeoverRequest
 from windlass.engine.journal import ADVANCE, START
 from windlass.engine.ops import CALL, Operation
@@ -29,6 +29,7 @@ from windlass.engine.types import (
     NewEvent,
     NewRun,
     Park,
+    RunFilter,
     RunHead,
     RunView,
     SignalRequest,
@@ -38,6 +39,7 @@ from windlass.engine.types import (
 )
 from windlass.kernel.clock import SECOND, to_iso
 from windlass.storage.committer import BatchWriter, Pending
+from windlass.storage.queries import micros, text
 
 T = TypeVar("T")
 
@@ -229,3 +231,13 @@ class Scene:
     def rung(self, kind: str) -> Iterator[str]:
         """Yield the runs the last batch rang for."""
         return (ring.run_id for ring in self.rings if ring.kind == kind)
+
+    def filter(self, **fields: Any) -> RunFilter:
+        """Return which runs to list."""
+        return RunFilter(**{"limit": 1000, **fields})
+
+    def notes(self) -> list[tuple[Any, ...]]:
+        """Return the rows that are not the engine's: JSON as values, times as microseconds."""
+        query = NOTES.select().order_by(NOTES.c.note_id)
+        rows = self.backend.read(lambda connection: connection.execute(query).all())
+        return [(row[0], row[1], self.parsed(text(row[2])), None if row[3] is None else micros(row[3])) for row in rows]

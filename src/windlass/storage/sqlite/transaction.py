@@ -96,8 +96,12 @@ _PROMOTE = f"""UPDATE workflow_runs SET ready_at = wake_at, wake_at = NULL
  WHERE run_id IN (SELECT run_id FROM workflow_runs WHERE wake_at <= ? AND {_TIMED} ORDER BY wake_at LIMIT ?)"""
 _NEXT_WAKE = f"SELECT wake_at FROM workflow_runs WHERE {_TIMED} ORDER BY wake_at LIMIT 1"
 _SLOTS = """SELECT json_group_array(json_array(q.queue, q.paused, q.concurrency_limit,
- (SELECT count(*) FROM workflow_queue_slots s WHERE s.queue = q.queue AND s.run_id IS NULL)))
- FROM workflow_queues q"""
+ (SELECT count(*) FROM workflow_queue_slots s WHERE s.queue = q.queue AND s.run_id IS NOT NULL)))
+ FROM workflow_queues q WHERE q.paused OR q.concurrency_limit IS NOT NULL"""
+_SEAT_HELD = """INSERT INTO workflow_queue_slots (queue, slot, run_id) SELECT :queue,
+ (SELECT coalesce(max(slot), 0) FROM workflow_queue_slots WHERE queue = :queue) + row_number() OVER (ORDER BY run_id),
+ run_id FROM workflow_runs WHERE holder IS NOT NULL AND :queue IN (queue, '*')
+ AND run_id NOT IN (SELECT run_id FROM workflow_queue_slots WHERE queue = :queue AND run_id IS NOT NULL)"""
 _TAKE_SLOT = """UPDATE workflow_queue_slots SET run_id = :run_id WHERE queue = :queue AND slot =
  (SELECT min(slot) FROM workflow_queue_slots WHERE queue = :queue AND run_id IS NULL)"""
 
@@ -333,13 +337,14 @@ class SqliteTransaction(TransactionState):
             (queue, limit, paused),
         )
         self._raw.execute(
-            "DELETE FROM workflow_queue_slots WHERE queue = ? AND run_id IS NULL AND slot > ?",
-            (queue, limit or 0),
+            "DELETE FROM workflow_queue_slots WHERE queue = ? AND (run_id IS NULL OR ? IS NULL)", (queue, limit)
         )
-        self._raw.executemany(
-            "INSERT INTO workflow_queue_slots (queue, slot) VALUES (?, ?) ON CONFLICT DO NOTHING",
-            [(queue, slot) for slot in range(1, (limit or 0) + 1)],
-        )
+        if limit is not None:
+            self._raw.execute(_SEAT_HELD, {"queue": queue})
+            self._raw.executemany(
+                "INSERT INTO workflow_queue_slots (queue, slot) VALUES (?, ?) ON CONFLICT DO NOTHING",
+                [(queue, slot) for slot in range(1, limit + 1)],
+            )
         self._restricted = None
 
     def restricted_queues(self) -> frozenset[str]:

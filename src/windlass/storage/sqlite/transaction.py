@@ -221,7 +221,8 @@ class SqliteTransaction(TransactionState):
         self, holder: str, names: Sequence[str], queues: Sequence[str] | None, limit: int
     ) -> list[ClaimedRun]:
         limits = {
-            queue: (paused, free) for queue, paused, most, free in self._json(_SLOTS) if paused or most is not None
+            queue: (paused, 0 if most is None else max(most - held, 0))
+            for queue, paused, most, held in self._json(_SLOTS)
         }
         overall = limits.pop("*", (0, limit))
         closed = [queue for queue, (paused, free) in limits.items() if paused or free == 0]

@@ -37,25 +37,15 @@ _MODES: dict[str, list[Settings]] = {
 
 def _arguments() -> argparse.Namespace:
     names = [benchmark.name for benchmark in BENCHMARKS]
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description="Measure ours, peers and bare limits."
-    )
-    parser.add_argument(
-        "--only", action="append", choices=names, help="only this benchmark (may be repeated)"
-    )
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure ours, peers and bare limits.")
+    parser.add_argument("--only", action="append", choices=names, help="only this benchmark (may be repeated)")
     parser.add_argument("--rounds", type=int, default=5, help="how often each side is measured (default 5)")
-    parser.add_argument(
-        "--quick", action="store_true", help="one round of tiny sizes without peers, for tests"
-    )
+    parser.add_argument("--quick", action="store_true", help="one round of tiny sizes without peers, for tests")
     parser.add_argument("--without-peers", action="store_true", help="install and measure no peers")
     parser.add_argument("--contender", action="append", help="measure only this contender (may be repeated)")
-    parser.add_argument(
-        "--store", action="append", choices=[s.value for s in Store], help="only on this store"
-    )
+    parser.add_argument("--store", action="append", choices=[s.value for s in Store], help="only on this store")
     parser.add_argument("--folder", type=Path, default=_DISK, help="where data goes while measuring")
-    parser.add_argument(
-        "--output", type=Path, help="where results are written (default: here, for a whole run)"
-    )
+    parser.add_argument("--output", type=Path, help="where results are written (default: here, for a whole run)")
     return parser.parse_args()
 
 
@@ -99,9 +89,7 @@ def main() -> None:
     start = time.monotonic()
     databases = Databases(given.folder)
     try:
-        lab = Lab(
-            databases, peers, given.quick, lambda text: console.print(text, style="dim", highlight=False)
-        )
+        lab = Lab(databases, peers, given.quick, lambda text: console.print(text, style="dim", highlight=False))
         if not given.quick:
             _calibrate(lab, contenders)
         results: dict[Benchmark, Outcomes] = {}

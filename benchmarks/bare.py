@@ -2,7 +2,7 @@
 
 SQLite through ``sqlite3`` (WAL, ``synchronous=FULL``, checkpoints at ``_WAL_PAGES``), PostgreSQL through
 psycopg 3 (``synchronous_commit=on``, one ``COPY`` or one ``unnest`` statement per table and batch). The
-tables and indexes are the engine's own, made from its description of them.
+tables and indexes are the engine's own, made by its migrations.
 """
 
 from __future__ import annotations
@@ -10,20 +10,28 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from typing import Any, Protocol
 
 import psycopg
-import sqlalchemy as sa
 
 from benchmarks.contender import Options, Outcome, main, p50_ms
 from windlass.kernel.clock import SystemClock, to_iso
 from windlass.kernel.ids import new_id
-from windlass.storage.schema import metadata
+from windlass.storage import migrate
+from windlass.storage.urls import parse
 
 Row = tuple[Any, ...]
 _WAL_PAGES = 4000
-_STEP = '{"attempt":1}'
-_DONE = '{"output":0}'
+_STARTED = '{"mode":"async"}'
+_STEP_STARTED = '{"step_id":"noop","type":"step"}'
+_STEP_COMPLETED = '{"step_id":"noop","type":"step","input":"598959210bcb1296","attempt":1,"output":%d}'
+_COMPLETED = '{"success":true}'
+_MARK = (
+    "INSERT INTO workflow_commits (writer, marker) VALUES (?, ?)"
+    " ON CONFLICT (writer) DO UPDATE SET marker = excluded.marker"
+)
+_HOLDER = new_id()
 _clock = SystemClock()
 
 
@@ -72,6 +80,7 @@ class SQLite:
         if synchronous != 2:
             raise RuntimeError(f"synchronous is {synchronous}, not FULL")
         self._open = False
+        self._batches = 0
 
     def many(self, statement: str, rows: Iterable[Row]) -> None:
         """Execute a statement for every row inside the open transaction, opening one if there is none."""
@@ -97,7 +106,9 @@ class SQLite:
         self.many(self._FINISH, runs)
 
     def commit(self) -> None:
-        """Make it durable."""
+        """Make it durable, with a marker as the engine's batches have one."""
+        self._batches += 1
+        self.many(_MARK, [("bare", self._batches)])
         self.connection.execute("COMMIT")
         self._open = False
 
@@ -115,8 +126,7 @@ class Postgres:
 
     _EVENTS = "COPY workflow_events FROM STDIN"
     _RUNS = (
-        "COPY workflow_runs"
-        " (run_id, name, status, holder, last_seq, inputs_json, created_at, started_at) FROM STDIN"
+        "COPY workflow_runs (run_id, name, status, holder, last_seq, inputs_json, created_at, started_at) FROM STDIN"
     )
     _BUMP = (
         "UPDATE workflow_runs r SET last_seq = t.b, deaths = 0"
@@ -137,6 +147,7 @@ class Postgres:
                 raise RuntimeError(f"{setting} is {found}")
         self.connection.commit()
         self._changes: list[tuple[str, Sequence[Row]]] = []
+        self._batches = 0
 
     def copy(self, statement: str, rows: Iterable[Row]) -> None:
         """Insert rows; ``None`` becomes NULL."""
@@ -162,8 +173,10 @@ class Postgres:
         self._changes.append((self._FINISH, runs))
 
     def commit(self) -> None:
-        """Make it durable."""
+        """Make it durable, with a marker as the engine's batches have one."""
+        self._batches += 1
         with self.connection.pipeline():
+            self.connection.execute(_MARK.replace("?", "%s"), ("bare", self._batches))
             for statement, rows in self._changes:
                 self.connection.execute(statement, [list(column) for column in zip(*rows, strict=True)])
             self.connection.commit()
@@ -174,16 +187,9 @@ class Postgres:
         self.connection.close()
 
 
-def sqlalchemy_url(database: str) -> str:
-    """Return the URL with the driver spelt out."""
-    return database.replace("postgresql://", "postgresql+psycopg://")
-
-
 def make_tables(database: str) -> None:
     """Create the engine's tables and indexes in an empty database."""
-    engine = sa.create_engine(sqlalchemy_url(database))
-    metadata.create_all(engine)
-    engine.dispose()
+    migrate.upgrade(parse(database), nullcontext())
 
 
 def open_writer(options: Options) -> SQLite | Postgres:
@@ -192,27 +198,29 @@ def open_writer(options: Options) -> SQLite | Postgres:
     return SQLite(options.database) if options.sqlite else Postgres(options.database)
 
 
-def _batch(writer: Writer, ids: Sequence[str], steps: int, payload: str = _DONE) -> None:
+def _batch(writer: Writer, ids: Sequence[str], steps: int) -> None:
     """Take runs from their start to their end, all in step: a commit for the starts, one for every step."""
     now = to_iso(_clock.now())
-    writer.start([(run_id, "chain", "holder", '{"steps":10}', now, now) for run_id in ids])
-    writer.append([(run_id, 1, "run_started", None, '{"mode":"async"}', now) for run_id in ids])
+    inputs = f'{{"steps":{steps}}}'
+    writer.start([(run_id, "chain", _HOLDER, inputs, now, now) for run_id in ids])
+    writer.append([(run_id, 1, "run_started", None, _STARTED, now) for run_id in ids])
     writer.commit()
     seq = 1
     for number in range(steps):
         now = to_iso(_clock.now())
-        step = f"step#{number}"
+        step = f"noop#{number + 1}"
+        completed = _STEP_COMPLETED % number
         events: list[Row] = []
         for run_id in ids:
-            events.append((run_id, seq + 1, "step_started", step, _STEP, now))
-            events.append((run_id, seq + 2, "step_completed", step, payload, now))
+            events.append((run_id, seq + 1, "step_started", step, _STEP_STARTED, now))
+            events.append((run_id, seq + 2, "step_completed", step, completed, now))
         seq += 2
         writer.append(events)
         writer.bump([(seq, run_id) for run_id in ids])
         writer.commit()
     now = to_iso(_clock.now())
-    writer.append([(run_id, seq + 1, "run_succeeded", None, _DONE, now) for run_id in ids])
-    writer.finish([(seq + 1, "10", now, run_id) for run_id in ids])
+    writer.append([(run_id, seq + 1, "run_completed", None, _COMPLETED, now) for run_id in ids])
+    writer.finish([(seq + 1, str(steps), now, run_id) for run_id in ids])
     writer.commit()
 
 
@@ -245,15 +253,9 @@ def _one_step(options: Options) -> Outcome:
 def _commit(options: Options) -> Outcome:
     """Median milliseconds of one durable commit of one small row."""
     writer = open_writer(options)
-    run_id, now = new_id(), to_iso(_clock.now())
-    insert = "INSERT INTO workflow_events VALUES (?, ?, ?, ?, ?, ?)"
-    statement = insert if options.sqlite else insert.replace("?", "%s")
     times = []
-    for seq in range(options.size):
+    for _ in range(options.size):
         start = time.perf_counter()
-        if isinstance(writer, SQLite):
-            writer.connection.execute("BEGIN IMMEDIATE")
-        writer.connection.execute(statement, (run_id, seq, "step_completed", "step", _DONE, now))
         writer.commit()
         times.append(time.perf_counter() - start)
     writer.close()

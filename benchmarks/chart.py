@@ -34,9 +34,7 @@ def bars(groups: dict[str, list[Bar]]) -> str:
             length = max(2.0, (_WIDTH - _LEFT - _RIGHT) * math.log10(bar.value / low) / span)
             fill = _COLOURS.get(bar.colour, _OTHER)
             parts.append(f'<text x="{_LEFT - 8}" y="{y + 15}" text-anchor="end">{escape(bar.label)}</text>')
-            parts.append(
-                f'<rect x="{_LEFT}" y="{y + 3}" width="{length:.1f}" height="{_ROW - 6}" fill="{fill}"/>'
-            )
+            parts.append(f'<rect x="{_LEFT}" y="{y + 3}" width="{length:.1f}" height="{_ROW - 6}" fill="{fill}"/>')
             parts.append(f'<text x="{_LEFT + length + 6:.1f}" y="{y + 15}">{bar.value:,.0f}</text>')
             y += _ROW
         y += 10

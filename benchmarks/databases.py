@@ -54,9 +54,7 @@ class Databases:
 
     def __init__(self, folder: Path) -> None:
         if file_system(folder) in _IN_MEMORY:
-            raise SystemExit(
-                f"{folder} is in memory: give --folder on a disk, or nothing measured would be durable"
-            )
+            raise SystemExit(f"{folder} is in memory: give --folder on a disk, or nothing measured would be durable")
         self.folder = Path(tempfile.mkdtemp(prefix="windlass-bench-", dir=folder))
         self._numbers = count(1)
         self._server: str | None = None

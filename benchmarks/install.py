@@ -62,9 +62,7 @@ def _restate_server(say: str) -> Path:
     if not stamp.exists() or stamp.read_text() != wanted:
         npm = shutil.which("npm")
         if npm is None:
-            raise SystemExit(
-                "Restate's server comes from npm, which is not installed (or use --without-peers)"
-            )
+            raise SystemExit("Restate's server comes from npm, which is not installed (or use --without-peers)")
         print(f"{say} {wanted} into {folder.relative_to(ROOT)}", flush=True)
         folder.mkdir(parents=True, exist_ok=True)
         command = [

@@ -77,9 +77,7 @@ def figures(outcomes: Outcomes) -> list[tuple[str, str, str, str]]:
 
 def show(console: Console, benchmark: Benchmark, outcomes: Outcomes) -> None:
     """Print one benchmark's figures and ratios."""
-    absolute = Table(
-        "side", "unit", "median", "min … max (runs)", title=benchmark.title, title_justify="left"
-    )
+    absolute = Table("side", "unit", "median", "min … max (runs)", title=benchmark.title, title_justify="left")
     for row in figures(outcomes):
         absolute.add_row(*row)
     ratios = Table("ratio", "to reach", "aim", "measured", "min … max", "verdict")
@@ -157,20 +155,14 @@ def chart_of(results: dict[Benchmark, Outcomes]) -> str | None:
     groups: dict[str, list[Bar]] = {}
     for benchmark, outcomes in results.items():
         for side, found in outcomes.items():
-            if (
-                side.unit in {"steps/s", "workflows/s"}
-                and found
-                and benchmark.name in {"ten-steps", "one-step"}
-            ):
+            if side.unit in {"steps/s", "workflows/s"} and found and benchmark.name in {"ten-steps", "one-step"}:
                 value = statistics.median(outcome.value for outcome in found)
                 label = f"{side.contender}, {side.store}"
                 groups.setdefault(benchmark.title, []).append(Bar(label, value, side.contender))
     return bars(groups) if groups else None
 
 
-def write(
-    folder: Path, results: dict[Benchmark, Outcomes], machine: dict[str, str], settings: dict[str, str]
-) -> None:
+def write(folder: Path, results: dict[Benchmark, Outcomes], machine: dict[str, str], settings: dict[str, str]) -> None:
     """Write ``results.md``, ``results.json`` and ``results.svg`` into a folder."""
     chart = chart_of(results)
     if chart is not None:

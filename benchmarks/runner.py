@@ -73,23 +73,17 @@ class Lab:
 
 def _run(side: Side, command: list[str]) -> Outcome:
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, cwd=ROOT, timeout=_LONGEST, check=False
-        )
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=_LONGEST, check=False)
     except subprocess.TimeoutExpired as error:
         raise MeasurementFailed(f"{side.name} took over {_LONGEST} s") from error
     lines = done.stdout.strip().splitlines()
     if done.returncode != 0 or not lines:
-        raise MeasurementFailed(
-            f"{side.name} ended with {done.returncode}:\n{(done.stderr + done.stdout)[-4000:]}"
-        )
+        raise MeasurementFailed(f"{side.name} ended with {done.returncode}:\n{(done.stderr + done.stdout)[-4000:]}")
     answer = json.loads(lines[-1])
     return Outcome(float(answer["value"]), answer["detail"])
 
 
-def run(
-    lab: Lab, benchmark: Benchmark, wanted: Callable[[Side], bool], rounds: int
-) -> dict[Side, list[Outcome]]:
+def run(lab: Lab, benchmark: Benchmark, wanted: Callable[[Side], bool], rounds: int) -> dict[Side, list[Outcome]]:
     """Measure the wanted sides of a benchmark round by round; each round begins with another side."""
     sides = [side for side in benchmark.sides() if wanted(side)]
     outcomes: dict[Side, list[Outcome]] = {side: [] for side in sides}

@@ -8,6 +8,7 @@ DATABASES = (Store.SQLITE, Store.POSTGRES)
 _CONTENDERS = {
     "windlass": "benchmarks.ours",
     "windlass http": "benchmarks.ours_http",
+    "windlass crash": "benchmarks.ours_crash",
     "bare": "benchmarks.bare",
     "dbos": "benchmarks.peers.dbos_peer",
     "restate": "benchmarks.peers.restate_peer",

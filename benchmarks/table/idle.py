@@ -16,10 +16,7 @@ BENCHMARK = Benchmark(
     title="idle system: submit to done of a 1-step workflow, p50",
     ratios=(
         *(Ratio(f"in process over two bare commits, {s}", _OURS[s], _COMMIT[s], _GOAL, 2) for s in DATABASES),
-        *(
-            Ratio(f"through HTTP over two bare commits, {s}", _HTTP[s], _COMMIT[s], None, 2)
-            for s in DATABASES
-        ),
+        *(Ratio(f"through HTTP over two bare commits, {s}", _HTTP[s], _COMMIT[s], None, 2) for s in DATABASES),
     ),
     beside=(*_DBOS.values(), _RESTATE),
 )

@@ -11,7 +11,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from windlass.engine.api import gather, map, now, random, signal, sleep, sleep_until, uuid  # noqa: A004
+    from windlass.engine.api import now, random, signal, sleep, sleep_until, uuid
+    from windlass.engine.branches import gather, map  # noqa: A004
     from windlass.engine.engine import Engine, Handle
     from windlass.engine.errors import (
         Fatal,
@@ -22,13 +23,15 @@ if TYPE_CHECKING:
         StepFailed,
         StepTimeout,
     )
-    from windlass.engine.registry import Registry, Workflow, workflow
+    from windlass.engine.registry import Registry
     from windlass.engine.step import Step, StepInfo, step, step_info
+    from windlass.engine.workflow import Workflow, workflow
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "api": ("gather", "map", "now", "random", "signal", "sleep", "sleep_until", "uuid"),
+    "api": ("now", "random", "signal", "sleep", "sleep_until", "uuid"),
+    "branches": ("gather", "map"),
     "engine": ("Engine", "Handle"),
     "errors": (
         "Fatal",
@@ -39,8 +42,9 @@ _HOMES = {
         "StepFailed",
         "StepTimeout",
     ),
-    "registry": ("Registry", "Workflow", "workflow"),
+    "registry": ("Registry",),
     "step": ("Step", "StepInfo", "step", "step_info"),
+    "workflow": ("Workflow", "workflow"),
 }
 _WHERE = {name: f"windlass.engine.{module}" for module, names in _HOMES.items() for name in names}
 

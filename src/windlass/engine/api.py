@@ -1,12 +1,11 @@
-"""What a workflow says: sleep, wait for signals, run children and branches, and ask for time and dice."""
+"""What a workflow says: sleep, wait for signals, run children, and ask for time and dice."""
 
 from __future__ import annotations
 
-import asyncio
 import uuid as uuids
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+from typing import Any
 
 import orjson
 
@@ -14,17 +13,12 @@ from windlass.engine.codec import digest
 from windlass.engine.errors import RunCancelled, RunFailed, SignalTimeout, Suspend
 from windlass.engine.heads import to_json
 from windlass.engine.history import Recorded
-from windlass.engine.run import Run, Scope, current_scope
+from windlass.engine.registry import Definition
+from windlass.engine.run import Run
+from windlass.engine.scope import Scope, current_scope
 from windlass.engine.types import NewEvent, NewRun, Status
 from windlass.kernel.clock import SECOND, from_datetime, to_datetime
 from windlass.kernel.ids import new_id
-
-if TYPE_CHECKING:
-    from windlass.engine.registry import Workflow
-
-P = ParamSpec("P")
-T = TypeVar("T")
-A = TypeVar("A")
 
 
 async def sleep(
@@ -53,7 +47,7 @@ async def sleep_until(when: datetime, *, name: str = "sleep_until") -> None:
     await _sleep(current_scope("sleep_until"), name, from_datetime(when))
 
 
-async def _sleep(scope: Scope, name: str, due: int) -> None:
+async def _sleep(scope: Scope[Run], name: str, due: int) -> None:
     run = scope.run
     path, recorded = scope.enter(name)
     if recorded is not None:
@@ -110,7 +104,7 @@ def _signalled(kind: str, data: dict[str, Any], name: str, path: str, seq: int) 
     raise error
 
 
-async def call_child(workflow: Workflow[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+async def call_child(workflow: Definition, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Run a workflow as a child of the current run and return its output."""
     scope = current_scope(f"workflow {workflow.name}")
     run = scope.run
@@ -126,7 +120,7 @@ async def call_child(workflow: Workflow[..., Any], args: Sequence[Any], kwargs: 
             return _child_result(workflow, recorded.data or {}, path, recorded.seq)
         child = recorded.opened["run_id"] if recorded.opened else None
     if child is None:
-        if run.pausing is not None:
+        if run.pausing is not None or run.worker.stopping:
             await run.hold()
         child = await _start_child(run, workflow, path, mark, args, kwargs)
     row = await run.wait(listen=f"child:{child}")
@@ -139,7 +133,7 @@ async def call_child(workflow: Workflow[..., Any], args: Sequence[Any], kwargs: 
 
 
 async def _start_child(
-    run: Run, workflow: Workflow[..., Any], path: str, mark: str, args: Sequence[Any], kwargs: dict[str, Any]
+    run: Run, workflow: Definition, path: str, mark: str, args: Sequence[Any], kwargs: dict[str, Any]
 ) -> str:
     worker = run.worker
     now = worker.clock.now()
@@ -162,7 +156,7 @@ async def _start_child(
     return child.run_id
 
 
-def _child_result(workflow: Workflow[..., Any], data: dict[str, Any], path: str, seq: int) -> Any:
+def _child_result(workflow: Definition, data: dict[str, Any], path: str, seq: int) -> Any:
     if data["status"] == Status.SUCCEEDED:
         return workflow.signature.restore(to_json(data["result"]))
     kind = RunCancelled if data["status"] == Status.CANCELLED else RunFailed
@@ -175,108 +169,6 @@ def _child_result(workflow: Workflow[..., Any], data: dict[str, Any], path: str,
 def _expect(run: Run, recorded: Recorded, path: str, kinds: set[str | None]) -> None:
     if recorded.settled not in kinds:
         raise run.diverged(f"the journal holds a {recorded.settled} at {path!r}, where the code asks for another thing")
-
-
-async def gather(*work: Awaitable[Any], return_exceptions: bool = False, limit: int | None = None) -> list[Any]:
-    """Run steps, children or any coroutines of the workflow side by side; results come in the order given.
-
-    The first failure (by the journal's order, so that a replay sees the same) cancels the others and is raised.
-
-    Args:
-        work: coroutines, not yet awaited.
-        return_exceptions: return failures among the results instead.
-        limit: how many may run at once.
-    """
-    scope = current_scope("gather")
-    return await _branches(scope, "g", [_awaiting(item) for item in work], return_exceptions, limit)
-
-
-async def map(  # noqa: A001  the name users expect, meant to be used as windlass.map
-    fn: Callable[[A], Awaitable[T]], items: Iterable[A], *, limit: int = 10, return_exceptions: bool = False
-) -> list[T]:
-    """Call ``fn`` for every item, at most ``limit`` at once; results come in the items' order."""
-    scope = current_scope("map")
-    return await _branches(scope, "m", [_calling(fn, item) for item in items], return_exceptions, limit)
-
-
-def _awaiting(item: Awaitable[T]) -> Callable[[], Awaitable[T]]:
-    return lambda: item
-
-
-def _calling(fn: Callable[[A], Awaitable[T]], item: A) -> Callable[[], Awaitable[T]]:
-    return lambda: fn(item)
-
-
-async def _branches(
-    scope: Scope,
-    kind: str,
-    work: Sequence[Callable[[], Awaitable[Any]]],
-    keep_errors: bool,
-    limit: int | None,
-) -> list[Any]:
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit must be at least 1, not {limit}")
-    run = scope.run
-    scope.groups += 1
-    prefix = f"{scope.prefix}{kind}{scope.groups}."
-    join: asyncio.Future[None] = run.loop.create_future()
-    tasks: list[asyncio.Task[Any]] = []
-    waiting = iter(range(len(work)))
-    open_branches = 0
-    failed = False
-
-    def launch() -> None:
-        nonlocal open_branches
-        place = next(waiting, None)
-        if place is not None:
-            open_branches += 1
-            tasks.append(run.branch(Scope(run, f"{prefix}{place}/"), work[place], done))
-
-    def done(task: asyncio.Task[Any]) -> None:
-        nonlocal open_branches, failed
-        open_branches -= 1
-        if not keep_errors and not failed and (task.cancelled() or task.exception() is not None):
-            failed = True
-            for other in tasks:
-                other.cancel()
-        if not failed:
-            launch()
-        if open_branches == 0:
-            run.release(join, None)
-
-    if not work:
-        return []
-    for _ in range(len(work) if limit is None else min(limit, len(work))):
-        launch()
-    try:
-        await run.block(join)
-    except asyncio.CancelledError:
-        failed = True
-        for task in tasks:
-            task.cancel()
-        raise
-    finally:
-        _close_unstarted(work[len(tasks) :])
-    return _results(tasks, keep_errors)
-
-
-def _close_unstarted(work: Sequence[Callable[[], Awaitable[Any]]]) -> None:
-    """Close coroutines that never ran, so that Python does not warn of them."""
-    for make in work:
-        item = make() if make.__closure__ and len(make.__closure__) == 1 else None
-        close = getattr(item, "close", None)
-        if close is not None:
-            close()
-
-
-def _results(tasks: Sequence[asyncio.Task[Any]], keep_errors: bool) -> list[Any]:
-    errors = [task.exception() for task in tasks if not task.cancelled() and task.exception() is not None]
-    for error in errors:
-        if isinstance(error, Suspend):
-            raise error
-    if errors and not keep_errors:
-        raise min(cast("list[BaseException]", errors), key=lambda error: getattr(error, "seq", 0) or 1 << 62)
-    return [asyncio.CancelledError() if task.cancelled() else (task.exception() or task.result()) for task in tasks]
 
 
 def now() -> datetime:

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import orjson
 
@@ -16,7 +16,7 @@ from windlass.engine.errors import RunCancelled, RunFailed, UnknownRun, UnknownW
 from windlass.engine.journal import START
 from windlass.engine.ops import CALL, Commits, Operation
 from windlass.engine.ports import Backend, Transaction
-from windlass.engine.registry import Registry, Workflow, check_name, default_registry
+from windlass.engine.registry import Definition, Registry, check_name, default_registry
 from windlass.engine.telemetry import Silent, Telemetry
 from windlass.engine.types import (
     ControlRequest,
@@ -109,7 +109,7 @@ class Engine:
         telemetry: who hears what happens.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  the settings of a process
         self,
         backend: Backend,
         commits: Commits,
@@ -150,7 +150,7 @@ class Engine:
         """Give runs back to their queues and end the lease; running steps get ``grace`` seconds to finish."""
         await self.worker.stop(grace)
 
-    async def __aenter__(self) -> Engine:
+    async def __aenter__(self) -> Self:
         await self.start()
         return self
 
@@ -158,9 +158,9 @@ class Engine:
         await self.stop()
 
     # starting
-    async def start_run(
+    async def start_run(  # noqa: PLR0913  the options of a start
         self,
-        workflow: Workflow[..., Any] | str,
+        workflow: Definition | str,
         *args: Any,
         run_id: str | None = None,
         idempotency_key: str | None = None,
@@ -221,10 +221,10 @@ class Engine:
             self.worker.births -= 1
         return Handle(self, started.run_id, started.created)
 
-    def start_run_in(
+    def start_run_in(  # noqa: PLR0913  the options of a start
         self,
         tx: Transaction,
-        workflow: Workflow[..., Any] | str,
+        workflow: Definition | str,
         *args: Any,
         run_id: str | None = None,
         idempotency_key: str | None = None,
@@ -249,9 +249,9 @@ class Engine:
             raise answer
         return answer.run_id
 
-    def _request(
+    def _request(  # noqa: PLR0913, PLR0917  the options of a start
         self,
-        workflow: Workflow[..., Any] | str,
+        workflow: Definition | str,
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
         run_id: str | None,
@@ -296,8 +296,8 @@ class Engine:
         digest = hashlib.sha256(f"{name}\n{inputs}".encode()).hexdigest()
         return StartRequest(run, idempotency_key, digest, now + int(key_seconds * SECOND))
 
-    def _known(self, workflow: Workflow[..., Any] | str) -> Workflow[..., Any] | None:
-        if isinstance(workflow, Workflow):
+    def _known(self, workflow: Definition | str) -> Definition | None:
+        if isinstance(workflow, Definition):
             if workflow.name not in self.registry:
                 raise UnknownWorkflow(f"workflow {workflow.name!r} is not registered with this engine")
             return workflow

@@ -21,11 +21,11 @@ class Operation(Generic[A, R]):
 
     rank = 50
 
-    def locks(self, unit: A) -> Iterable[str]:
+    def locks(self, unit: A) -> Iterable[str]:  # noqa: ARG002  for kinds that touch runs
         """Return the ids of existing runs that the unit touches."""
         return ()
 
-    def quick(self, unit: A) -> bool:
+    def quick(self, unit: A) -> bool:  # noqa: ARG002  for kinds that differ
         """Whether the unit is known to be quick, so that an event loop may write it itself."""
         return True
 
@@ -43,7 +43,7 @@ class Call(Operation[Callable[[Transaction], Any], Any]):
 
     rank = 20
 
-    def quick(self, unit: Callable[[Transaction], Any]) -> bool:
+    def quick(self, unit: Callable[[Transaction], Any]) -> bool:  # noqa: ARG002  whatever it is
         """Nobody knows how long it takes."""
         return False
 

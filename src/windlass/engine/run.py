@@ -7,30 +7,28 @@ the run settles: it stays for a moment, then parks, and nothing of it is left in
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from contextvars import ContextVar, copy_context
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable
+from contextvars import copy_context
+from typing import Any
 
 import orjson
 
 from windlass.engine.ending import cancel_events
 from windlass.engine.errors import (
-    BareTaskError,
     Fenced,
     NonDeterminismError,
-    StepFailed,
     Suspend,
 )
+from windlass.engine.failures import describe, failed_steps
 from windlass.engine.heads import to_json
-from windlass.engine.history import History, Recorded
+from windlass.engine.history import History
+from windlass.engine.host import Host
 from windlass.engine.journal import ADVANCE
+from windlass.engine.mailbox import Mailbox
+from windlass.engine.registry import Definition
+from windlass.engine.scope import CURRENT, Scope
 from windlass.engine.types import Advance, ClaimedRun, Finish, InboxRow, NewEvent, NewRun, Park, Status
 from windlass.kernel.clock import SECOND
-
-if TYPE_CHECKING:
-    from windlass.engine.registry import Workflow
-    from windlass.engine.worker import Worker
 
 LINGER = 0.5
 """Seconds a run that waits for something without a known time stays in memory before it parks."""
@@ -39,71 +37,10 @@ RETREAT_SECONDS = 5
 """How long a run is put aside when its end cannot be written."""
 
 
-class Scope:
-    """Where calls get their paths: the workflow itself, or one branch of a ``gather`` or ``map``."""
-
-    __slots__ = ("at", "counts", "groups", "order", "prefix", "run", "task")
-
-    def __init__(self, run: Run, prefix: str) -> None:
-        self.run = run
-        self.prefix = prefix
-        self.counts: dict[str, int] = {}
-        self.groups = 0
-        self.task: asyncio.Task[Any] | None = None
-        self.order: Sequence[str] = () if run.history is None else run.history.orders.get(prefix, ())
-        self.at = 0
-
-    def enter(self, name: str) -> tuple[str, Recorded | None]:
-        """Return the path of the next call named ``name`` and what the journal knows of it.
-
-        Raises:
-            NonDeterminismError: the journal holds another call at this place.
-        """
-        run = self.run
-        if run.gone:
-            raise Suspend
-        count = self.counts[name] = self.counts.get(name, 0) + 1
-        path = f"{self.prefix}{name}#{count}"
-        at = self.at
-        if at >= len(self.order):
-            return path, None
-        self.at = at + 1
-        if self.order[at] != path or run.history is None:
-            raise run.diverged(f"the journal holds {self.order[at]!r} where the code calls {path!r}")
-        return path, run.history.calls[path]
-
-    def leave(self) -> None:
-        """Check that a finished scope called everything its journal holds."""
-        if self.at < len(self.order):
-            raise self.run.diverged(f"the journal holds {self.order[self.at]!r}, which the code never calls")
-
-
-CURRENT: ContextVar[Scope | None] = ContextVar("windlass_scope", default=None)
-
-
-def current_scope(what: str) -> Scope:
-    """Return the scope of the calling task.
-
-    Raises:
-        RuntimeError: called outside a run.
-        BareTaskError: called from a task the engine did not start; names ``what`` was called.
-    """
-    scope = CURRENT.get()
-    if scope is None:
-        raise RuntimeError(f"{what} works inside a workflow only")
-    if asyncio.current_task() is not scope.task:
-        raise BareTaskError(
-            f"{what} was called from a task of its own, so its place in the run cannot be told; "
-            "use windlass.gather or windlass.map instead of asyncio's tasks",
-            call=what,
-        )
-    return scope
-
-
 class Run:
     """One run held by this process."""
 
-    def __init__(self, worker: Worker, workflow: Workflow[..., Any], claimed: ClaimedRun) -> None:
+    def __init__(self, worker: Host, workflow: Definition, claimed: ClaimedRun) -> None:
         self.worker = worker
         self.workflow = workflow
         self.run_id = claimed.head.run_id
@@ -112,9 +49,7 @@ class Run:
         self.history = History(claimed.events) if len(claimed.events) > 1 else None
         self.loop = asyncio.get_running_loop()
         self.pending: list[NewEvent] = []
-        self.consumed: list[str] = []
-        self.mail: dict[str, InboxRow] = {}
-        self.listeners: dict[str, deque[asyncio.Future[InboxRow]]] = {}
+        self.mail = Mailbox()
         self.dues: dict[asyncio.Future[Any], int] = {}
         self.tasks: set[asyncio.Task[Any]] = set()
         self.executing: dict[str, int] = {}
@@ -124,6 +59,7 @@ class Run:
         self.has_children = False
         self.pausing: InboxRow | None = None
         self.cancelling = False
+        self.held_back = False
         self.divergence: NonDeterminismError | None = None
         self._parking = False
         self._settling: asyncio.Handle | None = None
@@ -143,7 +79,7 @@ class Run:
         scope.task = self._task = task
         self.tasks.add(task)
 
-    async def _main(self, scope: Scope) -> None:
+    async def _main(self, scope: Scope[Run]) -> None:
         try:
             finish, events = await self._outcome(scope)
             finish.parent_run_id = self.claimed.head.parent_run_id
@@ -172,7 +108,7 @@ class Run:
                 error = again
                 await asyncio.sleep(RETREAT_SECONDS)
 
-    async def _outcome(self, scope: Scope) -> tuple[Finish, list[NewEvent]]:
+    async def _outcome(self, scope: Scope[Run]) -> tuple[Finish, list[NewEvent]]:
         name = self.workflow.name
         try:
             arguments = self.workflow.signature.unpack(self.claimed.inputs, f"input of {name}")
@@ -228,9 +164,7 @@ class Run:
         if self.pending:
             events = [*self.pending, *events]
             self.pending = []
-        consumed = self.consumed
-        if consumed:
-            self.consumed = []
+        consumed = self.mail.take_consumed()
         unit = Advance(self.run_id, self.holder, self.worker.clock.now(), events, finish, park, starts or [], consumed)
         return self._write(unit)
 
@@ -249,14 +183,14 @@ class Run:
             the inbox row, or None when the time came first.
         """
         if listen is not None:
-            row = self._take(listen)
+            row = self.mail.take(listen)
             if row is not None:
                 return row
         if due is not None and due <= self.worker.clock.now():
             return None
         future: asyncio.Future[InboxRow | None] = self.loop.create_future()
         if listen is not None:
-            self.listeners.setdefault(listen, deque()).append(future)  # type: ignore[arg-type]
+            self.mail.listen(listen, future)
         if due is not None:
             self._arm(future, due)
         try:
@@ -265,8 +199,8 @@ class Run:
         finally:
             if due is not None:
                 self.dues.pop(future, None)
-            if listen is not None and listen in self.listeners and future in self.listeners[listen]:
-                self.listeners[listen].remove(future)  # type: ignore[arg-type]
+            if listen is not None:
+                self.mail.hush(listen, future)
 
     async def block(self, future: asyncio.Future[Any]) -> Any:
         """Wait for a future that ``release`` settles; the branch is not busy meanwhile."""
@@ -316,38 +250,25 @@ class Run:
         left = due - self.worker.clock.now()
         self._timers[future] = self.loop.call_later(max(left / SECOND, 0), fire)
 
-    def _take(self, key: str) -> InboxRow | None:
-        for row in self.mail.values():
-            if mail_key(row) == key:
-                del self.mail[row.inbox_id]
-                self.consumed.append(row.inbox_id)
-                return row
-        return None
-
     def deliver(self, row: InboxRow) -> None:
         """Take in a row of this run's inbox; one that is known already is ignored."""
-        if self.gone or row.inbox_id in self.mail or row.inbox_id in self.consumed:
+        if self.gone or row.inbox_id in self.mail:
             return
         if row.kind == "cancel":
             self._cancel(row)
         elif row.kind == "pause":
-            self.mail[row.inbox_id] = row
+            self.mail.rows[row.inbox_id] = row
             self.pausing = row
             self.settle_soon()
         else:
-            self.mail[row.inbox_id] = row
+            self.mail.rows[row.inbox_id] = row
             if not self._parking:
                 self._hand_out(row)
 
     def _hand_out(self, row: InboxRow) -> None:
-        waiting = self.listeners.get(mail_key(row))
-        while waiting:
-            future = waiting.popleft()
-            if not future.done():
-                del self.mail[row.inbox_id]
-                self.consumed.append(row.inbox_id)
-                self.release(future, row)
-                return
+        future = self.mail.hand_out(row)
+        if future is not None:
+            self.release(future, row)
 
     # leaving
     def settle_soon(self) -> None:
@@ -364,7 +285,7 @@ class Run:
         if self.pausing is None and not lingered:
             soonest = min(self.dues.values(), default=None)
             wait = LINGER if soonest is None else (soonest - self.worker.clock.now()) / SECOND
-            known = soonest is not None and not self.listeners_waiting
+            known = soonest is not None and not self.mail.awaited
             if wait <= LINGER and soonest is not None:
                 return
             if not known and self.worker.may_linger(self):
@@ -376,11 +297,6 @@ class Run:
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
 
-    @property
-    def listeners_waiting(self) -> bool:
-        """Whether a branch waits for the inbox."""
-        return any(self.listeners.values())
-
     async def _park(self) -> None:
         try:
             news = await self._leave()
@@ -391,8 +307,8 @@ class Run:
         if news is None:
             self.drop()
             return
-        for row in [*self.mail.values(), *news]:
-            if row.kind in {"signal", "child"} and row.inbox_id in self.mail:
+        for row in [*self.mail.rows.values(), *news]:
+            if row.kind in {"signal", "child"} and row.inbox_id in self.mail.rows:
                 self._hand_out(row)
             else:
                 self.deliver(row)
@@ -403,20 +319,20 @@ class Run:
         soonest = min(self.dues.values(), default=None)
         if self.pausing is not None:
             by = orjson.loads(self.pausing.payload)
-            self.mail.pop(self.pausing.inbox_id, None)
-            self.consumed.append(self.pausing.inbox_id)
+            self.mail.consume(self.pausing)
             event = NewEvent("run_paused", None, to_json({"by": by["by"]}), self.worker.clock.now())
             reason = by["reason"] or "paused_by_user"
-            park = Park("paused", soonest, Status.PAUSED, reason, heard=frozenset(self.mail))
+            park = Park("paused", soonest, Status.PAUSED, reason, heard=frozenset(self.mail.rows))
             news: list[InboxRow] | None = await self.commit([event], park=park)
         else:
-            waits = "timer" if soonest is not None and not self.listeners_waiting else self._reason()
-            park = Park(waits, None if ready else soonest, ready=ready, heard=frozenset(self.mail))
+            waits = "timer" if soonest is not None and not self.mail.awaited else self._reason()
+            ready = ready or self.held_back
+            park = Park(waits, None if ready else soonest, ready=ready, heard=frozenset(self.mail.rows))
             news = await self.commit([], park=park)
         return news
 
     def _reason(self) -> str:
-        names = [key for key, waiting in self.listeners.items() if waiting]
+        names = self.mail.awaited
         return names[0] if len(names) == 1 else f"{len(names)} things" if names else "idle"
 
     async def give_back(self) -> None:
@@ -433,7 +349,8 @@ class Run:
             self.abandon()
 
     async def hold(self) -> None:
-        """Keep a branch from starting a step while the run is being paused."""
+        """Keep a branch from starting a step while the run is paused or the process shuts down."""
+        self.held_back = True
         await self.block(self.loop.create_future())
 
     def _cancel(self, row: InboxRow) -> None:
@@ -449,7 +366,7 @@ class Run:
         error = to_json({"type": "Cancelled", "message": reason})
         finish = Finish(Status.CANCELLED, error=error, reason=reason, children=True)
         finish.parent_run_id = self.claimed.head.parent_run_id
-        self.consumed.append(row.inbox_id)
+        self.mail.consume(row)
         events = cancel_events(said["by"], reason, "holder", self.worker.clock.now())
         try:
             await self.commit(list(events), finish=finish)
@@ -461,7 +378,7 @@ class Run:
 
     # branches
     def branch(
-        self, scope: Scope, work: Callable[[], Awaitable[Any]], done: Callable[[asyncio.Task[Any]], None]
+        self, scope: Scope[Run], work: Callable[[], Awaitable[Any]], done: Callable[[asyncio.Task[Any]], None]
     ) -> asyncio.Task[Any]:
         """Run ``work`` in a task of its own that the engine knows under ``scope``; ``done`` hears of its end."""
         context = copy_context()
@@ -488,28 +405,3 @@ class Run:
 def mail_key(row: InboxRow) -> str:
     """Return what a branch listens for to get this row."""
     return f"{row.kind}:{row.name}"
-
-
-def describe(error: BaseException) -> dict[str, Any]:
-    """Return an exception as JSON-ready data: type, message, and the data of our own errors."""
-    details: dict[str, Any] = {
-        "type": type(error).__name__,
-        "message": str(error)[:2000] or type(error).__name__,
-    }
-    if isinstance(error, StepFailed):
-        details |= {key: error.data[key] for key in ("step", "error_type", "attempts") if key in error.data}
-    return details
-
-
-def failed_steps(error: BaseException) -> list[str]:
-    """Return the paths of the calls whose failure this is, through causes and contexts."""
-    paths = []
-    seen: set[int] = set()
-    cause: BaseException | None = error
-    while cause is not None and id(cause) not in seen:
-        seen.add(id(cause))
-        step = getattr(cause, "data", {}).get("step") if hasattr(cause, "data") else None
-        if isinstance(step, str):
-            paths.append(step)
-        cause = cause.__cause__ or cause.__context__
-    return paths

@@ -17,7 +17,8 @@ from windlass.engine.errors import Fenced, NonDeterminismError, StepFailed, Step
 from windlass.engine.heads import to_json
 from windlass.engine.registry import check_name
 from windlass.engine.retry import RetryPolicy
-from windlass.engine.run import CURRENT, Run, current_scope
+from windlass.engine.run import Run
+from windlass.engine.scope import CURRENT, current_scope
 from windlass.engine.transact import TRANSACT, Effect
 from windlass.engine.types import NewEvent
 from windlass.kernel.clock import SECOND
@@ -138,7 +139,7 @@ class Step(Generic[P, R]):
         clock = run.worker.clock
         while True:
             attempt += 1
-            if run.pausing is not None:
+            if run.pausing is not None or run.worker.stopping:
                 await run.hold()
             run.worker.check_lease()
             started = clock.now()
@@ -163,8 +164,7 @@ class Step(Generic[P, R]):
     def _opened(self, run: Run, path: str) -> list[NewEvent]:
         """Return the event of the start, unless it was written while the step ran long."""
         started = run.executing.pop(path, 0)
-        if run.pausing is not None:
-            run.settle_soon()
+        self._ended(run)
         return [NewEvent("step_started", path, self._opening, started)] if started else []
 
     async def _attempt(self, run: Run, path: str, attempt: int, args: Any, kwargs: Any) -> Any:
@@ -223,7 +223,7 @@ class Step(Generic[P, R]):
 
         opening = [NewEvent("step_started", path, self._opening, run.executing[path])]
         pending, run.pending = run.pending, []
-        consumed, run.consumed = run.consumed, []
+        consumed = run.mail.take_consumed()
         effect = Effect(run.run_id, run.holder, call, events, consumed, self.timeout, self._quick)
         try:
             value = await run.worker.transactions.submit(TRANSACT, effect)
@@ -232,12 +232,19 @@ class Step(Generic[P, R]):
             raise Suspend from None
         except BaseException:
             run.pending = pending + run.pending
-            run.consumed = consumed + run.consumed
+            run.mail.put_back(consumed)
             raise
         run.executing.pop(path, None)
+        self._ended(run)
+        return value
+
+    @staticmethod
+    def _ended(run: Run) -> None:
+        """Let a run that is being paused, or a process that shuts down, know that a step has ended."""
         if run.pausing is not None:
             run.settle_soon()
-        return value
+        if run.worker.stopping:
+            run.worker.step_ended()
 
     async def _failed(
         self, run: Run, path: str, mark: str, attempt: int, events: list[NewEvent], error: Exception
@@ -302,7 +309,7 @@ def step(
     abandon: bool = False,
     transactional: bool = False,
 ) -> Callable[[Callable[..., Any]], Step[..., Any]]: ...
-def step(
+def step(  # noqa: PLR0913  the options of a step
     fn: Callable[..., Any] | None = None,
     /,
     *,

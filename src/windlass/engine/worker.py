@@ -11,11 +11,12 @@ import random
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any, TypeVar
 
 from windlass.engine.control import CLAIM, TAKEOVER, TakeoverRequest
 from windlass.engine.errors import Fenced, Suspend, WriteFailed
+from windlass.engine.host import Held
 from windlass.engine.ops import CALL, Commits
 from windlass.engine.ports import Backend, Keeper, Ring
 from windlass.engine.registry import Registry
@@ -59,7 +60,7 @@ class Worker:
         claims: False makes a process that starts and watches runs but never holds one.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  the settings of a process
         self,
         backend: Backend,
         commits: Commits,
@@ -97,10 +98,11 @@ class Worker:
         self._lease = ExitStack()
         self._keeper: Keeper | None = None
         self._bell = asyncio.Event()
+        self._drained = asyncio.Event()
         self._alarm: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loops: list[asyncio.Task[None]] = []
-        self._stopping = False
+        self.stopping = False
         self._reliving = False
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -108,7 +110,7 @@ class Worker:
     async def start(self) -> None:
         """Take a lease and begin to claim."""
         self._loop = asyncio.get_running_loop()
-        self._stopping = False
+        self.stopping = False
         await self._take_lease()
         self._loops = [self._loop.create_task(self._poll_loop(), name="windlass-poll")]
         if self.claims:
@@ -117,7 +119,7 @@ class Worker:
 
     async def stop(self, grace: float) -> None:
         """Give every run back and end the lease; running steps get ``grace`` seconds to finish."""
-        self._stopping = True
+        self.stopping = True
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
@@ -137,9 +139,17 @@ class Worker:
         self._readers.shutdown(wait=False)
 
     async def _drain(self, grace: float) -> None:
-        deadline = self.clock.monotonic() + grace
-        while any(run.executing for run in self.runs.values()) and self.clock.monotonic() < deadline:
-            await asyncio.sleep(0.02)
+        """Wait until no step is running any more."""
+        self._drained.clear()
+        if any(run.executing for run in self.runs.values()):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(grace):
+                    await self._drained.wait()
+
+    def step_ended(self) -> None:
+        """Hear that a step ended while this process shuts down."""
+        if not any(run.executing for run in self.runs.values()):
+            self._drained.set()
 
     async def _take_lease(self) -> None:
         self.holder = holder = new_id()
@@ -159,7 +169,7 @@ class Worker:
 
     def _lose(self, holder: str) -> None:
         """Drop everything: the lease is gone, others may hold our runs by now."""
-        if holder != self.holder or self._reliving or self._stopping:
+        if holder != self.holder or self._reliving or self.stopping:
             return
         self._reliving = True
         self.telemetry.event("lease.lost", holder=holder, runs=len(self.runs))
@@ -236,7 +246,7 @@ class Worker:
         if (
             self.backlog
             or not self.claims
-            or self._stopping
+            or self.stopping
             or self._reliving
             or self.active + self.births >= self.concurrency
             or queue in self.restricted
@@ -252,7 +262,7 @@ class Worker:
         """Take in a run that was born here, once it is on disk; ``held`` says whether it was to be."""
         if held:
             self.births -= 1
-        if run.holder is not None and run.holder == self.holder and not self._stopping:
+        if run.holder is not None and run.holder == self.holder and not self.stopping:
             head = RunHead(
                 run.run_id, run.name, run.status, None, None, run.holder, run.last_seq, run.queue, run.priority,
                 0, None, None, 0, run.parent_run_id, "",
@@ -262,7 +272,7 @@ class Worker:
             )
 
     # what runs tell
-    def rests(self, run: Run) -> None:
+    def rests(self, run: Held) -> None:
         """Give a run's place away while all of it waits."""
         if run.counted:
             run.counted = False
@@ -270,19 +280,19 @@ class Worker:
             if self.backlog:
                 self._bell.set()
 
-    def stirs(self, run: Run) -> None:
+    def stirs(self, run: Held) -> None:
         """Count a run again that goes on without having left."""
         if not run.counted and not run.gone:
             run.counted = True
             self.active += 1
 
-    def left(self, run: Run) -> None:
+    def left(self, run: Held) -> None:
         """Forget a run that left memory."""
         if self.runs.get(run.run_id) is run:
             del self.runs[run.run_id]
         self.rests(run)
 
-    def finished(self, run: Run, finish: Finish) -> None:
+    def finished(self, run: Held, finish: Finish) -> None:
         """Answer those who wait for a run that ended here."""
         self.telemetry.run_finished(run.workflow.name, finish.status.value)
         if run.run_id in self.results:
@@ -295,7 +305,7 @@ class Worker:
             if not future.done():
                 future.set_result(ended)
 
-    def fenced(self, run: Run) -> None:
+    def fenced(self, run: Held) -> None:
         """A write of a run was refused: it is not ours any more."""
         run.drop()
         self.keep(asyncio.get_running_loop().create_task(self._check_own_lease()))
@@ -305,9 +315,9 @@ class Worker:
         if not await self.read(lambda: self.backend.reader.lease_is_live(holder)):
             self._lose(holder)
 
-    def may_linger(self, run: Run) -> bool:
+    def may_linger(self, run: Held) -> bool:
         """Whether a waiting run may stay in memory for a moment: not when it would keep a slot of a limited queue."""
-        return not (self._stopping or "*" in self.restricted or run.claimed.head.queue in self.restricted)
+        return not (self.stopping or "*" in self.restricted or run.claimed.head.queue in self.restricted)
 
     # helpers
     def keep(self, task: asyncio.Task[Any]) -> None:
@@ -363,7 +373,7 @@ class Worker:
             self._spawn(self._look_for_results())
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        if self._stopping:
+        if self.stopping:
             work.close()
             return
         self.keep(asyncio.get_running_loop().create_task(work))

@@ -102,7 +102,7 @@ class RunFolder:
 
     def others(self, holder: str | None) -> list[Path]:
         """Return the doorbells of the other processes; the folder is read when its time stamp has changed."""
-        changed = os.stat(self.bells).st_mtime_ns
+        changed = self.bells.stat().st_mtime_ns
         if changed != self._known[0]:
             self._known = (changed, [path for path in self.bells.iterdir() if path.suffix == ".bell"])
         own = f"{holder}.bell"

@@ -142,7 +142,8 @@ class SqliteTransaction(TransactionState):
     def add_lease(self, lease: Lease, ttl: float) -> None:
         self._raw.execute(
             "INSERT INTO workflow_leases (holder, host, pid, state, workflows, started_at, expires_at)"
-            " VALUES (?, ?, ?, 'live', ?, strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), strftime('%Y-%m-%dT%H:%M:%fZ', 'now', ?))",
+            " VALUES (?, ?, ?, 'live', ?, strftime('%Y-%m-%dT%H:%M:%fZ', 'now'),"
+            " strftime('%Y-%m-%dT%H:%M:%fZ', 'now', ?))",
             (lease.holder, lease.host, lease.pid, lease.workflows, f"+{ttl} seconds"),
         )
         self._live[lease.holder] = True

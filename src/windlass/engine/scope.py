@@ -1,0 +1,75 @@
+"""Where a call of the code stands in its run: the path by which the journal knows it. Promise 4."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextvars import ContextVar
+from typing import Any, Generic, TypeVar
+
+from windlass.engine.errors import BareTaskError, Suspend
+from windlass.engine.history import Recorded
+from windlass.engine.host import Replayed
+
+RunT = TypeVar("RunT", bound=Replayed)
+
+
+class Scope(Generic[RunT]):
+    """Where calls get their paths: the workflow itself, or one branch of a ``gather`` or ``map``."""
+
+    __slots__ = ("at", "counts", "groups", "order", "prefix", "run", "task")
+
+    def __init__(self, run: RunT, prefix: str) -> None:
+        self.run = run
+        self.prefix = prefix
+        self.counts: dict[str, int] = {}
+        self.groups = 0
+        self.task: asyncio.Task[Any] | None = None
+        self.order: Sequence[str] = () if run.history is None else run.history.orders.get(prefix, ())
+        self.at = 0
+
+    def enter(self, name: str) -> tuple[str, Recorded | None]:
+        """Return the path of the next call named ``name`` and what the journal knows of it.
+
+        Raises:
+            NonDeterminismError: the journal holds another call at this place.
+        """
+        run = self.run
+        if run.gone:
+            raise Suspend
+        count = self.counts[name] = self.counts.get(name, 0) + 1
+        path = f"{self.prefix}{name}#{count}"
+        at = self.at
+        if at >= len(self.order):
+            return path, None
+        self.at = at + 1
+        if self.order[at] != path or run.history is None:
+            raise run.diverged(f"the journal holds {self.order[at]!r} where the code calls {path!r}")
+        return path, run.history.calls[path]
+
+    def leave(self) -> None:
+        """Check that a finished scope called everything its journal holds."""
+        if self.at < len(self.order):
+            raise self.run.diverged(f"the journal holds {self.order[self.at]!r}, which the code never calls")
+
+
+CURRENT: ContextVar[Scope[Any] | None] = ContextVar("windlass_scope", default=None)
+
+
+def current_scope(what: str) -> Scope[Any]:
+    """Return the scope of the calling task.
+
+    Raises:
+        RuntimeError: called outside a run.
+        BareTaskError: called from a task the engine did not start; names ``what`` was called.
+    """
+    scope = CURRENT.get()
+    if scope is None:
+        raise RuntimeError(f"{what} works inside a workflow only")
+    if asyncio.current_task() is not scope.task:
+        raise BareTaskError(
+            f"{what} was called from a task of its own, so its place in the run cannot be told; "
+            "use windlass.gather or windlass.map instead of asyncio's tasks",
+            call=what,
+        )
+    return scope

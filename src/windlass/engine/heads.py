@@ -11,10 +11,10 @@ from windlass.engine.types import RESUMED, Event, Finish, NewEvent, RunHead, Sta
 
 
 def wake(tx: Transaction, head: RunHead, at: int) -> bool:
-    """Make a parked run ready; says whether its head changed."""
+    """Make a parked run ready; says whether its head changed. Its timers are set anew if it parks again."""
     if head.holder is not None or head.status != Status.RUNNING or head.ready_at is not None:
         return False
-    head.ready_at = at
+    head.ready_at, head.wake_at = at, None
     head.claim_rank = RESUMED
     tx.rings.append(Ring("ready", head.run_id))
     return True

@@ -99,7 +99,9 @@ class AdvanceRuns(Operation[Advance, Parked]):
             head = tx.heads[unit.run_id]
             if head.holder is None:
                 continue
-            if news and not park.ready and park.status is not Status.PAUSED:
+            if park.status is Status.PAUSED:
+                news = [row for row in news if row.kind == "cancel"]
+            if news and not park.ready:
                 answers[index] = news
                 continue
             head.holder = None

@@ -157,7 +157,8 @@ class Park:
     """Leave memory and wait: until ``wake_at`` (microseconds), or for the inbox when it is None.
 
     ``status`` is ``paused`` for a pause and ``running`` otherwise; ``ready`` queues the run again at once
-    (a worker that shuts down gives its runs back so). Refused when the inbox holds something new.
+    (a worker that shuts down gives its runs back so). Refused when the inbox holds something new: anything for
+    a run that waits, a cancellation for one that pauses.
     """
 
     reason: str

@@ -18,7 +18,8 @@ from windlass.storage.sqlite.folder import RunFolder, TurnLock
 from windlass.storage.sqlite.transaction import SqliteTransaction
 
 MINIMUM_VERSION = (3, 38)
-CHECKPOINT_BYTES = 8 * 1024 * 1024
+CHECKPOINT_BYTES = 4 * 1024 * 1024
+TRUNCATE_BYTES = 32 * 1024 * 1024
 RETRY_BYTES = 2 * 1024 * 1024
 BUSY_MILLISECONDS = 10_000
 _LOST = ("disk I/O error", "database or disk is full", "unable to open database file", "database is locked")
@@ -142,6 +143,8 @@ class SqliteSession:
     def _checkpoint(self, raw: sqlite3.Connection) -> None:
         """Move the WAL into the file when it has outgrown its mark.
 
+        The WAL is begun anew in place: writing over it is quicker to synchronise than letting it grow.
+
         It is our turn, so no writer is in the way and the next one begins the WAL anew. A reader with an old
         snapshot can keep that from happening; then the mark moves up and it is tried again a little later.
         """
@@ -151,7 +154,7 @@ class SqliteSession:
             return
         if size <= self._mark:
             return
-        if size <= 2 * CHECKPOINT_BYTES:
+        if size <= TRUNCATE_BYTES:
             raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             self._mark = size
             return

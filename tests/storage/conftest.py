@@ -10,15 +10,15 @@ from tests.storage.scene import Scene
 from windlass.engine.ports import Backend
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
+@pytest.fixture(params=["memory", "sqlite", "sqlite-inline", "postgres"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    """An empty database with the newest tables."""
+    """An empty database with the newest tables; ``inline`` writes as the event loop does."""
     if request.param == "memory":
         database, store = memory_database()
         yield database
         store.close()
-    elif request.param == "sqlite":
-        yield sqlite_database(tmp_path / "windlass.db")
+    elif request.param.startswith("sqlite"):
+        yield sqlite_database(tmp_path / "windlass.db", inline=request.param.endswith("inline"))
     else:
         yield postgres_database(request.getfixturevalue("pg_dsn"))
 

@@ -32,25 +32,27 @@ class Database:
     """One empty database of a kind.
 
     ``open`` makes another process's way to it; ``after_death`` is what else must happen, once a holder keeps
-    its lease no more, until everybody sees that it is dead.
+    its lease no more, until everybody sees that it is dead. ``inline``: write as an event loop does.
     """
 
     kind: str
     open: Callable[[], Backend]
     after_death: Callable[[Transaction, str], object] = field(default=lambda _tx, _holder: None)
+    inline: bool = False
 
 
 def memory_database() -> tuple[Database, MemoryStore]:
     """Return an empty store, and the database over it."""
     store = MemoryStore()
     store.create_tables(NOTES.metadata)
-    return Database("memory", lambda: MemoryBackend(store), lambda _tx, holder: store.life.kill(holder)), store
+    die = store.life.kill
+    return Database("memory", lambda: MemoryBackend(store), lambda _tx, holder: die(holder), inline=True), store
 
 
-def sqlite_database(path: Path) -> Database:
+def sqlite_database(path: Path, *, inline: bool = False) -> Database:
     """Return an empty SQLite file."""
     _create(sa.create_engine(f"sqlite:///{path}"))
-    return Database("sqlite", lambda: SqliteBackend(path))
+    return Database("sqlite", lambda: SqliteBackend(path), inline=inline)
 
 
 def postgres_database(dsn: str) -> Database:

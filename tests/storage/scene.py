@@ -48,6 +48,7 @@ LEASE_SECONDS = 600.0
 
 DONE = Finish(Status.SUCCEEDED, outputs='{"ok":true}')
 BROKEN = Finish(Status.FAILED, error='{"type":"ValueError","message":"no"}', reason="ValueError")
+GONE = Finish(Status.CANCELLED, error='{"type":"Cancelled","message":"x"}', reason="x")
 
 
 class Scene:
@@ -74,6 +75,8 @@ class Scene:
     # writing
     def batch(self, *units: tuple[Operation[Any, Any], Any]) -> list[Any]:
         """Write units in one batch and return their answers, in order; ``rings`` holds what it rang."""
+        if self.database.inline:
+            assert self.session.reserve()
         outcomes, self.rings = self.writer.write([Pending(op, unit, Future(), None, False) for op, unit in units])
         return [value if error is None else error for value, error in outcomes]
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import psycopg
 
-from benchmarks.contender import Options, Outcome, main, p50_ms
+from benchmarks.contender import Options, Outcome, Shape, main, p50_ms
 from windlass.kernel.clock import SystemClock, to_iso
 from windlass.kernel.ids import new_id
 from windlass.storage import migrate
@@ -262,5 +262,7 @@ def _commit(options: Options) -> Outcome:
     return Outcome(p50_ms(times))
 
 
+SHAPES: dict[str, Shape] = {"ten-steps": _ten_steps, "one-step": _one_step, "commit": _commit}
+
 if __name__ == "__main__":
-    main({"ten-steps": _ten_steps, "one-step": _one_step, "commit": _commit})
+    main(SHAPES)

@@ -77,8 +77,8 @@ def family_bytes(pid: int) -> int:
     return resident_bytes(pid) + sum(family_bytes(int(child)) for child in children)
 
 
-def main(shapes: Mapping[str, Shape]) -> None:
-    """Run the shape named on the command line and print its outcome as one JSON line."""
+def answer(shapes: Mapping[str, Shape], arguments: Sequence[str]) -> Outcome:
+    """Run the shape that the arguments of a command line name."""
     parser = argparse.ArgumentParser()
     parser.add_argument("shape", choices=sorted(shapes))
     parser.add_argument("--database", default="")
@@ -86,9 +86,14 @@ def main(shapes: Mapping[str, Shape]) -> None:
     parser.add_argument("--at-a-time", type=int, default=100)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     settings = dict(pair.split("=", 1) for pair in given.set)
     options = Options(given.database, given.size, given.at_a_time, given.folder, settings)
-    outcome = shapes[given.shape](options)
+    return shapes[given.shape](options)
+
+
+def main(shapes: Mapping[str, Shape]) -> None:
+    """Run the shape named on the command line and print its outcome as one JSON line."""
+    outcome = answer(shapes, sys.argv[1:])
     sys.stdout.write(json.dumps({"value": outcome.value, "detail": outcome.detail}) + "\n")
     sys.stdout.flush()

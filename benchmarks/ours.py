@@ -183,16 +183,18 @@ def _shape(measure: Callable[[Options], Awaitable[Outcome]]) -> Shape:
     return run
 
 
+_MEASURES = {
+    "ten-steps": _steps(chain),
+    "transactional-steps": _steps(effects),
+    "sync-steps": _steps(threads),
+    "payload-steps": _steps(payloads),
+    "one-step": _one_step,
+    "alone": _alone,
+    "idle": _idle,
+    "children": _children,
+    "sleeping": _sleeping,
+}
+SHAPES = {name: _shape(measure) for name, measure in _MEASURES.items()}
+
 if __name__ == "__main__":
-    measures = {
-        "ten-steps": _steps(chain),
-        "transactional-steps": _steps(effects),
-        "sync-steps": _steps(threads),
-        "payload-steps": _steps(payloads),
-        "one-step": _one_step,
-        "alone": _alone,
-        "idle": _idle,
-        "children": _children,
-        "sleeping": _sleeping,
-    }
-    main({name: _shape(measure) for name, measure in measures.items()})
+    main(SHAPES)

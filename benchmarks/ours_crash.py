@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from benchmarks.contender import Options, Outcome, main
+from benchmarks.contender import Options, Outcome, Shape, main
 from benchmarks.engine import running
 from windlass import step, workflow
 
@@ -105,5 +105,7 @@ def _recovery(options: Options) -> Outcome:
     return Outcome(recovered / wrote, {"wrote_seconds": wrote, "recovered_seconds": recovered})
 
 
+SHAPES: dict[str, Shape] = {"hold": _hold, "recovery": _recovery}
+
 if __name__ == "__main__":
-    main({"hold": _hold, "recovery": _recovery})
+    main(SHAPES)

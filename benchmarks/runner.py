@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import multiprocessing
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from pathlib import Path
 
-from benchmarks.contender import Outcome
+from benchmarks.contender import Outcome, answer
 from benchmarks.databases import Databases
 from benchmarks.install import ROOT, Peers
 from benchmarks.model import Benchmark, Side, Store
 
 _LONGEST = 900
+_PRELOADED = ["benchmarks.bare", "benchmarks.ours", "benchmarks.ours_crash"]
 Settings = dict[str, str]
 Say = Callable[[str], None]
 
@@ -41,12 +45,13 @@ class Lab:
         asked = size or (side.quick if self.quick else side.size)
         chosen = self.modes.get((side.contender, side.store), {}) if settings is None else settings
         with self.databases.place(side.store) as place:
-            command = [str(self._python(side)), "-m", side.module, side.shape, "--size", str(asked)]
-            command += ["--database", place.database, "--folder", str(place.folder)]
-            command += ["--at-a-time", str(side.at_a_time)]
+            arguments = [side.shape, "--size", str(asked), "--at-a-time", str(side.at_a_time)]
+            arguments += ["--database", place.database, "--folder", str(place.folder)]
             for name, value in {**chosen, **self._places(side)}.items():
-                command += ["--set", f"{name}={value}"]
-            return _run(side, command)
+                arguments += ["--set", f"{name}={value}"]
+            if self.quick:
+                return _run_forked(side, arguments)
+            return _run(side, [str(self._python(side)), "-m", side.module, *arguments])
 
     def _python(self, side: Side) -> Path:
         if side.contender != "dbos":
@@ -81,6 +86,27 @@ def _run(side: Side, command: list[str]) -> Outcome:
         raise MeasurementFailed(f"{side.name} ended with {done.returncode}:\n{(done.stderr + done.stdout)[-4000:]}")
     answer = json.loads(lines[-1])
     return Outcome(float(answer["value"]), answer["detail"])
+
+
+def _run_forked(side: Side, arguments: list[str]) -> Outcome:
+    """Run a contender of our own in a process that has its modules loaded already: a second saved each time."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOADED)
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=_answer, args=(side.module, arguments, there))
+    process.start()
+    there.close()
+    try:
+        outcome: Outcome = here.recv()
+    except EOFError:
+        process.join()
+        raise MeasurementFailed(f"{side.name} ended with {process.exitcode}") from None
+    process.join()
+    return outcome
+
+
+def _answer(module: str, arguments: list[str], pipe: Connection) -> None:
+    pipe.send(answer(importlib.import_module(module).SHAPES, arguments))
 
 
 def run(lab: Lab, benchmark: Benchmark, wanted: Callable[[Side], bool], rounds: int) -> dict[Side, list[Outcome]]:

@@ -24,7 +24,7 @@ from dbos import DBOS
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from benchmarks.contender import Options, Outcome, main, p50_ms, resident_bytes, timed
+from benchmarks.contender import Options, Outcome, Shape, main, p50_ms, resident_bytes, timed
 
 _PRAGMAS = {"journal_mode": "wal", "synchronous": 2}
 _NIGHT = 100_000.0
@@ -214,14 +214,14 @@ def _sleeping(options: Options) -> Outcome:
         return Outcome(asyncio.run(grow()), _detail(options))
 
 
+SHAPES: dict[str, Shape] = {
+    "ten-steps": _ten_steps,
+    "one-step": _one_step,
+    "alone": _alone,
+    "idle": _idle,
+    "children": _children,
+    "sleeping": _sleeping,
+}
+
 if __name__ == "__main__":
-    main(
-        {
-            "ten-steps": _ten_steps,
-            "one-step": _one_step,
-            "alone": _alone,
-            "idle": _idle,
-            "children": _children,
-            "sleeping": _sleeping,
-        }
-    )
+    main(SHAPES)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import load
-from benchmarks.contender import Options, Outcome, family_bytes, main, resident_bytes
+from benchmarks.contender import Options, Outcome, Shape, family_bytes, main, resident_bytes
 
 _STARTUP = 60.0
 _APP = "benchmarks.peers.restate_app:app"
@@ -219,14 +219,14 @@ def _sleeping(options: Options) -> Outcome:
         return Outcome((peer.memory() - before) / (options.size - tenth), _detail(options, report))
 
 
+SHAPES: dict[str, Shape] = {
+    "ten-steps": _ten_steps,
+    "one-step": _one_step,
+    "alone": _alone,
+    "idle": _idle,
+    "children": _children,
+    "sleeping": _sleeping,
+}
+
 if __name__ == "__main__":
-    main(
-        {
-            "ten-steps": _ten_steps,
-            "one-step": _one_step,
-            "alone": _alone,
-            "idle": _idle,
-            "children": _children,
-            "sleeping": _sleeping,
-        }
-    )
+    main(SHAPES)

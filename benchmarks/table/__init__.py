@@ -8,6 +8,9 @@ from benchmarks.table import (
     children,
     idle,
     one_step,
+    recovery,
+    sleeping,
+    step_kinds,
     ten_steps,
 )
 
@@ -17,4 +20,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     alone.BENCHMARK,
     idle.BENCHMARK,
     children.BENCHMARK,
+    step_kinds.BENCHMARK,
+    sleeping.BENCHMARK,
+    recovery.BENCHMARK,
 )

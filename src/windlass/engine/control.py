@@ -88,11 +88,20 @@ def control(tx: Transaction, head: RunHead, unit: ControlRequest) -> str:
 
 
 def resume(tx: Transaction, head: RunHead, unit: ControlRequest) -> str:
-    """Make a paused run ready again; its timers are looked at anew when it is claimed."""
+    """Make a paused run ready again; its timers are looked at anew when it is claimed.
+
+    Pauses still in its inbox are over with this one, or they would pause it again.
+    """
+    unread = tx.load_inbox([head.run_id]).get(head.run_id, ())
+    pauses = [row.inbox_id for row in unread if row.kind == "pause"]
+    if head.holder is not None and pauses:
+        raise RunConflict("run is being paused: resume it once it is", run_id=head.run_id, status=head.status)
     if head.status != Status.PAUSED:
         if head.status in {Status.RUNNING, Status.QUEUED}:
             return "already_applied"
         raise RunConflict(f"run is {head.status}", run_id=head.run_id, status=head.status)
+    if pauses:
+        tx.consume_inbox(pauses)
     head.status = Status.RUNNING if head.started_at is not None else Status.QUEUED
     head.status_reason, head.wait_reason, head.deaths = None, None, 0
     if head.started_at is None and head.wake_at is not None and head.wake_at > unit.at:

@@ -92,8 +92,7 @@ def resume(tx: Transaction, head: RunHead, unit: ControlRequest) -> str:
 
     Pauses still in its inbox are over with this one, or they would pause it again.
     """
-    unread = tx.load_inbox([head.run_id]).get(head.run_id, ())
-    pauses = [row.inbox_id for row in unread if row.kind == "pause"]
+    pauses = unread(tx, head, "pause")
     if head.holder is not None and pauses:
         raise RunConflict("run is being paused: resume it once it is", run_id=head.run_id, status=head.status)
     if head.status != Status.PAUSED:
@@ -114,10 +113,19 @@ def resume(tx: Transaction, head: RunHead, unit: ControlRequest) -> str:
     return "applied"
 
 
+def unread(tx: Transaction, head: RunHead, *kinds: str) -> list[str]:
+    """Return ids of inbox rows of these kinds that the run has not consumed."""
+    return [row.inbox_id for row in tx.load_inbox([head.run_id]).get(head.run_id, ()) if row.kind in kinds]
+
+
 def retry(tx: Transaction, head: RunHead, unit: ControlRequest) -> str:
-    """Open a failed run again; which steps run anew is read from ``run_failed`` on replay."""
+    """Open a failed run again; which steps run anew is read from ``run_failed`` on replay.
+
+    A cancellation or pause that came too late for the failure is not meant for this attempt.
+    """
     if head.status != Status.FAILED:
         raise RunConflict(f"run is {head.status}, only a failed run can be retried", run_id=head.run_id)
+    tx.consume_inbox(unread(tx, head, "cancel", "pause"))
     head.status, head.status_reason, head.deaths = Status.QUEUED, None, 0
     head.ready_at, head.claim_rank = unit.at, RESUMED
     append(tx, head, NewEvent("run_retried", None, to_json({"by": unit.by}), unit.at))

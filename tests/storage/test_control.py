@@ -386,3 +386,17 @@ def test_a_run_that_is_being_paused_is_not_resumed_before_it_is(scene: Scene) ->
     scene.write(run, holder, "run_paused", park=Park("paused", status=Status.PAUSED))
     assert scene.control(run, "resume") == ("applied", "running")
     assert scene.inbox(run) == []
+
+
+def test_a_retried_run_has_forgotten_what_came_too_late(scene: Scene) -> None:
+    holder = scene.holder()
+    run = scene.held(holder)
+    for action in ("pause", "cancel"):
+        assert scene.control(run, action).result == "sent"
+    scene.signal(run)
+    scene.finish(run, holder, BROKEN)
+
+    scene.control(run, "retry")
+
+    (claimed,) = scene.claimed(holder)
+    assert [row.kind for row in claimed.inbox] == ["signal"]

@@ -7,15 +7,18 @@ tables and indexes are the engine's own, made by its migrations.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any, Protocol
 
 import psycopg
 
 from benchmarks.contender import Options, Outcome, Shape, main, p50_ms
+from benchmarks.samples import record
+from windlass.contexts.records.stamps import Stamps
 from windlass.kernel.clock import SystemClock, to_iso
 from windlass.kernel.ids import new_id
 from windlass.storage import migrate
@@ -31,6 +34,11 @@ _MARK = (
     "INSERT INTO workflow_commits (writer, marker) VALUES (?, ?)"
     " ON CONFLICT (writer) DO UPDATE SET marker = excluded.marker"
 )
+_RECORD = (
+    "INSERT INTO records (id, created_at, status, source, category, payload, updated_at, attempts)"
+    " VALUES (?, ?, 'pending', ?, ?, ?, ?, 0)"
+)
+_RECORDS_A_COMMIT = 1000
 _HOLDER = new_id()
 _clock = SystemClock()
 
@@ -49,6 +57,9 @@ class Writer(Protocol):
 
     def finish(self, runs: Sequence[Row]) -> None:
         """Write the final state of runs."""
+
+    def records(self, rows: Sequence[Row]) -> None:
+        """Insert record rows by ``executemany``."""
 
     def commit(self) -> None:
         """Make it durable."""
@@ -104,6 +115,10 @@ class SQLite:
     def finish(self, runs: Sequence[Row]) -> None:
         """Write the final state of runs."""
         self.many(self._FINISH, runs)
+
+    def records(self, rows: Sequence[Row]) -> None:
+        """Insert record rows by ``executemany``."""
+        self.many(_RECORD, rows)
 
     def commit(self) -> None:
         """Make it durable, with a marker as the engine's batches have one."""
@@ -171,6 +186,10 @@ class Postgres:
     def finish(self, runs: Sequence[Row]) -> None:
         """Write the final state of runs, with the commit."""
         self._changes.append((self._FINISH, runs))
+
+    def records(self, rows: Sequence[Row]) -> None:
+        """Insert record rows by ``executemany``."""
+        self.connection.cursor().executemany(_RECORD.replace("?", "%s"), rows)
 
     def commit(self) -> None:
         """Make it durable, with a marker as the engine's batches have one."""
@@ -262,7 +281,29 @@ def _commit(options: Options) -> Outcome:
     return Outcome(p50_ms(times))
 
 
-SHAPES: dict[str, Shape] = {"ten-steps": _ten_steps, "one-step": _one_step, "commit": _commit}
+def _record_rows(count: int) -> Iterator[Row]:
+    stamps = Stamps(_clock)
+    for number in range(count):
+        one = record(number)
+        at, record_id = stamps.new()
+        now = to_iso(at)
+        yield record_id, now, one["source"], one["category"], json.dumps(one["payload"]), now
+
+
+def _records(options: Options) -> Outcome:
+    """Record rows per second by ``executemany``, ``_RECORDS_A_COMMIT`` of them in a transaction."""
+    writer = open_writer(options)
+    rows = list(_record_rows(options.size))
+    start = time.perf_counter()
+    for at in range(0, len(rows), _RECORDS_A_COMMIT):
+        writer.records(rows[at : at + _RECORDS_A_COMMIT])
+        writer.commit()
+    seconds = time.perf_counter() - start
+    writer.close()
+    return Outcome(options.size / seconds)
+
+
+SHAPES: dict[str, Shape] = {"ten-steps": _ten_steps, "one-step": _one_step, "commit": _commit, "records": _records}
 
 if __name__ == "__main__":
     main(SHAPES)

@@ -181,7 +181,7 @@ class Engine:
         Args:
             workflow: the workflow, or its name.
             args: its input; keyword arguments that are not named below are input too.
-            run_id: an id of the caller's own.
+            run_id: an id of the caller's own; nothing is started when it is taken.
             idempotency_key: starts once per tenant, workflow and key; a repetition gets the first run's handle.
             key_seconds: how long the key is remembered.
             delay: seconds to wait first.
@@ -198,7 +198,7 @@ class Engine:
         Raises:
             UnknownWorkflow: nothing has this name here.
             NotSerializable: the input does not fit; names the argument.
-            RunConflict: the idempotency key was used with another input.
+            RunConflict: the idempotency key was used with another input, or ``run_id`` is taken.
             Overloaded: too many writes are waiting; nothing was started.
         """
         request = self._request(
@@ -244,6 +244,7 @@ class Engine:
             workflow, args, kwargs, run_id, idempotency_key, key_seconds, delay, at, queue, priority, key, tenant_id,
             owner, attributes,
         )  # fmt: skip
+        tx.lock_runs(START.locks(request))
         answer = START.apply(tx, [request])[0]
         if isinstance(answer, Exception):
             raise answer
@@ -290,7 +291,9 @@ class Engine:
             wake_at=self._wake_at(now, delay, at),
         )
         if idempotency_key is None:
-            return StartRequest(run)
+            return StartRequest(run, own_id=run_id is not None)
+        if run_id is not None:
+            raise Invalid("give run_id or idempotency_key, not both", field="idempotency_key")
         if not 1 <= len(idempotency_key) <= 255 or not idempotency_key.isprintable():
             raise Invalid("an idempotency key is 1 to 255 printable characters", field="idempotency_key")
         digest = hashlib.sha256(f"{name}\n{inputs}".encode()).hexdigest()

@@ -124,7 +124,7 @@ def insert(tx: Transaction, runs: Sequence[NewRun]) -> None:
     limited = tx.restricted_queues() if any(run.holder is not None for run in runs) else frozenset()
     for run in runs:
         if run.holder is not None and ("*" in limited or run.queue in limited or not tx.lease_is_live(run.holder)):
-            run.holder = None
+            run.holder, run.status, run.last_seq, run.started_at = None, Status.QUEUED, 0, None
         if run.holder is not None:
             run.status, run.last_seq, run.started_at = Status.RUNNING, 1, run.created_at
             born.append(Event(run.run_id, 1, "run_started", None, RUN_STARTED, run.created_at))
@@ -145,6 +145,10 @@ class StartRuns(Operation[StartRequest, Started]):
 
     rank = 30
 
+    def locks(self, unit: StartRequest) -> Iterable[str]:
+        """Look for the run whose id the caller chose."""
+        return (unit.run.run_id,) if unit.own_id else ()
+
     def apply(self, tx: Transaction, units: Sequence[StartRequest]) -> list[Started | Exception]:
         """Insert what is new and answer with the run that holds each key."""
         keyed = [
@@ -155,7 +159,14 @@ class StartRuns(Operation[StartRequest, Started]):
         owners = tx.claim_keys(keyed, max(unit.run.created_at for unit in units)) if keyed else {}
         answers: list[Started | Exception] = []
         fresh = []
+        chosen: set[str] = set()
         for unit in units:
+            run_id = unit.run.run_id
+            if unit.own_id:
+                if run_id in chosen or run_id in tx.heads:
+                    answers.append(RunConflict(f"run {run_id} is there already", run_id=run_id))
+                    continue
+                chosen.add(run_id)
             owner = owners.get((scope(unit), unit.idempotency_key)) if unit.idempotency_key is not None else None
             if owner is None or owner.run_id == unit.run.run_id:
                 fresh.append(unit)

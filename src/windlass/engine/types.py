@@ -187,13 +187,15 @@ class Advance:
 class StartRequest:
     """A run to start, once per idempotency key.
 
-    ``request_hash`` tells a repeated request from another one under the same key.
+    ``request_hash`` tells a repeated request from another one under the same key. ``own_id``: the id was chosen
+    by the caller, so it may be taken.
     """
 
     run: NewRun
     idempotency_key: str | None = None
     request_hash: str = ""
     expires_at: int | None = None
+    own_id: bool = False
 
 
 class Started(NamedTuple):

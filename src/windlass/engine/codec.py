@@ -105,6 +105,9 @@ class Signature:
         self._fn = fn
         self._signature = inspect.signature(fn)
         self._parameters = list(self._signature.parameters.values())[skip:]
+        self._names = [parameter.name for parameter in self._parameters]
+        self._name_set = set(self._names)
+        self._plain = all(p.kind is p.POSITIONAL_OR_KEYWORD for p in self._parameters)
         self._bare = self._signature.replace(parameters=self._parameters)
         self._adapters: dict[str, TypeAdapter[Any]] | None = None
         self._returns: TypeAdapter[Any] | None = None
@@ -145,11 +148,24 @@ class Signature:
         return self._bind((), stored, what)
 
     def _bind(self, args: Sequence[object], kwargs: Mapping[str, object], what: str) -> dict[str, Any]:
+        adapters = self._prepare()
+        names = self._names
+        if not kwargs and len(args) == len(names) and self._plain:
+            values = dict(zip(names, args, strict=True))
+        elif not args and self._plain and kwargs.keys() == self._name_set:
+            values = dict(kwargs)
+        else:
+            values = self._sort_out(args, kwargs, what)
+        for name, adapter in adapters.items():
+            if name in values:
+                values[name] = self._check(adapter, values[name], f"{what}, argument {name}")
+        return values
+
+    def _sort_out(self, args: Sequence[object], kwargs: Mapping[str, object], what: str) -> dict[str, Any]:
         try:
             bound = self._bare.bind(*args, **kwargs)
         except TypeError as error:
             raise NotSerializable(f"{what}: {error}", what=what) from error
-        adapters = self._prepare()
         values: dict[str, Any] = {}
         for name, value in bound.arguments.items():
             kind = self._bare.parameters[name].kind
@@ -158,13 +174,11 @@ class Signature:
             elif kind is inspect.Parameter.VAR_POSITIONAL:
                 raise NotSerializable(f"{what}: *{name} cannot be stored, name each argument", what=what)
             else:
-                values[name] = self._check(adapters.get(name), value, f"{what}, argument {name}")
+                values[name] = value
         return values
 
     @staticmethod
-    def _check(adapter: TypeAdapter[Any] | None, value: object, what: str) -> Any:
-        if adapter is None:
-            return value
+    def _check(adapter: TypeAdapter[Any], value: object, what: str) -> Any:
         try:
             return adapter.validate_python(value)
         except ValidationError as error:

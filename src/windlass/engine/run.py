@@ -92,6 +92,14 @@ class Run:
             await self._retreat(error)
         finally:
             self.drop()
+            self._untie(scope)
+
+    def _untie(self, scope: Scope[Run]) -> None:
+        """Cut the circle of run, task, context and scope: it frees itself now, without a search for garbage."""
+        self.tasks.clear()
+        self._blocked.clear()
+        self._timers.clear()
+        self._settling = self._task = scope.task = None
 
     async def _retreat(self, error: Exception) -> None:
         """Put the run aside for a while: its end could not be written (a full disk, say)."""
@@ -148,7 +156,7 @@ class Run:
     def abandon(self) -> None:
         """Forget the run and stop its tasks: it was cancelled, or this process no longer holds it."""
         self.drop()
-        for task in self.tasks:
+        for task in list(self.tasks):
             task.cancel()
 
     # journal
@@ -392,6 +400,7 @@ class Run:
 
         def ended(task: asyncio.Task[Any]) -> None:
             self.tasks.discard(task)
+            scope.task = None
             done(task)
             self._less_busy()
 

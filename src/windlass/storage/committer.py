@@ -134,6 +134,7 @@ class Committer:
         limit: how many units may wait before bounded ones are refused.
         on_rings: called with the doorbells of each commit, on the thread that wrote it.
         patience: seconds a batch may take on the event loop before the thread takes over for a while.
+        max_batch: units in one transaction.
     """
 
     def __init__(
@@ -143,12 +144,14 @@ class Committer:
         limit: int = 10_000,
         on_rings: Callable[[Sequence[Ring]], None] = lambda _rings: None,
         patience: float = PATIENCE_SECONDS,
+        max_batch: int = MAX_BATCH,
     ) -> None:
         self._session = session
         self._writer = BatchWriter(session)
         self._limit = limit
         self.on_rings = on_rings
         self._patience = patience
+        self._max_batch = max_batch
         self._writing = threading.Lock()
         self._scheduled = False
         self._pace = 0.0
@@ -158,6 +161,7 @@ class Committer:
         self._asleep = False
         self._closing = False
         self._pause = threading.Event()
+        self._in_hand = 0
         self._thread = threading.Thread(target=self._run, name="windlass-committer", daemon=True)
         self.batches = 0
         self.units = 0
@@ -177,8 +181,8 @@ class Committer:
 
     @property
     def waiting(self) -> int:
-        """How many units wait."""
-        return len(self._queue)
+        """How many units wait or are being written."""
+        return len(self._queue) + self._in_hand
 
     def submit(self, op: Operation[A, R], unit: A, *, bounded: bool = False) -> asyncio.Future[R]:
         """Queue a unit; see ``engine.ops.Commits``. Call it from a running event loop.
@@ -266,7 +270,10 @@ class Committer:
                 self._asleep = False
                 continue
             with self._writing:
-                self._work_off([queue.popleft() for _ in range(min(len(queue), MAX_BATCH))])
+                batch = [queue.popleft() for _ in range(min(len(queue), self._max_batch))]
+                self._in_hand = len(batch)
+                self._work_off(batch)
+                self._in_hand = 0
 
     def _work_off(self, batch: list[Pending]) -> None:
         """Write a batch from the thread, for as long as it takes the database to come back."""

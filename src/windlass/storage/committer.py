@@ -52,10 +52,16 @@ class Pending:
 
 
 class BatchWriter:
-    """Turns units into transactions on one session; knows nothing of threads or futures."""
+    """Turns units into transactions on one session; knows nothing of threads or futures.
 
-    def __init__(self, session: WriteSession) -> None:
+    Args:
+        session: the connection that writes.
+        pause: waits some seconds and says whether to give up.
+    """
+
+    def __init__(self, session: WriteSession, pause: Callable[[float], bool] = lambda _seconds: False) -> None:
         self._session = session
+        self._pause = pause
         self._marker = 0
 
     def write(self, batch: Sequence[Pending]) -> tuple[list[Outcome], list[Ring]]:
@@ -103,9 +109,20 @@ class BatchWriter:
         try:
             session.commit()
         except UnknownCommit:
-            if not session.committed(self._marker):
+            if not self._settle():
                 raise ConnectionLost("the commit did not reach the disk") from None
         return outcomes, rings
+
+    def _settle(self) -> bool:
+        """Say whether the last commit is on disk; asks until the database answers, for only it knows."""
+        tries = 0
+        while True:
+            try:
+                return self._session.committed(self._marker)
+            except Exception as error:
+                if self._pause(RECONNECT_PAUSES[min(tries, len(RECONNECT_PAUSES) - 1)]):
+                    raise WriteFailed("closed before the database could say whether a commit had happened") from error
+                tries += 1
 
 
 def _cause(error: Exception) -> BaseException:
@@ -147,7 +164,8 @@ class Committer:
         max_batch: int = MAX_BATCH,
     ) -> None:
         self._session = session
-        self._writer = BatchWriter(session)
+        self._pause = threading.Event()
+        self._writer = BatchWriter(session, self._pause.wait)
         self._limit = limit
         self.on_rings = on_rings
         self._patience = patience
@@ -160,7 +178,6 @@ class Committer:
         self._bell = threading.Semaphore(0)
         self._asleep = False
         self._closing = False
-        self._pause = threading.Event()
         self._in_hand = 0
         self._thread = threading.Thread(target=self._run, name="windlass-committer", daemon=True)
         self.batches = 0

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from tests.storage.dump import Tables, memory_tables, sql_tables
 from windlass.engine.ports import Backend, Transaction
 from windlass.storage import schema
 from windlass.storage.memory.backend import MemoryBackend
@@ -32,12 +33,14 @@ class Database:
     """One empty database of a kind.
 
     ``open`` makes another process's way to it; ``after_death`` is what else must happen, once a holder keeps
-    its lease no more, until everybody sees that it is dead. ``inline``: write as an event loop does.
+    its lease no more, until everybody sees that it is dead. ``dump`` returns the engine's rows. ``inline``:
+    write as an event loop does.
     """
 
     kind: str
     open: Callable[[], Backend]
     after_death: Callable[[Transaction, str], object] = field(default=lambda _tx, _holder: None)
+    dump: Callable[[Backend], Tables] = sql_tables
     inline: bool = False
 
 
@@ -46,7 +49,8 @@ def memory_database() -> tuple[Database, MemoryStore]:
     store = MemoryStore()
     store.create_tables(NOTES.metadata)
     die = store.life.kill
-    return Database("memory", lambda: MemoryBackend(store), lambda _tx, holder: die(holder), inline=True), store
+    tables = lambda _backend: memory_tables(store)  # noqa: E731
+    return Database("memory", lambda: MemoryBackend(store), lambda _tx, holder: die(holder), tables, True), store
 
 
 def sqlite_database(path: Path, *, inline: bool = False) -> Database:

@@ -123,9 +123,7 @@ class Scene:
     # runs
     def new_run(self, **fields: Any) -> NewRun:
         """Return a run to start."""
-        return NewRun(
-            **{"run_id": self.new_id("run"), "name": "w", "inputs": "[]", "created_at": self.now, **fields}
-        )
+        return NewRun(**{"run_id": self.new_id("run"), "name": "w", "inputs": "[]", "created_at": self.now, **fields})
 
     def start(self, **fields: Any) -> str:
         """Start a run and return its id."""
@@ -244,3 +242,7 @@ class Scene:
         query = NOTES.select().order_by(NOTES.c.note_id)
         rows = self.backend.read(lambda connection: connection.execute(query).all())
         return [(row[0], row[1], self.parsed(text(row[2])), None if row[3] is None else micros(row[3])) for row in rows]
+
+    def tables(self) -> dict[str, list[tuple[Any, ...]]]:
+        """Return every row of the engine and of others, in a form that is the same for every backend."""
+        return {**self.database.dump(self.backend), "notes": self.notes()}

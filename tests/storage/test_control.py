@@ -146,9 +146,7 @@ def test_every_action_in_every_state(scene: Scene, state: str, action: str) -> N
 
 def test_nobody_can_control_a_run_that_is_not_there(scene: Scene) -> None:
     run = ready(scene)
-    requests = [
-        ControlRequest(target, "cancel", "user", None, scene.new_id(), scene.now) for target in ("nobody", run)
-    ]
+    requests = [ControlRequest(target, "cancel", "user", None, scene.new_id(), scene.now) for target in ("nobody", run)]
 
     answers = scene.batch(*((CONTROL, request) for request in requests))
 

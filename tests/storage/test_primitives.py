@@ -289,12 +289,12 @@ def test_rows_of_others_are_inserted_with_one_statement(scene: Scene) -> None:
 
     scene.call(lambda tx: tx.insert_rows(NOTES, ["note_id", "text", "data", "at"], rows))
     scene.call(lambda tx: tx.insert_rows(NOTES, ["note_id", "text"], []))
-    scene.call(lambda tx: tx.insert_rows(NOTES, ["note_id", "text"], [(501, 'quo"te\n\'s')]))
+    scene.call(lambda tx: tx.insert_rows(NOTES, ["note_id", "text"], [(501, "quo\"te\n's")]))
 
     found = scene.notes()
     assert len(found) == 501
     assert found[41] == (42, "t42", {"n": 42}, EPOCH + 42)
-    assert found[500] == (501, 'quo"te\n\'s', None, None)
+    assert found[500] == (501, "quo\"te\n's", None, None)
 
 
 def test_sql_of_others_takes_named_parameters(scene: Scene) -> None:

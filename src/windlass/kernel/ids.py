@@ -29,6 +29,13 @@ class Ids:
         self._pool = b""
         self._at = 0
 
+    def follow(self, now_ms: Callable[[], int], randbytes: Callable[[int], bytes]) -> None:
+        """Take time and randomness from other sources from now on; ids begin anew."""
+        with self._lock:
+            self._now_ms, self._randbytes = now_ms, randbytes
+            self._last_ms = self._counter = self._at = 0
+            self._pool = b""
+
     def new(self) -> str:
         """Return a new id; the 12 bits after the time are a counter, so ids of one process are ordered."""
         with self._lock:
@@ -50,5 +57,5 @@ class Ids:
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-_process = Ids()
-new_id = _process.new
+process_ids = Ids()
+new_id = process_ids.new

@@ -152,6 +152,7 @@ class Committer:
         on_rings: called with the doorbells of each commit, on the thread that wrote it.
         patience: seconds a batch may take on the event loop before the thread takes over for a while.
         max_batch: units in one transaction.
+        monotonic: the clock by which writing is quick or slow, in seconds.
     """
 
     def __init__(
@@ -162,6 +163,7 @@ class Committer:
         on_rings: Callable[[Sequence[Ring]], None] = lambda _rings: None,
         patience: float = PATIENCE_SECONDS,
         max_batch: int = MAX_BATCH,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._session = session
         self._pause = threading.Event()
@@ -170,6 +172,7 @@ class Committer:
         self.on_rings = on_rings
         self._patience = patience
         self._max_batch = max_batch
+        self._monotonic = monotonic
         self._writing = threading.Lock()
         self._scheduled = False
         self._pace = 0.0
@@ -232,7 +235,7 @@ class Committer:
         self._queue.append(pending)
         if self._scheduled:
             return
-        if loop is not None and time.monotonic() > self._slow_until and pending.op.quick(pending.unit):
+        if loop is not None and self._monotonic() > self._slow_until and pending.op.quick(pending.unit):
             self._scheduled = True
             self.soon(loop, self._flush)
         else:
@@ -260,11 +263,11 @@ class Committer:
             if not all(p.op.quick(p.unit) for p in queue) or not self._session.reserve():
                 self._wake_thread()
                 return
-            begun = time.monotonic()
+            begun = self._monotonic()
             batch = [queue.popleft() for _ in range(min(len(queue), MAX_INLINE))]
             kept = self._write(batch)
             queue.extendleft(reversed(kept))
-            now = time.monotonic()
+            now = self._monotonic()
             self._pace += 0.2 * (now - begun - self._pace)
             if kept or self._pace > self._patience:
                 self._slow_until, self._pace = now + 1.0, 0.0

@@ -70,10 +70,6 @@ class Mailbox:
             self._consumed = []
         return consumed
 
-    def put_back(self, consumed: list[str]) -> None:
-        """Have the next commit consume these after all: the last one did not happen."""
-        self._consumed = consumed + self._consumed
-
 
 def mail_key(row: InboxRow) -> str:
     """Return what a branch listens for to get this row."""

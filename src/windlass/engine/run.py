@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from contextvars import copy_context
 from typing import Any
 
@@ -34,7 +35,7 @@ LINGER = 0.5
 """Seconds a run that waits for something without a known time stays in memory before it parks."""
 
 RETREAT_SECONDS = 5
-"""How long a run is put aside when its end cannot be written."""
+"""How long a run is put aside when its events cannot be written."""
 
 
 class Run:
@@ -62,6 +63,11 @@ class Run:
         self.held_back = False
         self.divergence: NonDeterminismError | None = None
         self._parking = False
+        self._aside = False
+        self._sailing = False
+        self._air = 0
+        self._echo = False
+        self._ashore: list[asyncio.Future[None]] = []
         self._settling: asyncio.Handle | None = None
         self._blocked: set[asyncio.Future[Any]] = set()
         self._timers: dict[asyncio.Future[Any], asyncio.TimerHandle] = {}
@@ -88,8 +94,6 @@ class Run:
             self.worker.finished(self, finish)
         except (Suspend, asyncio.CancelledError):
             pass
-        except Exception as error:
-            await self._retreat(error)
         finally:
             self.drop()
             self._untie(scope)
@@ -100,21 +104,6 @@ class Run:
         self._blocked.clear()
         self._timers.clear()
         self._settling = self._task = scope.task = None
-
-    async def _retreat(self, error: Exception) -> None:
-        """Put the run aside for a while: its end could not be written (a full disk, say)."""
-        self._parking = True
-        while not self.gone:
-            self.worker.telemetry.event("run.put_aside", run_id=self.run_id, error=repr(error))
-            park = Park("write_failed", self.worker.clock.now() + RETREAT_SECONDS * SECOND)
-            try:
-                await self.commit([], park=park)
-                return
-            except Suspend:
-                return
-            except Exception as again:
-                error = again
-                await asyncio.sleep(RETREAT_SECONDS)
 
     async def _outcome(self, scope: Scope[Run]) -> tuple[Finish, list[NewEvent]]:
         name = self.workflow.name
@@ -177,11 +166,85 @@ class Run:
         return self._write(unit)
 
     async def _write(self, unit: Advance) -> Any:
+        self._air += 1
         try:
             return await self.worker.commits.submit(ADVANCE, unit)
         except Fenced:
             self.worker.fenced(self)
             raise Suspend from None
+        except asyncio.CancelledError:
+            self._echo = True
+            raise
+        except Exception as error:
+            self._put_aside(error)
+            raise Suspend from None
+        finally:
+            self._air -= 1
+            while self._ashore:
+                waiter = self._ashore.pop()
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    def record(self, events: list[NewEvent]) -> None:
+        """Have events written by the end of this turn of the loop, together with what the code does next.
+
+        Whoever acts on them waits at the ``barrier`` first; a run that ends at once does so in the same commit.
+        """
+        self.pending.extend(events)
+        if not self._sailing:
+            self._sailing = True
+            self.loop.call_soon(self._sail)
+
+    def _sail(self) -> None:
+        self._sailing = False
+        if self.pending and not self.gone and not self._parking:
+            self.worker.keep(self.loop.create_task(self._set_off()))
+
+    async def _set_off(self) -> None:
+        with suppress(Suspend):
+            await self.barrier()
+
+    async def barrier(self) -> None:
+        """Wait until all that the code has heard is on disk: nothing may act on what the journal could lose."""
+        while True:
+            if self.gone:
+                raise Suspend
+            if self.pending or self._echo:
+                self._echo = False
+                await self.commit([])
+                return
+            if not self._air:
+                return
+            waiter = self.loop.create_future()
+            self._ashore.append(waiter)
+            await waiter
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether something that the code has heard is not known to be on disk."""
+        return bool(self.pending or self._air or self._echo)
+
+    def _put_aside(self, error: Exception) -> None:
+        """Leave a run for a while whose events could not be written (a full disk, say)."""
+        self.worker.telemetry.event("run.put_aside", run_id=self.run_id, error=repr(error))
+        if not self._aside:
+            self._aside = self._parking = True
+            self.worker.keep(self.loop.create_task(self._retreat()))
+
+    async def _retreat(self) -> None:
+        self.abandon()
+        while not self.worker.stopping:
+            now = self.worker.clock.now()
+            unit = Advance(self.run_id, self.holder, now, [], park=Park("write_failed", now + RETREAT_SECONDS * SECOND))
+            try:
+                await self.worker.commits.submit(ADVANCE, unit)
+            except Fenced:
+                return
+            except Exception as error:
+                self.worker.telemetry.event("run.put_aside", run_id=self.run_id, error=repr(error))
+                await asyncio.sleep(RETREAT_SECONDS)
+            else:
+                return
 
     # waiting
     async def wait(self, due: int | None = None, listen: str | None = None) -> InboxRow | None:

@@ -141,6 +141,8 @@ class Step(Generic[P, R]):
             attempt += 1
             if run.pausing is not None or run.worker.stopping:
                 await run.hold()
+            if run.unsettled:
+                await run.barrier()
             run.worker.check_lease()
             started = clock.now()
             run.executing[path] = started
@@ -158,7 +160,7 @@ class Step(Generic[P, R]):
                 continue
             events = self._opened(run, path)
             events.append(NewEvent("step_completed", path, completed(self.name, mark, attempt, text), clock.now()))
-            await run.commit(events)
+            run.record(events)
             return value
 
     def _opened(self, run: Run, path: str) -> list[NewEvent]:
@@ -219,21 +221,15 @@ class Step(Generic[P, R]):
 
         def events(text: str) -> list[NewEvent]:
             done = NewEvent("step_completed", path, completed(self.name, mark, attempt, text), run.worker.clock.now())
-            return [*pending, *opening, done]
+            return [opening, done]
 
-        opening = [NewEvent("step_started", path, self._opening, run.executing[path])]
-        pending, run.pending = run.pending, []
-        consumed = run.mail.take_consumed()
-        effect = Effect(run.run_id, run.holder, call, events, consumed, self.timeout, self._quick)
+        opening = NewEvent("step_started", path, self._opening, run.executing[path])
+        effect = Effect(run.run_id, run.holder, call, events, self.timeout, self._quick)
         try:
             value = await run.worker.transactions.submit(TRANSACT, effect)
         except Fenced:
             run.worker.fenced(run)
             raise Suspend from None
-        except BaseException:
-            run.pending = pending + run.pending
-            run.mail.put_back(consumed)
-            raise
         run.executing.pop(path, None)
         self._ended(run)
         return value

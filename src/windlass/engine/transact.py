@@ -28,7 +28,6 @@ class Effect:
     holder: str
     call: Callable[[Transaction], tuple[Any, str]]
     events: Callable[[str], list[NewEvent]]
-    consumed: list[str]
     timeout: float | None
     quick: bool
 
@@ -51,7 +50,6 @@ class Effects(Operation[Effect, Any]):
         answers: list[Any] = []
         events: list[Event] = []
         touched: dict[str, RunHead] = {}
-        consumed: list[str] = []
         for unit in units:
             head = tx.heads.get(unit.run_id)
             if head is None or head.holder != unit.holder or not tx.lease_is_live(unit.holder):
@@ -70,13 +68,10 @@ class Effects(Operation[Effect, Any]):
             events.extend(number(head, unit.events(text)))
             head.deaths = 0
             touched[unit.run_id] = head
-            consumed.extend(unit.consumed)
             answers.append(value)
         if events:
             tx.append_events(events)
             tx.bump_runs(list(touched.values()))
-        if consumed:
-            tx.consume_inbox(consumed)
         return answers
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Kind(StrEnum):
     """What an error asks of its caller; each edge maps a kind to its own status in one table."""
 
     INVALID = "invalid"
+    VALIDATION = "validation"
     UNAUTHORIZED = "unauthorized"
     FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
@@ -43,6 +46,35 @@ class Invalid(WindlassError):
 
     code = "BAD_REQUEST"
     kind = Kind.INVALID
+
+
+class Issue(NamedTuple):
+    """One thing wrong with a request: where (``("body", "source")``), in words, and a stable ``type``."""
+
+    loc: tuple[str | int, ...]
+    msg: str
+    type: str
+
+
+class ValidationFailed(WindlassError):
+    """Fields of a request are missing, unknown, of the wrong type or out of range; ``issues`` names each."""
+
+    code = "VALIDATION_ERROR"
+    kind = Kind.VALIDATION
+
+    def __init__(self, issues: Sequence[Issue]) -> None:
+        super().__init__("Validation failed")
+        self.issues = issues
+
+    def __str__(self) -> str:
+        return "; ".join(f"{'.'.join(map(str, issue.loc))}: {issue.msg}" for issue in self.issues)
+
+
+class TooLarge(WindlassError):
+    """The request is larger than the settings allow."""
+
+    code = "PAYLOAD_TOO_LARGE"
+    kind = Kind.TOO_LARGE
 
 
 class NotFound(WindlassError):

@@ -48,7 +48,7 @@ record_deltas = sa.Table(
     sa.Column("reason", name()),
     sa.Column("duration", sa.BigInteger),
     sa.Column("ended", name()),
-    sa.Column("count", sa.BigInteger, nullable=False),
+    sa.Column("amount", sa.BigInteger, nullable=False),
     comment="changes of the counts below, written with the records they count and folded in later",
 )
 
@@ -60,7 +60,7 @@ record_rollups = sa.Table(
     sa.Column("status", name(), primary_key=True),
     sa.Column("category", name(), primary_key=True),
     sa.Column("value", name(), primary_key=True),
-    sa.Column("count", sa.BigInteger, nullable=False),
+    sa.Column("amount", sa.BigInteger, nullable=False),
     sqlite_with_rowid=False,
     comment="how many records there are, by kind of question and by UTC day ('' is all time)",
 )

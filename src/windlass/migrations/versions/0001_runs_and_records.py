@@ -25,7 +25,8 @@ TABLES = (
 
 SQLITE_TRIGGERS = (
     """CREATE TRIGGER workflow_events_of_open_runs_stay BEFORE DELETE ON workflow_events
-    WHEN EXISTS (SELECT 1 FROM workflow_runs WHERE run_id = OLD.run_id AND status NOT IN ('succeeded', 'failed', 'cancelled'))
+    WHEN EXISTS (SELECT 1 FROM workflow_runs WHERE run_id = OLD.run_id
+        AND status NOT IN ('succeeded', 'failed', 'cancelled'))
     BEGIN SELECT RAISE(IGNORE); END""",
     """CREATE TRIGGER workflow_runs_take_their_rows_along AFTER DELETE ON workflow_runs
     BEGIN
@@ -125,7 +126,6 @@ def runs() -> None:
         sa.Column("payload_json", json(), nullable=False),
         sa.Column("created_at", time(), nullable=False),
         sa.PrimaryKeyConstraint("run_id", "event_seq", name="pk_workflow_events"),
-        sqlite_with_rowid=False,
     )
 
 
@@ -243,7 +243,7 @@ def reports() -> None:
         sa.Column("reason", name()),
         sa.Column("duration", sa.BigInteger),
         sa.Column("ended", name()),
-        sa.Column("count", sa.BigInteger, nullable=False),
+        sa.Column("amount", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_record_deltas"),
         comment="changes of the counts below, written with the records they count and folded in later",
     )
@@ -254,7 +254,7 @@ def reports() -> None:
         sa.Column("status", name(), nullable=False),
         sa.Column("category", name(), nullable=False),
         sa.Column("value", name(), nullable=False),
-        sa.Column("count", sa.BigInteger, nullable=False),
+        sa.Column("amount", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("kind", "period", "status", "category", "value", name="pk_record_rollups"),
         sqlite_with_rowid=False,
         comment="how many records there are, by kind of question and by UTC day ('' is all time)",

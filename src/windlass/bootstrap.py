@@ -1,0 +1,161 @@
+"""The composition root: settings in; database, engine and contexts out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from dataclasses import dataclass
+
+from windlass.contexts.records.api import Limits, Records, load_processors
+from windlass.engine.engine import Engine
+from windlass.engine.ops import Commits
+from windlass.engine.ports import Backend, Ring
+from windlass.engine.registry import Registry, default_registry
+from windlass.engine.telemetry import Silent, Telemetry
+from windlass.settings import Settings
+from windlass.storage import migrate
+from windlass.storage.committer import Committer
+from windlass.storage.own import OwnTransactions
+from windlass.storage.sqlite.backend import SqliteBackend
+from windlass.storage.sqlite.folder import RunFolder, TurnLock
+from windlass.storage.urls import DatabaseUrl
+
+STOP_SECONDS = 5.0
+TRANSACTION_CONNECTIONS = 4
+"""How many transactional steps may run at once, where each has a transaction of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """A running Windlass without its edges."""
+
+    settings: Settings
+    backend: Backend
+    commits: Committer
+    engine: Engine
+    records: Records
+
+
+def open_backend(url: DatabaseUrl) -> Backend:
+    """Return the backend of a database; nothing is connected yet."""
+    if url.path is not None:
+        return SqliteBackend(url.path)
+    from windlass.storage.postgres.backend import PostgresBackend  # noqa: PLC0415  its driver is an extra
+
+    return PostgresBackend(url)
+
+
+@contextmanager
+def _turn(url: DatabaseUrl) -> Iterator[None]:
+    """Keep other processes of a SQLite file from migrating or writing."""
+    assert url.path is not None  # noqa: S101  the caller looked
+    path = url.path.absolute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    turn = TurnLock(RunFolder(path).path)
+    turn.acquire()
+    try:
+        yield
+    finally:
+        turn.close()
+
+
+def migration_lock(url: DatabaseUrl) -> AbstractContextManager[None]:
+    """Return what a migrating process holds."""
+    return nullcontext() if url.path is None else _turn(url)
+
+
+def prepare_database(settings: Settings) -> migrate.Version:
+    """Bring the database to this version where that is wanted, else make sure that it is.
+
+    Raises:
+        ConfigError: it is newer than the code, or older and not to be migrated.
+        Unavailable: it cannot be reached.
+    """
+    url = settings.database
+    found = migrate.inspect(url)
+    wanted = settings.auto_migrate if settings.auto_migrate is not None else url.path is not None
+    if wanted and not found.matches:
+        found = migrate.upgrade(url, migration_lock(url))
+    migrate.refuse_other(url, found)
+    return found
+
+
+@asynccontextmanager
+async def run_application(
+    settings: Settings, *, worker: bool | None = None, telemetry: Telemetry | None = None
+) -> AsyncIterator[Application]:
+    """Open the database and start the engine; stop and close both at the end.
+
+    Args:
+        settings: the settings.
+        worker: whether this process carries runs out; as EMBED_WORKER says by default.
+        telemetry: who hears what the engine tells.
+
+    Raises:
+        ConfigError: the database is not at this version, or a module of APP_MODULES cannot be imported.
+        Unavailable: the database cannot be reached.
+    """
+    processors = load_processors(settings.app_modules)
+    await asyncio.to_thread(prepare_database, settings)
+    backend = open_backend(settings.database)
+    commits = Committer(backend.write_session(), limit=settings.commit_queue_limit)
+    own = _own_transactions(backend, commits)
+    engine = _engine(settings, backend, commits, own, worker, telemetry)
+    commits.on_rings = engine.worker.on_rings
+    limits = Limits(settings.max_payload_bytes, settings.process_wait_seconds, settings.idempotency_seconds)
+    records = Records(engine, processors, limits)
+    commits.start()
+    if own is not None:
+        own.start()
+    try:
+        await engine.start()
+        try:
+            await records.start()
+            yield Application(settings, backend, commits, engine, records)
+        finally:
+            await records.stop()
+            await engine.stop(STOP_SECONDS)
+    finally:
+        await asyncio.to_thread(_close, backend, commits, own)
+
+
+def _own_transactions(backend: Backend, commits: Committer) -> OwnTransactions | None:
+    if not backend.own_transactions:
+        return None
+    sessions = [backend.write_session() for _ in range(TRANSACTION_CONNECTIONS)]
+
+    def on_rings(rings: Sequence[Ring]) -> None:
+        commits.on_rings(rings)
+
+    return OwnTransactions(sessions, on_rings=on_rings)
+
+
+def _engine(
+    settings: Settings,
+    backend: Backend,
+    commits: Committer,
+    transactions: Commits | None,
+    worker: bool | None,
+    telemetry: Telemetry | None,
+) -> Engine:
+    registry = Registry()
+    for name in default_registry:
+        registry.add(default_registry.get(name))
+    return Engine(
+        backend,
+        commits,
+        transactions=transactions,
+        registry=registry,
+        worker=settings.embed_worker if worker is None else worker,
+        concurrency=settings.worker_concurrency,
+        lease_seconds=settings.lease_seconds,
+        telemetry=telemetry or Silent(),
+    )
+
+
+def _close(backend: Backend, commits: Committer, own: OwnTransactions | None) -> None:
+    if own is not None:
+        own.close()
+    commits.close()
+    backend.close()

@@ -1,0 +1,42 @@
+"""The door to records: what the edges, other contexts and users' own modules may use."""
+
+from __future__ import annotations
+
+from windlass.contexts.records.bulk import Import
+from windlass.contexts.records.intake import name_complaints, read_json
+from windlass.contexts.records.listing import DEFAULT_LIMIT, MAX_LIMIT, SORTS, Filter, ListQuery
+from windlass.contexts.records.model import NAME_LENGTH, Record, Status
+from windlass.contexts.records.moments import read_moment
+from windlass.contexts.records.outcome import Outcome, Rejected
+from windlass.contexts.records.processors import Processors, processor
+from windlass.contexts.records.processors import load as load_processors
+from windlass.contexts.records.reports import REPORTS, ReportFilter, read_filter
+from windlass.contexts.records.service import Accepted, Limits, Many, Page, Records
+
+__all__ = [
+    "DEFAULT_LIMIT",
+    "MAX_LIMIT",
+    "NAME_LENGTH",
+    "REPORTS",
+    "SORTS",
+    "Accepted",
+    "Filter",
+    "Import",
+    "Limits",
+    "ListQuery",
+    "Many",
+    "Outcome",
+    "Page",
+    "Processors",
+    "Record",
+    "Records",
+    "Rejected",
+    "ReportFilter",
+    "Status",
+    "load_processors",
+    "name_complaints",
+    "processor",
+    "read_filter",
+    "read_json",
+    "read_moment",
+]

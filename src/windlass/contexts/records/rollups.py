@@ -1,0 +1,190 @@
+"""Counts of records by status, category, source, day, failure and duration, kept without a row that many fight for.
+
+Whoever changes records writes what that changes of the counts as rows of ``record_deltas``, in the same
+transaction. Some process folds them into ``record_rollups`` later, a bounded number at a time; who reads adds both
+up, so that the answer is exact at any moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from windlass.contexts.records.rows import fetch, is_postgres
+from windlass.contexts.records.tables import record_deltas, record_rollups, records
+from windlass.engine.ports import Transaction
+
+COUNT, SOURCE, REASON, DURATION, ENDED = "count", "source", "reason", "duration", "ended"
+"""Kinds: records; records by source, by reason of failure, by duration in milliseconds; records by the hour
+(``2026-01-31T17``) in which they were processed."""
+
+FOLD_ROWS = 1000
+FOLD_LOCK = 7_229_180_642
+COLUMNS = ("day", "status", "category", "source", "reason", "duration", "ended", "amount")
+
+
+class Delta(NamedTuple):
+    """``amount`` more (or fewer) records of this description; ``day`` is that of their creation."""
+
+    day: str
+    status: str
+    category: str
+    source: str
+    reason: str | None
+    duration: int | None
+    ended: str | None
+    amount: int
+
+
+class Span(NamedTuple):
+    """Whose counts to read, over whole periods from ``first`` to ``last``, both included; None is open."""
+
+    status: str | None = None
+    category: str | None = None
+    first: str | None = None
+    last: str | None = None
+
+
+Sums = dict[tuple[str, ...], int]
+"""Counts by the values of the columns asked for."""
+
+
+def rounded(milliseconds: int) -> int:
+    """Round a duration down to two significant digits, the precision in which durations are kept and counted."""
+    step = 1
+    while milliseconds // step >= 100:
+        step *= 10
+    return milliseconds // step * step
+
+
+def write(tx: Transaction, deltas: Sequence[Delta]) -> None:
+    """Note changes of the counts in the transaction that makes them."""
+    tx.insert_rows(record_deltas, COLUMNS, [tuple(delta) for delta in deltas])
+
+
+_KINDS = {
+    COUNT: ("day", "''", "true"),
+    SOURCE: ("day", "source", "true"),
+    REASON: ("day", "reason", "reason IS NOT NULL"),
+    DURATION: ("day", "CAST(duration AS TEXT)", "duration IS NOT NULL"),
+    ENDED: ("ended", "''", "ended IS NOT NULL"),
+}
+"""Of each kind: its period, its value, and which rows it counts."""
+
+
+def _expanded(source: str, kind: str, dated: bool) -> str:
+    """Return the counts of a kind that rows shaped like ``record_deltas`` amount to."""
+    period, value, condition = _KINDS[kind]
+    period = period if dated else "''"
+    return (
+        f"SELECT '{kind}' AS kind, {period} AS period, status, category, {value} AS value, amount"  # noqa: S608
+        f" FROM {source} WHERE {condition}"
+    )
+
+
+def _insert(source: str) -> str:
+    every = [_expanded(source, kind, dated) for kind in _KINDS for dated in (True, False) if dated or kind != ENDED]
+    return (
+        "INSERT INTO record_rollups (kind, period, status, category, value, amount)"  # noqa: S608
+        " SELECT kind, period, status, category, value, CAST(sum(amount) AS BIGINT) FROM"
+        f" ({' UNION ALL '.join(every)}) e GROUP BY kind, period, status, category, value HAVING sum(amount) <> 0"
+    )
+
+
+_ADD = (
+    " ON CONFLICT (kind, period, status, category, value)"
+    " DO UPDATE SET amount = record_rollups.amount + excluded.amount"
+)
+_FOLD_POSTGRES = f"""WITH taken AS (DELETE FROM record_deltas WHERE id IN
+ (SELECT id FROM record_deltas ORDER BY id LIMIT :most) RETURNING *), folded AS ({_insert("taken")}{_ADD} RETURNING 1)
+ SELECT count(*) FROM taken"""  # noqa: S608
+_FOLD_SQLITE = (
+    _insert("(SELECT * FROM record_deltas WHERE id <= :top)") + _ADD,
+    "DELETE FROM record_deltas WHERE id <= :top",
+)
+_TOP = "SELECT count(*), max(id) FROM (SELECT id FROM record_deltas ORDER BY id LIMIT :most)"
+
+
+def fold(tx: Transaction, most: int = FOLD_ROWS) -> int:
+    """Add the oldest deltas to the counts; returns how many. Leaves them alone while another process folds."""
+    connection = tx.connection
+    if is_postgres(connection):
+        free = connection.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(FOLD_LOCK)))
+        return int(connection.scalar(sa.text(_FOLD_POSTGRES), {"most": most})) if free else 0
+    found, top = connection.execute(sa.text(_TOP), {"most": most}).one()
+    if found:
+        for statement in _FOLD_SQLITE:
+            connection.execute(sa.text(statement), {"top": top})
+    return int(found)
+
+
+def waiting(connection: sa.Connection, most: int) -> int:
+    """Return how many deltas wait to be folded, counting no further than ``most``."""
+    some = sa.select(sa.literal(1)).select_from(record_deltas).limit(most).subquery()
+    return connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one()
+
+
+def rebuild(tx: Transaction) -> None:
+    """Count everything anew, for counts that somebody changed by hand; writers wait meanwhile."""
+    connection = tx.connection
+    if is_postgres(connection):
+        connection.execute(sa.text("LOCK TABLE records, record_deltas IN SHARE ROW EXCLUSIVE MODE"))
+    connection.execute(sa.delete(record_deltas))
+    connection.execute(sa.delete(record_rollups))
+    connection.execute(sa.text(_insert(_truth(is_postgres(connection)))))
+
+
+def _truth(postgres: bool, condition: str = "true") -> str:
+    """Return the records themselves as rows shaped like ``record_deltas``."""
+    iso = "to_char(timezone('UTC', {}), 'YYYY-MM-DD\"T\"HH24')" if postgres else "{}"
+    created, processed = iso.format("created_at"), iso.format("processed_at")
+    return (
+        f"(SELECT substr({created}, 1, 10) AS day, status, category, source, error AS reason,"  # noqa: S608
+        f" processing_ms AS duration, substr({processed}, 1, 13) AS ended, 1 AS amount FROM records"
+        f" WHERE {condition}) truth"
+    )
+
+
+def counted(connection: sa.Connection, kind: str, keep: Sequence[str], span: Span) -> Sums:
+    """Return the counts of a kind over whole days, by the columns to ``keep``; those that are zero are left out.
+
+    A ``period`` is a day, for ``ENDED`` the hour of processing (and the span is one of processing).
+    """
+    dated = "period" in keep or kind == ENDED or span.first is not None or span.last is not None
+    unfolded = _rows(_expanded("record_deltas", kind, dated))
+    return _summed(connection, keep, [_chosen(source, kind, span, dated) for source in (record_rollups, unfolded)])
+
+
+def scanned(connection: sa.Connection, kind: str, keep: Sequence[str], span: Span, start: str, end: str) -> Sums:
+    """Return the counts of the records created from ``start`` to ``end``, by looking at each of them."""
+    truth = _truth(is_postgres(connection), "created_at >= :start AND created_at <= :end")
+    source = _rows(_expanded(truth, kind, dated=True), start=start, end=end)
+    return _summed(connection, keep, [_chosen(source, kind, Span(span.status, span.category), dated=True)])
+
+
+def _rows(sql: str, **values: str) -> sa.FromClause:
+    typed = [sa.bindparam(name, value, type_=records.c.created_at.type) for name, value in values.items()]
+    return sa.text(sql).bindparams(*typed).columns(*record_rollups.c).subquery()
+
+
+def _summed(connection: sa.Connection, keep: Sequence[str], parts: Sequence[sa.Select[Any]]) -> Sums:
+    every = sa.union_all(*parts).subquery("every")
+    columns = [every.c[name] for name in keep]
+    total = sa.func.sum(every.c.amount)
+    statement = sa.select(*columns, sa.cast(total, sa.BigInteger)).group_by(*columns).having(total != 0)
+    return {tuple(row[:-1]): row[-1] for row in fetch(connection, statement)}
+
+
+def _chosen(source: sa.FromClause, kind: str, span: Span, dated: bool) -> sa.Select[Any]:
+    c = source.c
+    statement = sa.select(c.period, c.status, c.category, c.value, c.amount).where(c.kind == kind)
+    statement = statement.where(c.period > "" if dated else c.period == "")
+    if span.first is not None:
+        statement = statement.where(c.period >= span.first)
+    if span.last is not None:
+        statement = statement.where(c.period < span.last + "~")
+    if span.status is not None:
+        statement = statement.where(c.status == span.status)
+    return statement if span.category is None else statement.where(c.category == span.category)

@@ -1,13 +1,32 @@
-"""One suite for every backend: whoever asks for `database`, `backend` or `scene` runs once on each of the three."""
+"""One suite for every backend: whoever asks for `database`, `backend` or `scene` runs once on each of them."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.storage.databases import Database, memory_database, postgres_database, sqlite_database
+from tests.storage.databases import Database, create_tables, memory_database, postgres_database, sqlite_database
 from tests.storage.scene import Scene
+from tests.support.databases import fresh_postgres
 from windlass.engine.ports import Backend
+
+
+@pytest.fixture(scope="session")
+def sqlite_model(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file with a table of somebody else."""
+    path = tmp_path_factory.mktemp("sqlite-model") / "windlass.db"
+    shutil.copy(sqlite_template, path)
+    create_tables(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def pg_model(pg_server_dsn: str, pg_template: str) -> Iterator[str]:
+    """The name of a migrated PostgreSQL database with a table of somebody else."""
+    with fresh_postgres(pg_server_dsn, template=pg_template) as dsn:
+        create_tables(dsn)
+        yield dsn.rpartition("/")[2]
 
 
 @pytest.fixture(params=["memory", "sqlite", "sqlite-inline", "postgres"])
@@ -18,9 +37,13 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
         yield database
         store.close()
     elif request.param.startswith("sqlite"):
-        yield sqlite_database(tmp_path / "windlass.db", inline=request.param.endswith("inline"))
+        path = tmp_path / "windlass.db"
+        shutil.copy(request.getfixturevalue("sqlite_model"), path)
+        yield sqlite_database(path, inline=request.param.endswith("inline"))
     else:
-        yield postgres_database(request.getfixturevalue("pg_dsn"))
+        server, template = request.getfixturevalue("pg_server_dsn"), request.getfixturevalue("pg_model")
+        with fresh_postgres(server, template=template) as dsn:
+            yield postgres_database(dsn, empty=False)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from windlass.engine.ports import Backend, Transaction
 from windlass.storage import schema
 from windlass.storage.memory.backend import MemoryBackend
 from windlass.storage.memory.store import MemoryStore
+from windlass.storage.postgres.backend import PostgresBackend
 from windlass.storage.sqlite.backend import SqliteBackend
 
 NOTES = sa.Table(
@@ -54,20 +55,22 @@ def memory_database() -> tuple[Database, MemoryStore]:
 
 
 def sqlite_database(path: Path, *, inline: bool = False) -> Database:
-    """Return an empty SQLite file."""
-    _create(sa.create_engine(f"sqlite:///{path}"))
+    """Return the database in a SQLite file; a new file gets its tables."""
+    if not path.exists():
+        create_tables(f"sqlite:///{path}", schema.metadata)
     return Database("sqlite", lambda: SqliteBackend(path), inline=inline)
 
 
-def postgres_database(dsn: str) -> Database:
-    """Return an empty PostgreSQL database."""
-    from windlass.storage.postgres.backend import PostgresBackend
-
-    _create(sa.create_engine(dsn.replace("postgresql://", "postgresql+psycopg://")))
+def postgres_database(dsn: str, *, empty: bool = True) -> Database:
+    """Return the database at an address; an empty one gets its tables."""
+    if empty:
+        create_tables(dsn, schema.metadata)
     return Database("postgres", lambda: PostgresBackend(dsn), lambda tx, holder: tx.execute(EXPIRE, {"holder": holder}))
 
 
-def _create(engine: sa.Engine) -> None:
-    schema.metadata.create_all(engine)
-    NOTES.metadata.create_all(engine)
+def create_tables(url: str, *metadata: sa.MetaData) -> None:
+    """Create tables, and always the one of somebody who is not the engine."""
+    engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+    for tables in (*metadata, NOTES.metadata):
+        tables.create_all(engine)
     engine.dispose()

@@ -91,12 +91,6 @@ def test_the_order_is_priority_then_woken_then_longest_ready(scene: Scene) -> No
     assert scene.claim(scene.holder()) == [urgent_new, woken[1], woken[0], early_new, late_new, lazy_woken]
 
 
-def test_runs_ready_since_the_same_moment_come_in_id_order(scene: Scene) -> None:
-    runs = [scene.start(run_id=run_id) for run_id in ("b", "a", "c")]
-
-    assert scene.claim(scene.holder()) == sorted(runs)
-
-
 def test_a_claim_takes_no_more_than_it_asks_for(scene: Scene) -> None:
     runs = [scene.start() for _ in range(5)]
     holder = scene.holder()

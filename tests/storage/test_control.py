@@ -90,11 +90,13 @@ STATES = {
     "cancelled": ended(GONE),
 }
 
+Expected = tuple[str, str | None]
+
 CONFLICT = ("conflict", None)
 CANCELLED = ("applied", "cancelled")
 PAUSED = ("applied", "paused")
 
-TABLE = {
+TABLE: dict[str, list[Expected]] = {
     "ready": [CANCELLED, PAUSED, ("already_applied", "queued"), CONFLICT],
     "delayed": [CANCELLED, PAUSED, ("already_applied", "queued"), CONFLICT],
     "held": [("sent", "running"), ("sent", "running"), ("already_applied", "running"), CONFLICT],

@@ -285,7 +285,7 @@ def test_queues_that_are_paused_or_limited_are_restricted(scene: Scene) -> None:
 
 
 def test_rows_of_others_are_inserted_with_one_statement(scene: Scene) -> None:
-    rows = [(n, f"t{n}", '{"n":%d}' % n, to_iso(EPOCH + n)) for n in range(1, 501)]
+    rows = [(n, f"t{n}", f'{{"n":{n}}}', to_iso(EPOCH + n)) for n in range(1, 501)]
 
     scene.call(lambda tx: tx.insert_rows(NOTES, ["note_id", "text", "data", "at"], rows))
     scene.call(lambda tx: tx.insert_rows(NOTES, ["note_id", "text"], []))

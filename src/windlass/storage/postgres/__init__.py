@@ -1,0 +1,1 @@
+"""The distributed backend: one PostgreSQL, any number of machines; it orders, fences and replicates."""

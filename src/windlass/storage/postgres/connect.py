@@ -1,0 +1,124 @@
+"""How this product connects to PostgreSQL: what it checks, what it sets, and what SQLAlchemy sees of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+import psycopg
+import sqlalchemy as sa
+from psycopg.types.json import set_json_dumps
+from psycopg.types.string import TextLoader
+
+from windlass.engine.errors import TransactionLost
+from windlass.kernel.errors import ConfigError
+from windlass.storage.committer import ConnectionLost
+from windlass.storage.urls import DatabaseUrl
+
+MINIMUM_VERSION = 150000
+
+PARAMETERS: dict[str, Any] = {
+    "application_name": "windlass",
+    "client_encoding": "UTF8",
+    "connect_timeout": 10,
+    "keepalives": 1,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+    "target_session_attrs": "read-write",
+}
+"""Connection parameters unless the address says otherwise: a peer that is gone is noticed within a minute."""
+
+
+class OwnedConnection(psycopg.Connection[Any]):
+    """A connection whose transactions are the engine's to end, once it is ``owned``."""
+
+    owned = False
+
+    def commit(self) -> None:
+        """Commit, unless that is the engine's business.
+
+        Raises:
+            TransactionLost: it is.
+        """
+        self._refuse()
+        super().commit()
+
+    def rollback(self) -> None:
+        """Roll back, unless that is the engine's business.
+
+        Raises:
+            TransactionLost: it is.
+        """
+        self._refuse()
+        super().rollback()
+
+    def _refuse(self) -> None:
+        if self.owned:
+            raise TransactionLost("only the engine ends this transaction")
+
+
+def connect(url: DatabaseUrl, settings: Mapping[str, str], **parameters: Any) -> OwnedConnection:
+    """Open a connection that commits by itself, with JSON as text and times in UTC.
+
+    Args:
+        url: the database.
+        settings: run-time parameters of the session, by name.
+        parameters: connection parameters on top of the usual ones.
+
+    Raises:
+        ConnectionLost: the server cannot be reached, or takes no connections now.
+        ConfigError: it is too old, or the database is not in UTF-8.
+    """
+    given = {**PARAMETERS, **url.libpq, **parameters}
+    try:
+        raw = OwnedConnection.connect(**given, autocommit=True)
+    except psycopg.OperationalError as error:
+        raise ConnectionLost(str(error)) from error
+    try:
+        _check(raw)
+        wanted = orjson.dumps({"timezone": "UTC", **settings}).decode()
+        raw.execute(
+            "SELECT set_config(s.key, s.value, false) FROM json_each_text(%s::json) AS s", (wanted,), prepare=False
+        )
+    except psycopg.OperationalError as error:
+        raw.close()
+        raise ConnectionLost(str(error)) from error
+    except BaseException:
+        raw.close()
+        raise
+    for kind in ("json", "jsonb"):
+        raw.adapters.register_loader(kind, TextLoader)
+    set_json_dumps(_as_it_is, raw)
+    return raw
+
+
+def _check(raw: OwnedConnection) -> None:
+    version = raw.info.server_version
+    if version < MINIMUM_VERSION:
+        raise ConfigError(f"PostgreSQL {version // 10000} is too old: {MINIMUM_VERSION // 10000} or newer is needed")
+    encoding = raw.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise ConfigError(f"the encoding of the database is {encoding}, it must be UTF8")
+
+
+def _as_it_is(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"a JSON column takes JSON text, not {type(value).__qualname__}")
+    return value
+
+
+def alchemy_engine(creator: Callable[[], OwnedConnection], poolclass: type[sa.Pool], **options: Any) -> sa.Engine:
+    """Return a SQLAlchemy engine over such connections; it begins and ends no transaction."""
+    return sa.create_engine(
+        "postgresql+psycopg://",
+        creator=creator,
+        poolclass=poolclass,
+        pool_reset_on_return=None,
+        isolation_level="AUTOCOMMIT",
+        skip_autocommit_rollback=True,
+        use_native_hstore=False,
+        **options,
+    )

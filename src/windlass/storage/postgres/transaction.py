@@ -1,0 +1,288 @@
+"""The engine's primitives on PostgreSQL.
+
+Each primitive is one statement whatever the number of rows. Those that only write are queued and travel with the
+next one that must read, or with the COMMIT; what is wrong with them shows then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import orjson
+import psycopg
+import sqlalchemy as sa
+
+from windlass.engine.errors import TransactionLost
+from windlass.engine.ports import IdempotencyRow
+from windlass.engine.types import ClaimedRun, Event, InboxRow, Lease, NewRun, RunHead
+from windlass.storage.committer import ConnectionLost
+from windlass.storage.postgres import sql
+from windlass.storage.postgres.claims import claim
+from windlass.storage.postgres.hints import Hints
+from windlass.storage.postgres.names import to_psycopg
+from windlass.storage.postgres.wire import Reply, Wire
+from windlass.storage.state import TransactionState
+
+GRACE_SECONDS = 5.0
+"""User code may be silent for so much longer than its statements may run."""
+
+
+class PostgresTransaction(TransactionState):
+    """One open transaction; see ``engine.ports.Transaction`` for the meaning of each method.
+
+    Args:
+        wire: its connection.
+        view: SQLAlchemy's view of the same connection.
+        hints: what transactions of this session usually ask, asked beforehand.
+    """
+
+    def __init__(self, wire: Wire, view: sa.Connection, hints: Hints) -> None:
+        super().__init__()
+        self._wire = wire
+        self._view = view
+        self._hints = hints
+        hints.begin()
+        self._depth = 0
+        self._lease_asked: tuple[str, Reply] | None = None
+        self._queues_asked: Reply | None = None
+        if hints.holder is not None:
+            self._lease_asked = (hints.holder, wire.send(sql.LEASE, hints.holder))
+        if hints.queues:
+            self._queues_asked = self._ask_queues()
+
+    def _write(self, statement: str, rows: Sequence[object]) -> None:
+        if rows:
+            self._wire.send(statement, orjson.dumps(rows, default=tuple))
+
+    # ownership
+    def lease_is_live(self, holder: str) -> bool:
+        live = self._live.get(holder)
+        if live is None:
+            self._hints.asked_lease(holder)
+            asked, self._lease_asked = self._lease_asked, None
+            if asked is None or asked[0] != holder:
+                asked = (holder, self._wire.send(sql.LEASE, holder))
+            live = self._live[holder] = bool(self._answer(asked[1]))
+        return live
+
+    def _answer(self, reply: Reply) -> list[tuple[Any, ...]]:
+        if not reply.tag:
+            self._wire.settle()
+        return reply.rows
+
+    def add_lease(self, lease: Lease, ttl: float) -> None:
+        self._wire.send(sql.ADD_LEASE, lease.holder, lease.host, lease.pid, lease.workflows, str(ttl))
+        self._live[lease.holder] = True
+
+    def end_lease(self, holder: str, *, force: bool) -> bool:
+        self._wire.send(sql.FORCE_LEASE if force else sql.END_LEASE, holder)
+        states = self._wire.ask(sql.LEASE_STATE, holder)
+        dead = not states or states[0][0] != "live"
+        if dead:
+            self._live[holder] = False
+        return dead
+
+    def dead_holders(self) -> list[str]:
+        return [row[0] for row in self._wire.ask(sql.DEAD_HOLDERS)]
+
+    def held_runs(self, holder: str, limit: int) -> list[str]:
+        return [row[0] for row in self._wire.ask(sql.HELD, holder, limit)]
+
+    # runs
+    def lock_runs(self, run_ids: Iterable[str]) -> Mapping[str, RunHead]:
+        wanted = list(run_ids)
+        self._touch(wanted)
+        heads = self.heads
+        missing = [run_id for run_id in wanted if run_id not in heads]
+        if missing:
+            for row in self._wire.ask(sql.LOCK, orjson.dumps(missing)):
+                heads[row[0]] = RunHead(*row)
+        return {run_id: heads[run_id] for run_id in wanted if run_id in heads}
+
+    def insert_runs(self, runs: Sequence[NewRun]) -> None:
+        self._write(
+            sql.INSERT_RUNS,
+            [
+                (
+                    r.run_id, r.tenant_id, r.name, r.interface_version, r.status, r.owner, r.queue, r.key, r.priority,
+                    r.ready_at, r.wake_at, r.holder, r.last_seq, r.parent_run_id, r.attributes, r.inputs,
+                    r.created_at, r.started_at,
+                )
+                for r in runs
+            ],
+        )  # fmt: skip
+
+    def bump_runs(self, heads: Sequence[RunHead]) -> None:
+        self._write(sql.BUMP, [(head.run_id, head.last_seq, head.deaths) for head in heads])
+
+    def write_heads(self, heads: Sequence[RunHead]) -> None:
+        self._write(
+            sql.WRITE,
+            [
+                (
+                    h.run_id, h.status, h.status_reason, h.wait_reason, h.holder, h.last_seq, h.claim_rank, h.ready_at,
+                    h.wake_at, h.deaths, h.started_at,
+                )
+                for h in heads
+            ],
+        )  # fmt: skip
+
+    def finish_runs(self, rows: Sequence[tuple[str, str | None, str | None, int | None]]) -> None:
+        self._write(sql.FINISH, rows)
+
+    def open_children(self, run_ids: Sequence[str]) -> list[str]:
+        return [row[0] for row in self._wire.ask(sql.CHILDREN, orjson.dumps(run_ids))]
+
+    def claim_ready(
+        self, holder: str, names: Sequence[str], queues: Sequence[str] | None, limit: int
+    ) -> list[ClaimedRun]:
+        taken = claim(self._wire, holder, names, queues, limit)
+        self._touch(run.head.run_id for run in taken)
+        self.heads.update((run.head.run_id, run.head) for run in taken)
+        return taken
+
+    def promote_due(self, now: int, limit: int) -> int:
+        reply = self._wire.send(sql.PROMOTE, now, limit)
+        self._answer(reply)
+        return reply.count
+
+    def next_wake(self) -> int | None:
+        found = self._wire.ask(sql.NEXT_WAKE)
+        return found[0][0] if found else None
+
+    # journal
+    def append_events(self, events: Sequence[Event]) -> None:
+        self._write(sql.EVENTS, events)
+
+    def load_events(self, run_ids: Sequence[str]) -> dict[str, list[Event]]:
+        journals: dict[str, list[Event]] = {}
+        for row in self._wire.ask(sql.LOAD_EVENTS, orjson.dumps(run_ids)):
+            journals.setdefault(row[0], []).append(Event(*row))
+        return journals
+
+    # inbox
+    def add_inbox(self, rows: Sequence[InboxRow]) -> set[str]:
+        self._write(sql.INBOX, rows)
+        ids = [row.inbox_id for row in rows if row.dedup_id is not None]
+        if not ids:
+            return set()
+        return set(ids).difference(row[0] for row in self._wire.ask(sql.INBOX_KEPT, orjson.dumps(ids)))
+
+    def load_inbox(self, run_ids: Sequence[str]) -> dict[str, list[InboxRow]]:
+        boxes: dict[str, list[InboxRow]] = {}
+        for row in self._wire.ask(sql.LOAD_INBOX, orjson.dumps(run_ids)):
+            boxes.setdefault(row[1], []).append(InboxRow(*row))
+        return boxes
+
+    def consume_inbox(self, inbox_ids: Sequence[str]) -> None:
+        self._write(sql.CONSUME, inbox_ids)
+        self._write(sql.DISCARD, inbox_ids)
+
+    # idempotency
+    def claim_keys(self, rows: Sequence[IdempotencyRow], now: int) -> dict[tuple[str, str], IdempotencyRow]:
+        first: dict[tuple[str, str], IdempotencyRow] = {}
+        for row in rows:
+            first.setdefault((row.scope, row.key), row)
+        ordered = [first[key] for key in sorted(first)]
+        found = self._wire.ask(sql.KEYS, orjson.dumps(ordered, default=tuple), now) if ordered else []
+        return {(row[0], row[1]): IdempotencyRow(*row) for row in found}
+
+    # queues
+    def set_queue(self, queue: str, limit: int | None, paused: bool) -> None:
+        wire = self._wire
+        wire.send(sql.CHANGE_LIMITS)
+        wire.send(sql.PUT_QUEUE, queue, limit, paused)
+        wire.send(sql.CUT_SLOTS, queue, limit)
+        if limit is not None:
+            wire.send(sql.SEAT_HELD, queue)
+            wire.send(sql.ADD_SLOTS, queue, limit)
+        self._restricted = self._queues_asked = None
+
+    def restricted_queues(self) -> frozenset[str]:
+        if self._restricted is None:
+            self._hints.asked_queues()
+            asked, self._queues_asked = self._queues_asked, None
+            found = self._answer(asked or self._ask_queues())
+            self._restricted = frozenset(row[0] for row in found)
+        return self._restricted
+
+    def _ask_queues(self) -> Reply:
+        self._wire.send(sql.SHARE_LIMITS)
+        return self._wire.send(sql.RESTRICTED)
+
+    def free_slots(self, run_ids: Sequence[str]) -> None:
+        self._write(sql.FREE_SLOTS, run_ids)
+
+    # for contexts and user code
+    @property
+    def connection(self) -> sa.Connection:
+        return self._view
+
+    def insert_rows(self, table: sa.Table, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        self._write(sql.insert(table, tuple(columns)), rows)
+
+    def execute(self, sql: str, params: Mapping[str, Any] | Sequence[Mapping[str, Any]] = ()) -> psycopg.Cursor[Any]:
+        cursor = psycopg.ClientCursor(self._wire.door())
+        if params and not isinstance(params, Mapping):
+            cursor.executemany(to_psycopg(sql), params)
+            return cursor
+        return cursor.execute(to_psycopg(sql), params or {})
+
+    @contextmanager
+    def savepoint(self, seconds: float | None = None) -> Iterator[None]:
+        with self._taking_back(), self._point(seconds):
+            yield
+
+    @contextmanager
+    def _point(self, seconds: float | None) -> Iterator[None]:
+        """Open a savepoint and close it; one in which nothing reached the database costs nothing."""
+        wire = self._wire
+        before, trips = wire.pending, wire.trips
+        self._depth += 1
+        name = f"w{self._depth}"
+        wire.send(f"SAVEPOINT {name}")
+        if seconds is not None:
+            wire.send(sql.TIMEOUTS, int(seconds * 1000), int((seconds + GRACE_SECONDS) * 1000))
+        opened = wire.pending
+        try:
+            yield
+            if wire.trips == trips and wire.pending == opened:
+                wire.forget(before)
+            else:
+                self._release(name, seconds)
+        except BaseException as error:
+            if wire.lost:
+                raise
+            if wire.trips == trips:
+                wire.forget(before)
+            else:
+                self._take_back(name, error)
+            if isinstance(error, ConnectionLost):
+                raise TransactionLost("the database gave the transaction up") from error
+            raise
+        finally:
+            self._depth -= 1
+
+    def _release(self, name: str, seconds: float | None) -> None:
+        """Close a savepoint; what was wrong with the writes inside shows here."""
+        wire = self._wire
+        written = wire.pending
+        if seconds is not None:
+            for setting in sql.NO_TIMEOUTS:
+                wire.send(setting)
+        wire.send(f"RELEASE {name}")
+        if written:
+            wire.settle()
+
+    def _take_back(self, name: str, error: BaseException) -> None:
+        wire = self._wire
+        wire.forget(0)
+        wire.took_back()
+        try:
+            wire.send(f"ROLLBACK TO {name}")
+            wire.send(f"RELEASE {name}")
+            wire.settle()
+        except (psycopg.Error, ConnectionLost):
+            raise TransactionLost("the transaction had failed before this unit") from error

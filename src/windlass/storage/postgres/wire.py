@@ -1,0 +1,351 @@
+"""One PostgreSQL connection on which statements travel together.
+
+Statements are queued, sent at once and answered at once, so a batch costs two round trips however many statements
+it has. psycopg's own pipeline gives the interpreter lock up at every statement, and a busy event loop takes
+milliseconds to hand it back; this stands on psycopg's libpq layer and gives it up once for each answer it waits for.
+"""
+
+from __future__ import annotations
+
+import select
+from itertools import count
+from typing import Any
+
+import psycopg
+from psycopg import pq
+from psycopg.adapt import Transformer
+from psycopg.errors import error_from_result
+from psycopg.pq.abc import PGresult
+
+from windlass.engine.errors import TransactionLost, UnknownCommit
+from windlass.storage.committer import ConnectionLost
+from windlass.storage.postgres.connect import OwnedConnection
+
+Value = str | bytes | int | None
+
+REPLY_SECONDS = 60.0
+"""A server silent for so long is taken for lost; user code's own statements may take longer."""
+_OK = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
+_INTRANS = (pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR)
+_AWAY = ("08", "25006", "25P03", "25P04", "26000", "53", "57P", "58")
+"""Connection, a server become read-only, sat idle for too long, statements forgotten, no room, shut down, disk."""
+_AGAIN = frozenset({"40001", "40P01", "55P03"})
+"""Serialization, deadlock, a lock not to be had: the connection is sound, the same work may pass next time."""
+_UNPLANNED = """SELECT set_config('enable_seqscan', $1, true), set_config('enable_hashjoin', $1, true),
+ set_config('enable_mergejoin', $1, true)"""
+_NOT_REPLICATED = "SyncRepWaitForLSN"
+"""The server's function that gives up waiting for its standbys; the warning's text depends on the language."""
+
+
+class Reply:
+    """The answer to a queued statement, there once the wire has settled."""
+
+    __slots__ = ("count", "rows", "tag")
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[Any, ...]] = []
+        self.count = 0
+        self.tag = b""
+
+
+class _Cut(Exception):
+    """The connection broke while answers were read; ``results`` came before."""
+
+    def __init__(self, results: list[PGresult], message: str) -> None:
+        super().__init__(message)
+        self.results = results
+
+
+class Wire:
+    """Queues statements and settles them in one round trip.
+
+    Args:
+        raw: the connection; nobody else may use it meanwhile, but through ``door``.
+        patience: seconds to wait for an answer.
+    """
+
+    def __init__(self, raw: OwnedConnection, patience: float = REPLY_SECONDS) -> None:
+        self.raw = raw
+        self.trips = 0
+        self._pg = raw.pgconn
+        self._patience = patience
+        self._queue: list[tuple[str, tuple[Value, ...], Reply]] = []
+        self._names: dict[str, bytes] = {}
+        self._numbers = count(1)
+        self._loader = Transformer(raw)
+        self._poll = select.poll()
+        self._poll.register(self._pg.socket, select.POLLIN)
+        self._planned: bool | None = True
+        self._warnings: set[str] = set()
+        self._spoiled = False
+        raw.add_notice_handler(self._notice)
+
+    @property
+    def pending(self) -> int:
+        """How many statements are queued."""
+        return len(self._queue)
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether the server has an open transaction for us, sound or failed."""
+        return self._pg.transaction_status in _INTRANS
+
+    @property
+    def fileno(self) -> int:
+        """What to poll for notifications."""
+        return self._pg.socket
+
+    @property
+    def pid(self) -> int:
+        """The process at the other end, as notifications name it."""
+        return self._pg.backend_pid
+
+    @property
+    def lost(self) -> bool:
+        """Whether the connection is of no more use."""
+        return self._spoiled or self._pg.status != pq.ConnStatus.OK
+
+    def alive(self) -> bool:
+        """Say whether the server still talks to us, as far as can be told without asking."""
+        try:
+            self._pg.consume_input()
+            self._pg.consume_input()
+        except psycopg.OperationalError:
+            return False
+        return not self.lost
+
+    def send(self, sql: str, *params: Value) -> Reply:
+        """Queue a statement of ours with ``$1`` parameters; an error shows when the wire settles."""
+        if not self._planned:
+            self._put(_UNPLANNED, "off")
+            self._planned = True
+        return self._put(sql, *params)
+
+    def _put(self, sql: str, *params: Value) -> Reply:
+        reply = Reply()
+        self._queue.append((sql, params, reply))
+        return reply
+
+    def ask(self, sql: str, *params: Value) -> list[tuple[Any, ...]]:
+        """Send everything queued and this statement, and return its rows."""
+        reply = self.send(sql, *params)
+        self.settle()
+        return reply.rows
+
+    def forget(self, keep: int) -> None:
+        """Drop queued statements beyond the first ``keep``."""
+        del self._queue[keep:]
+
+    def settle(self) -> None:
+        """Send what is queued and read its answers.
+
+        Raises:
+            ConnectionLost: the connection or the transaction is gone, or the work may simply be tried again.
+            psycopg.Error: the first statement that failed; those after it did nothing.
+        """
+        if not self._queue:
+            return
+        queue, self._queue = self._queue, []
+        try:
+            sent = self._send(queue)
+        except psycopg.OperationalError as error:
+            raise ConnectionLost(str(error)) from error
+        try:
+            results = self._exchange()
+        except _Cut as cut:
+            self._read(sent, cut.results)
+            raise ConnectionLost(str(cut)) from cut
+        self._read(sent, results)
+
+    def commit(self) -> None:
+        """Send what is queued and commit.
+
+        Raises:
+            UnknownCommit: the answer was lost, or standbys may lack what is on this disk.
+            ConnectionLost: nothing is on disk and the work may be tried again.
+            psycopg.Error: nothing is on disk because of this.
+        """
+        queue, self._queue = self._queue, []
+        self._warnings.clear()
+        try:
+            sent = self._send(queue)
+        except psycopg.OperationalError as error:
+            raise ConnectionLost(str(error)) from error
+        commit = Reply()
+        try:
+            sent += self._send([("COMMIT", (), commit)])
+        except psycopg.OperationalError as error:
+            raise UnknownCommit(str(error)) from error
+        try:
+            results = self._exchange()
+        except _Cut as cut:
+            self._read(sent[:-1], cut.results)
+            raise UnknownCommit(str(cut)) from cut
+        self._planned = True
+        try:
+            self._read(sent, results)
+        except psycopg.Error as error:
+            if error.diag.severity_nonlocalized in {"FATAL", "PANIC"} or error.sqlstate == "40003":
+                raise UnknownCommit(str(error)) from error
+            raise
+        if commit.tag != b"COMMIT":
+            raise TransactionLost("a statement had failed unnoticed, so that the commit became a rollback")
+        if "25P01" in self._warnings:
+            raise TransactionLost("the transaction had been ended by somebody else")
+        if _NOT_REPLICATED in self._warnings:
+            raise UnknownCommit("committed locally, might not have been replicated")
+
+    def rollback(self) -> None:
+        """Drop what is queued and end the transaction without it.
+
+        Raises:
+            ConnectionLost: the connection went with it.
+        """
+        self._queue.clear()
+        self._planned = True
+        if self.lost:
+            raise ConnectionLost("the connection is gone")
+        if self.in_transaction:
+            self.ask("ROLLBACK")
+
+    def took_back(self) -> None:
+        """Hear that a savepoint was rolled back, and planner settings made inside it with it."""
+        self._planned = None
+
+    def door(self) -> OwnedConnection:
+        """Lend the connection to psycopg or SQLAlchemy, inside the open transaction and with an ordinary planner.
+
+        Raises:
+            TransactionLost: there is no open transaction.
+        """
+        if self._planned is not False:
+            self._put(_UNPLANNED, "on")
+            self._planned = False
+        self.settle()
+        if not self.in_transaction:
+            raise TransactionLost("the transaction is over")
+        if self._pg.pipeline_status != pq.PipelineStatus.OFF:
+            self._pg.exit_pipeline_mode()
+        return self.raw
+
+    def heard(self) -> list[tuple[int, str]]:
+        """Return notifications that have arrived: who sent them (a process of the server) and what they say.
+
+        Raises:
+            ConnectionLost: the connection is gone.
+        """
+        if not self.alive():
+            raise ConnectionLost("the connection is gone")
+        found = []
+        while (notice := self._pg.notifies()) is not None:
+            found.append((notice.be_pid, notice.extra.decode()))
+        return found
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.raw.close()
+
+    def _send(self, queue: list[tuple[str, tuple[Value, ...], Reply]]) -> list[tuple[str, Reply | None]]:
+        """Hand statements to libpq, each prepared once; returns what will be answered, in order."""
+        pg = self._pg
+        if pg.pipeline_status == pq.PipelineStatus.OFF:
+            pg.enter_pipeline_mode()
+        sent: list[tuple[str, Reply | None]] = []
+        for sql, params, reply in queue:
+            name = self._names.get(sql)
+            if name is None:
+                name = self._names[sql] = b"w%d" % next(self._numbers)
+                pg.send_prepare(name, sql.encode())
+                sent.append((sql, None))
+            pg.send_query_prepared(name, [_encoded(value) for value in params], None, pq.Format.BINARY)
+            sent.append((sql, reply))
+        return sent
+
+    def _exchange(self) -> list[PGresult]:
+        """Wait until everything handed to libpq is answered."""
+        pg = self._pg
+        results: list[PGresult] = []
+        self.trips += 1
+        try:
+            pg.pipeline_sync()
+            while pg.flush():
+                self._wait(select.POLLIN | select.POLLOUT)
+                pg.consume_input()
+            while True:
+                while pg.is_busy():
+                    self._wait(select.POLLIN)
+                    pg.consume_input()
+                result = pg.get_result()
+                if result is None:
+                    if pg.status != pq.ConnStatus.OK:
+                        raise psycopg.OperationalError("the connection is gone")
+                elif result.status == pq.ExecStatus.PIPELINE_SYNC:
+                    return results
+                else:
+                    results.append(result)
+        except psycopg.OperationalError as error:
+            results.extend(self._rest())
+            self.raw.close()
+            raise _Cut(results, str(error)) from error
+        except BaseException:
+            self.raw.close()
+            raise
+
+    def _rest(self) -> list[PGresult]:
+        """Return what had arrived before the connection broke."""
+        results: list[PGresult] = []
+        gaps = 0
+        while gaps < 2:
+            result = self._pg.get_result()
+            if result is None:
+                gaps += 1
+            else:
+                gaps = 0
+                results.append(result)
+        return results
+
+    def _wait(self, events: int) -> None:
+        self._poll.modify(self._pg.socket, events)
+        if not self._poll.poll(self._patience * 1000):
+            raise psycopg.OperationalError(f"no answer for {self._patience:g} seconds")
+
+    def _read(self, sent: list[tuple[str, Reply | None]], results: list[PGresult]) -> None:
+        """Fill the replies; raises what the server said about the first statement that failed."""
+        failure: Exception | None = None
+        for (sql, reply), result in zip(sent, results, strict=False):
+            if result.status in _OK:
+                if reply is not None:
+                    self._fill(reply, result)
+                continue
+            if reply is None:
+                del self._names[sql]
+            if failure is None and result.error_field(pq.DiagnosticField.SQLSTATE) is not None:
+                failure = self._failure(result)
+        if failure is not None:
+            raise failure
+
+    def _failure(self, result: PGresult) -> Exception:
+        error = error_from_result(result)
+        state = error.sqlstate or ""
+        self._spoiled = self._spoiled or state.startswith(_AWAY)
+        if self._spoiled or state in _AGAIN:
+            lost = ConnectionLost(str(error))
+            lost.__cause__ = error
+            return lost
+        return error
+
+    def _fill(self, reply: Reply, result: PGresult) -> None:
+        reply.tag = result.command_status or b""
+        reply.count = result.command_tuples or 0
+        if result.ntuples:
+            self._loader.set_pgresult(result)
+            reply.rows = self._loader.load_rows(0, result.ntuples, tuple)
+
+    def _notice(self, diagnostic: psycopg.errors.Diagnostic) -> None:
+        self._warnings.update((diagnostic.sqlstate or "", diagnostic.source_function or ""))
+
+
+def _encoded(value: Value) -> bytes | None:
+    if value is None or isinstance(value, bytes):
+        return value
+    return str(value).encode()

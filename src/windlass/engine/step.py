@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-import time
 import traceback
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar, copy_context
@@ -211,11 +210,11 @@ class Step(Generic[P, R]):
         def call(tx: Transaction) -> tuple[Any, str]:
             token = _INFO.set(info)
             scope = CURRENT.set(None)
-            begun = time.monotonic()
+            begun = run.worker.clock.monotonic()
             try:
                 return self.signature.output(self.fn(tx, *args, **kwargs), f"output of step {self.name}")
             finally:
-                self._quick = time.monotonic() - begun < QUICK_SECONDS
+                self._quick = run.worker.clock.monotonic() - begun < QUICK_SECONDS
                 CURRENT.reset(scope)
                 _INFO.reset(token)
 

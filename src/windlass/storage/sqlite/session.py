@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,9 @@ BUSY_MILLISECONDS = 10_000
 _LOST = ("disk I/O error", "database or disk is full", "unable to open database file", "database is locked")
 
 
-def connect(path: str, *, durable: bool = True) -> sqlite3.Connection:
+def connect(
+    path: str, *, durable: bool = True, factory: type[sqlite3.Connection] = sqlite3.Connection
+) -> sqlite3.Connection:
     """Open a file as this backend wants it: WAL, full synchronisation, transactions begun by hand.
 
     Raises:
@@ -39,6 +41,7 @@ def connect(path: str, *, durable: bool = True) -> sqlite3.Connection:
         check_same_thread=False,
         cached_statements=256,
         timeout=BUSY_MILLISECONDS / 1000,
+        factory=factory,
         uri=path.startswith("file:"),
     )
     raw.execute("PRAGMA journal_mode = WAL")
@@ -48,10 +51,17 @@ def connect(path: str, *, durable: bool = True) -> sqlite3.Connection:
 
 
 class SqliteSession:
-    """A ``WriteSession``: takes its turn among processes, begins immediately, keeps the WAL small."""
+    """A ``WriteSession``: takes its turn among processes, begins immediately, keeps the WAL small.
 
-    def __init__(self, path: Path, folder: RunFolder) -> None:
+    Args:
+        path: the file.
+        folder: where its processes meet.
+        opened: opens a connection.
+    """
+
+    def __init__(self, path: Path, folder: RunFolder, opened: Callable[[str], sqlite3.Connection] = connect) -> None:
         self._path = path
+        self._opened = opened
         self._folder = folder
         self._wal = Path(f"{path}-wal")
         self._writer = new_id()
@@ -130,7 +140,7 @@ class SqliteSession:
 
     def _connection(self) -> sqlite3.Connection:
         if self._raw is None:
-            self._raw = connect(str(self._path))
+            self._raw = self._opened(str(self._path))
             self._raw.execute("PRAGMA wal_autocheckpoint = 0")
         return self._raw
 

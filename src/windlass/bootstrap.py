@@ -83,13 +83,18 @@ def prepare_database(settings: Settings) -> migrate.Version:
 
 @asynccontextmanager
 async def run_application(
-    settings: Settings, *, worker: bool | None = None, telemetry: Telemetry | None = None
+    settings: Settings,
+    *,
+    worker: bool | None = None,
+    queues: Sequence[str] | None = None,
+    telemetry: Telemetry | None = None,
 ) -> AsyncIterator[Application]:
     """Open the database and start the engine; stop and close both at the end.
 
     Args:
         settings: the settings.
         worker: whether this process carries runs out; as EMBED_WORKER says by default.
+        queues: carry out runs of these queues only.
         telemetry: who hears what the engine tells.
 
     Raises:
@@ -101,7 +106,7 @@ async def run_application(
     backend = open_backend(settings.database)
     commits = Committer(backend.write_session(), limit=settings.commit_queue_limit)
     own = _own_transactions(backend, commits)
-    engine = _engine(settings, backend, commits, own, worker, telemetry)
+    engine = _engine(settings, backend, commits, own, worker, queues, telemetry)
     commits.on_rings = engine.worker.on_rings
     limits = Limits(settings.max_payload_bytes, settings.process_wait_seconds, settings.idempotency_seconds)
     records = Records(engine, processors, limits)
@@ -137,6 +142,7 @@ def _engine(
     commits: Committer,
     transactions: Commits | None,
     worker: bool | None,
+    queues: Sequence[str] | None,
     telemetry: Telemetry | None,
 ) -> Engine:
     registry = Registry()
@@ -150,6 +156,7 @@ def _engine(
         worker=settings.embed_worker if worker is None else worker,
         concurrency=settings.worker_concurrency,
         lease_seconds=settings.lease_seconds,
+        queues=queues,
         telemetry=telemetry or Silent(),
     )
 

@@ -8,9 +8,11 @@ import hashlib
 import os
 import socket
 import tempfile
+import time
 from pathlib import Path
 
 _SOCKET_PATH_LIMIT = 100
+_STAMP_SECONDS = 0.05
 
 
 class TurnLock:
@@ -63,7 +65,9 @@ class RunFolder:
         self.path = database.parent / f"{database.name}-run"
         (self.path / "holders").mkdir(parents=True, exist_ok=True)
         self.bells = self.path
-        self._known: tuple[int, list[Path]] = (0, [])
+        self._known: list[Path] = []
+        self._changed = 0
+        self._settled = 0.0
         if len(str(self.path)) > _SOCKET_PATH_LIMIT - 45:
             digest = hashlib.sha256(str(database).encode()).hexdigest()[:16]
             self.bells = Path(tempfile.gettempdir()) / f"windlass-{os.getuid()}-{digest}"
@@ -101,12 +105,17 @@ class RunFolder:
         return self.bells / f"{holder}.bell"
 
     def others(self, holder: str | None) -> list[Path]:
-        """Return the doorbells of the other processes; the folder is read when its time stamp has changed."""
-        changed = self.bells.stat().st_mtime_ns
-        if changed != self._known[0]:
-            self._known = (changed, [path for path in self.bells.iterdir() if path.suffix == ".bell"])
+        """Return the doorbells of the other processes; the folder is read when its time stamp has changed.
+
+        And for a moment after that: on many kernels two changes within a few milliseconds have one time stamp.
+        """
+        changed, now = self.bells.stat().st_mtime_ns, time.monotonic()
+        if changed != self._changed:
+            self._changed, self._settled = changed, now + _STAMP_SECONDS
+        if now < self._settled:
+            self._known = [path for path in self.bells.iterdir() if path.suffix == ".bell"]
         own = f"{holder}.bell"
-        return [path for path in self._known[1] if path.name != own]
+        return [path for path in self._known if path.name != own]
 
     def _holder(self, holder: str) -> Path:
         return self.path / "holders" / f"{holder}.lock"

@@ -59,3 +59,12 @@ def scene(database: Database, backend: Backend) -> Iterator[Scene]:
     """A writer on the backend and short ways to say things to it."""
     with Scene(database, backend) as scene:
         yield scene
+
+
+@pytest.fixture
+def other(database: Database) -> Iterator[Scene]:
+    """Another process on the same database."""
+    backend = database.open()
+    with Scene(database, backend, "other-") as scene:
+        yield scene
+    backend.close()

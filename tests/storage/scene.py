@@ -54,9 +54,10 @@ GONE = Finish(Status.CANCELLED, error='{"type":"Cancelled","message":"x"}', reas
 class Scene:
     """One writing process. Outcomes of units that were refused are exceptions: returned by ``batch``, else raised."""
 
-    def __init__(self, database: Database, backend: Backend) -> None:
+    def __init__(self, database: Database, backend: Backend, name: str = "") -> None:
         self.database = database
         self.backend = backend
+        self.name = name
         self.session = backend.write_session()
         self.writer = BatchWriter(self.session)
         self.now = EPOCH
@@ -99,7 +100,7 @@ class Scene:
 
     def new_id(self, prefix: str = "id") -> str:
         """Return an id; ids sort in the order they are made."""
-        return f"{prefix}-{next(self._ids):06d}"
+        return f"{self.name}{prefix}-{next(self._ids):06d}"
 
     # processes
     def holder(self) -> str:

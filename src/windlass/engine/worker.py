@@ -161,7 +161,7 @@ class Worker:
         def ring(kind: str) -> None:
             loop.call_soon_threadsafe(self.heard, kind)
 
-        names = ",".join(self.registry)
+        names = ",".join(self.registry) if self.claims else ""
         lease = Lease(holder, socket.gethostname(), os.getpid(), names)
         self._keeper = self._lease.enter_context(self.backend.keep_lease(holder, self.lease_seconds, lost))
         await self.commits.submit(CALL, lambda tx: tx.add_lease(lease, self.lease_seconds))

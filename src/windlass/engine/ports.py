@@ -127,7 +127,7 @@ class Transaction(Protocol):
         ...
 
     def next_wake(self) -> int | None:
-        """Return the earliest ``wake_at`` of all runs."""
+        """Return the earliest ``wake_at`` of the runs that ``promote_due`` would promote then."""
         ...
 
     # journal
@@ -213,12 +213,17 @@ class WriteSession(Protocol):
         """Commit durably.
 
         Raises:
-            UnknownCommit: the answer was lost; ask ``committed`` before doing anything else.
+            UnknownCommit: the answer was lost; ask ``committed`` before doing anything else. After any other
+                error nothing is on disk.
         """
         ...
 
     def rollback(self) -> None:
         """Give the transaction up; never raises for a connection that is gone."""
+        ...
+
+    def away(self, error: BaseException) -> bool:
+        """Say whether an error that ended a transaction means that the database cannot write now."""
         ...
 
     def committed(self, marker: int) -> bool:

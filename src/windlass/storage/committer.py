@@ -40,6 +40,10 @@ class ConnectionLost(Exception):
     """The database went away before the commit: nothing of the transaction is on disk."""
 
 
+class OutcomeUnknown(WriteFailed):
+    """A commit may have happened or not, and the database could not be asked: it must not be tried again."""
+
+
 @dataclass(slots=True, eq=False)
 class Pending:
     """A unit, what kind it is, and who waits for it."""
@@ -73,7 +77,7 @@ class BatchWriter:
         """
         try:
             return self._together(batch)
-        except ConnectionLost as lost:
+        except (ConnectionLost, OutcomeUnknown) as lost:
             return [(None, lost)] * len(batch), []
         except Exception as error:
             if len(batch) == 1:
@@ -103,8 +107,10 @@ class BatchWriter:
                 for place, answer in zip(places, answers, strict=True):
                     outcomes[place] = (None, answer) if isinstance(answer, Exception) else (answer, None)
             rings = tx.rings
-        except BaseException:
+        except BaseException as error:
             session.rollback()
+            if session.away(error):
+                raise ConnectionLost(str(error)) from error
             raise
         try:
             session.commit()
@@ -121,7 +127,7 @@ class BatchWriter:
                 return self._session.committed(self._marker)
             except Exception as error:
                 if self._pause(RECONNECT_PAUSES[min(tries, len(RECONNECT_PAUSES) - 1)]):
-                    raise WriteFailed("closed before the database could say whether a commit had happened") from error
+                    raise OutcomeUnknown("closed before the database said whether a commit had happened") from error
                 tries += 1
 
 

@@ -89,6 +89,10 @@ class PostgresSession:
             except (ConnectionLost, psycopg.Error):
                 self._drop()
 
+    def away(self, error: BaseException) -> bool:
+        """Such errors are ``ConnectionLost`` from the beginning."""
+        return isinstance(error, ConnectionLost)
+
     def committed(self, marker: int) -> bool:
         """Say whether ``marker`` is on disk, and on the standbys that commits wait for.
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from windlass.engine.errors import UnknownCommit
+from windlass.engine.errors import TransactionLost, UnknownCommit
 from windlass.kernel.errors import ConfigError
 from windlass.kernel.ids import new_id
 from windlass.storage.committer import ConnectionLost
@@ -94,7 +94,7 @@ class SqliteSession:
             )
         except sqlite3.OperationalError as error:
             self.rollback()
-            if str(error).startswith(_LOST):
+            if self.away(error):
                 raise ConnectionLost(str(error)) from error
             raise
         return SqliteTransaction(raw, view, self._folder, alone=alone)
@@ -105,7 +105,10 @@ class SqliteSession:
             raw.execute("COMMIT")
         except sqlite3.OperationalError as error:
             raise UnknownCommit(str(error)) from error
-        self._checkpoint(raw)
+        try:
+            self._checkpoint(raw)
+        except sqlite3.OperationalError:
+            self._drop()  # the transaction is on disk all the same; whatever is wrong will meet the next one
         self._release()
 
     def rollback(self) -> None:
@@ -115,6 +118,12 @@ class SqliteSession:
             except sqlite3.OperationalError:
                 self._drop()
         self._release()
+
+    def away(self, error: BaseException) -> bool:
+        reason = error.__cause__ if isinstance(error, TransactionLost) else error
+        if isinstance(reason, sa.exc.OperationalError):
+            reason = reason.orig
+        return isinstance(reason, sqlite3.OperationalError) and str(reason).startswith(_LOST)
 
     def committed(self, marker: int) -> bool:
         self.rollback()

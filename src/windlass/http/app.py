@@ -1,0 +1,176 @@
+"""The ASGI application: ``uvicorn windlass.http.app:app``, with any number of workers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from windlass import settings as configuration
+from windlass.bootstrap import run_application
+from windlass.http import records, reports, runs, system
+from windlass.http.errors import answer_http, answer_windlass
+from windlass.http.logs import Log, open_log
+from windlass.http.metrics import Meter, share_with_siblings
+from windlass.http.middleware import BodyLimit, Frame, Keyhole
+from windlass.http.query import NO_NUL
+from windlass.kernel.errors import ConfigError, WindlassError
+from windlass.settings import Settings
+
+SAMPLE_SECONDS = 1.0
+JSON_SCHEMAS: dict[str, Any] = {
+    "JsonObject": {
+        "type": "object",
+        "title": "JSON object",
+        "description": "Any JSON of at most 64 levels, without NUL characters and integers beyond 64 bits",
+        "propertyNames": {"pattern": NO_NUL},
+        "additionalProperties": {"$ref": "#/components/schemas/Json"},
+    },
+    "Json": {
+        "anyOf": [
+            {"type": "null"},
+            {"type": "boolean"},
+            {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
+            {"type": "number"},
+            {"type": "string", "pattern": NO_NUL},
+            {"type": "array", "items": {"$ref": "#/components/schemas/Json"}},
+            {"$ref": "#/components/schemas/JsonObject"},
+        ]
+    },
+}
+
+
+def create_app(settings: Settings, *, log: Log | None = None, worker: bool | None = None) -> FastAPI:
+    """Return the application of some settings; its lifespan opens the database and starts the engine.
+
+    Args:
+        settings: the settings.
+        log: where lines go; what the settings say by default.
+        worker: whether it also runs workflows; what the settings say by default.
+    """
+    log = log or open_log(settings)
+    meter = Meter(log.events, settings.app_version)
+    app = _base()(
+        title=settings.project_name,
+        version=settings.app_version,
+        description="Durable workflow automation: records in, processed once, reported on.",
+        lifespan=_lifespan(settings, log, meter, worker),
+        telemetry=None if any(name.startswith("OTEL_") for name in os.environ) else _NO_TELEMETRY,
+        redirect_slashes=False,
+    )
+    app.state.settings, app.state.log, app.state.meter, app.state.probe = settings, log, meter, system.Probe()
+    for part in (system, records, reports, runs):
+        app.router.routes.extend(part.routes())
+    app.add_exception_handler(WindlassError, answer_windlass)
+    app.add_exception_handler(HTTPException, answer_http)
+    app.add_middleware(BodyLimit, most=settings.max_body_bytes, exceptions={"/records/bulk": settings.max_bulk_bytes})
+    if settings.api_key is not None:
+        app.add_middleware(Keyhole, key=settings.api_key.get_secret_value())
+    app.add_middleware(Frame, log=log, meter=meter)
+    app.add_middleware(_PlainFailure)
+    setattr(app, "openapi", _described(app, guarded=settings.api_key is not None))  # noqa: B010  as FastAPI documents
+    return app
+
+
+_NO_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False}
+
+
+def _base() -> Callable[..., FastAPI]:
+    """Return what makes the application: with documentation that needs no other host where that is installed."""
+    try:
+        from fastapi_offline import FastAPIOffline  # noqa: PLC0415  an extra
+    except ImportError:
+        return FastAPI
+    made: Callable[..., FastAPI] = FastAPIOffline
+    return made
+
+
+def _lifespan(settings: Settings, log: Log, meter: Meter, worker: bool | None) -> Callable[[FastAPI], Any]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with run_application(settings, worker=worker, telemetry=meter) as running:
+            app.state.application = running
+            sampling = asyncio.create_task(_sample(app), name="windlass-metrics")
+            log.events.info("started", database=str(settings.database), worker=running.engine.worker.claims)
+            try:
+                yield
+            finally:
+                sampling.cancel()
+                log.events.info("stopping")
+
+    return lifespan
+
+
+async def _sample(app: FastAPI) -> None:
+    while True:
+        await asyncio.sleep(SAMPLE_SECONDS)
+        system.sample(app.state.application, app.state.meter)
+
+
+class _PlainFailure:
+    """Says in one line why the service cannot start, instead of showing where in the code that was noticed."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await self._app(scope, receive, send)
+            return
+        reason = ""
+
+        async def told(message: Message) -> None:
+            nonlocal reason
+            if message["type"] == "lifespan.startup.failed":
+                error = sys.exc_info()[1]
+                reason = str(error) if isinstance(error, WindlassError) else ""
+                message = {**message, "message": reason or message["message"]}
+            await send(message)
+
+        await self._app(scope, receive, told)
+
+
+def _described(app: FastAPI, *, guarded: bool) -> Callable[[], dict[str, Any]]:
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+            components = made.setdefault("components", {})
+            components.setdefault("schemas", {}).update(JSON_SCHEMAS)
+            if guarded:
+                components["securitySchemes"] = {"ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"}}
+                for operations in made["paths"].values():
+                    for method, operation in operations.items():
+                        if method != "get":
+                            operation["security"] = [{"ApiKey": []}]
+            app.openapi_schema = made
+        return app.openapi_schema
+
+    return openapi
+
+
+def _serve() -> FastAPI:
+    """Make the application of this process from its environment."""
+    try:
+        settings = configuration.load()
+    except ConfigError as error:
+        sys.exit(f"windlass does not start:\n{error}")
+    share_with_siblings()
+    log = open_log(settings)
+    log.install()
+    return create_app(settings, log=log)
+
+
+def __getattr__(name: str) -> Any:
+    """Make ``app`` when a server asks for it, not when the module is imported."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    made = globals()["app"] = _serve()
+    return made

@@ -1,0 +1,154 @@
+"""Prometheus metrics.
+
+What a process counts itself (requests, ended runs, commits) is right with several uvicorn or gunicorn workers too:
+the workers of one server keep their counts in files of one folder, and whichever answers ``/metrics`` adds them up
+(prometheus-client's multiprocess mode, chosen here before the library is loaded). What the database knows (records,
+open runs) is asked from it.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from starlette.types import Scope
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+def share_with_siblings() -> None:
+    """Count together with the other workers of the same server, when this process is one of several.
+
+    Does nothing where the folder is named already, or the process serves alone.
+    """
+    if os.environ.get(FOLDER):
+        return
+    family = Path(tempfile.gettempdir())
+    parent = multiprocessing.parent_process()
+    supervisor = parent.pid if parent is not None else os.getppid() if "gunicorn.arbiter" in sys.modules else None
+    if supervisor is None:
+        return
+    prefix = f"windlass-metrics-{os.getuid()}-"
+    folder = family / f"{prefix}{supervisor}"
+    for old in family.glob(f"{prefix}*"):
+        if not _runs(int(old.name.removeprefix(prefix))):
+            shutil.rmtree(old, ignore_errors=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    os.environ[FOLDER] = str(folder)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+class Meter:
+    """The metrics of one process; also hears what the engine tells (``engine.telemetry.Telemetry``).
+
+    Args:
+        events: where what the engine tells is logged.
+        version: of the service, for ``windlass_build_info``.
+    """
+
+    def __init__(self, events: Any, version: str) -> None:
+        import prometheus_client as prometheus  # noqa: PLC0415  share_with_siblings goes first
+
+        prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._prometheus = prometheus
+        self._events = events
+        self._folder = os.environ.get(FOLDER)
+        self._version = version
+        own = self._registry = prometheus.CollectorRegistry()
+        self._requests = prometheus.Counter(
+            "windlass_http_requests", "Requests answered.", ("method", "route", "status"), registry=own
+        )
+        self._seconds = prometheus.Histogram(
+            "windlass_http_request_seconds", "Time to answer.", ("method", "route"), buckets=BUCKETS, registry=own
+        )
+        self._runs = prometheus.Counter(
+            "windlass_runs_ended", "Runs that ended here.", ("workflow", "status"), registry=own
+        )
+        self._told = prometheus.Counter("windlass_engine_events", "What the engine told.", ("event",), registry=own)
+        self._batches = prometheus.Counter("windlass_commit_batches", "Transactions of the committer.", registry=own)
+        self._units = prometheus.Counter("windlass_commit_units", "Units of work in them.", registry=own)
+        self._waiting = prometheus.Gauge(
+            "windlass_commit_waiting", "Units of work that wait.", registry=own, multiprocess_mode="livesum"
+        )
+        self._seen = (0, 0)
+        self._counted: dict[tuple[str, str, int], tuple[Any, Any]] = {}
+
+    def request(self, scope: Scope, status: int, seconds: float) -> None:
+        """Count an answered request."""
+        method = scope["method"]
+        route = getattr(scope.get("route"), "path", "unmatched")
+        key = (method, route, status)
+        children = self._counted.get(key)
+        if children is None:
+            known = method if method in METHODS else "OTHER"
+            children = (self._requests.labels(known, route, str(status)), self._seconds.labels(known, route))
+            self._counted[key] = children
+        children[0].inc()
+        children[1].observe(seconds)
+
+    def event(self, name: str, **fields: object) -> None:
+        """Hear the engine: log it and count it."""
+        self._told.labels(name).inc()
+        self._events.warning(name, **fields)
+
+    def run_finished(self, workflow: str, status: str) -> None:
+        """Hear that a run ended here."""
+        self._runs.labels(workflow, status).inc()
+
+    def committed(self, batches: int, units: int, waiting: int) -> None:
+        """Take the committer's own counts over."""
+        self._batches.inc(batches - self._seen[0])
+        self._units.inc(units - self._seen[1])
+        self._waiting.set(waiting)
+        self._seen = (batches, units)
+
+    def text(self, known: dict[str, dict[str, int]]) -> bytes:
+        """Return everything in Prometheus's text format.
+
+        Args:
+            known: what the database knows: counts by status, by name (``records``, ``open_runs``).
+        """
+        prometheus = self._prometheus
+        asked = prometheus.CollectorRegistry()
+        info = prometheus.Gauge("windlass_build_info", "The version that runs.", ("version",), registry=asked)
+        info.labels(self._version).set(1)
+        for name, counts in known.items():
+            what = name.replace("_", " ")
+            gauge = prometheus.Gauge(f"windlass_{name}", f"How many {what}, by status.", ("status",), registry=asked)
+            for status, count in counts.items():
+                gauge.labels(status).set(count)
+        text: bytes = prometheus.generate_latest(self._counts()) + prometheus.generate_latest(asked)
+        return text
+
+    def _counts(self) -> CollectorRegistry:
+        """Return what this process counts, or all workers of its server together."""
+        if self._folder is None:
+            return self._registry
+        from prometheus_client.multiprocess import MultiProcessCollector  # noqa: PLC0415  needs the folder
+
+        for file in Path(self._folder).glob("gauge_live*_*.db"):
+            if not _runs(int(file.stem.rpartition("_")[2])):
+                file.unlink(missing_ok=True)
+        together = self._prometheus.CollectorRegistry()
+        MultiProcessCollector(together, self._folder)  # type: ignore[no-untyped-call]
+        return together

@@ -1,0 +1,144 @@
+"""What happens around every request, as plain ASGI: its id, its log lines, its measure, its key, its size."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Sequence
+from time import perf_counter_ns
+
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from windlass.http.errors import Unauthorized, answer_windlass, internal_error
+from windlass.http.logs import REQUEST_ID, Log
+from windlass.http.metrics import Meter
+from windlass.kernel.errors import TooLarge
+from windlass.kernel.ids import new_id
+
+_REQUEST_ID = re.compile(rb"[\x20-\x7e]{1,128}")
+_WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+GUARDED = ("/records", "/runs")
+"""Writes below these need the API key."""
+
+
+def header(scope: Scope, name: bytes) -> bytes | None:
+    """Return the first header of a (lower-case) name."""
+    for key, value in scope["headers"]:
+        if key == name:
+            found: bytes = value
+            return found
+    return None
+
+
+class Frame:
+    """Outermost: gives the request its id, logs its start and end, measures it, answers what nobody handled."""
+
+    def __init__(self, app: ASGIApp, log: Log, meter: Meter) -> None:
+        self._app = app
+        self._log = log
+        self._meter = meter
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = header(scope, b"x-request-id")
+        request_id = given.decode() if given is not None and _REQUEST_ID.fullmatch(given) else new_id()
+        token = REQUEST_ID.set(request_id)
+        begun = perf_counter_ns()
+        method, path, log = scope["method"], scope["path"], self._log
+        status = 0
+
+        async def told(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"].append((b"x-request-id", request_id.encode()))
+            await send(message)
+
+        if log.tells_requests:
+            log.request("request.start", request_id, method=method, path=path)
+        try:
+            await self._app(scope, receive, told)
+        except Exception as error:
+            log.events.error("unhandled exception", method=method, path=path, exc_info=error)
+            if status:
+                raise
+            await internal_error()(scope, receive, told)
+        finally:
+            elapsed = perf_counter_ns() - begun
+            if log.tells_requests:
+                duration = round(elapsed / 1e6, 3)
+                log.request(
+                    "request.end", request_id, method=method, path=path, status_code=status, duration_ms=duration
+                )
+            self._meter.request(scope, status, elapsed / 1e9)
+            REQUEST_ID.reset(token)
+
+
+class Keyhole:
+    """Lets writes pass only with the API key, before anything of the request is looked at."""
+
+    def __init__(self, app: ASGIApp, key: str, guarded: Sequence[str] = GUARDED) -> None:
+        self._app = app
+        self._key = key.encode()
+        self._guarded = tuple(guarded)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] == "http" and scope["method"] in _WRITES and self._guards(scope["path"]):
+            given = header(scope, b"x-api-key")
+            if given is None or not secrets.compare_digest(given, self._key):
+                error = Unauthorized("API key required" if given is None else "Invalid API key")
+                await answer_windlass(Request(scope), error)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _guards(self, path: str) -> bool:
+        return path.startswith(self._guarded) and any(
+            path == below or path.startswith(f"{below}/") for below in self._guarded
+        )
+
+
+class BodyLimit:
+    """Refuses a body that is too large: at once when it says so itself, else when it has become so.
+
+    Args:
+        app: what is behind.
+        most: the largest body in bytes.
+        exceptions: other limits, by path.
+    """
+
+    def __init__(self, app: ASGIApp, most: int, exceptions: dict[str, int]) -> None:
+        self._app = app
+        self._most = most
+        self._exceptions = exceptions
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http" or scope["method"] not in _WRITES:
+            await self._app(scope, receive, send)
+            return
+        most = self._exceptions.get(scope["path"], self._most)
+        length = header(scope, b"content-length")
+        if length is not None and length.isdigit() and int(length) > most:
+            await answer_windlass(Request(scope), _too_large(most))(scope, receive, send)
+            return
+        seen = 0
+
+        async def counted() -> Message:
+            nonlocal seen
+            message = await receive()
+            if message["type"] == "http.request":
+                seen += len(message.get("body", b""))
+                if seen > most:
+                    raise _too_large(most)
+            return message
+
+        await self._app(scope, counted, send)
+
+
+def _too_large(most: int) -> TooLarge:
+    return TooLarge(f"the request body is larger than {most} bytes", limit=most)

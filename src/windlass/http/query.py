@@ -1,0 +1,148 @@
+"""Query parameters: each said once, read strictly, and described in the OpenAPI document from the same words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from starlette.requests import Request
+
+from windlass.contexts.records.api import NAME_LENGTH, name_complaints, read_moment
+from windlass.kernel.errors import Issue, ValidationFailed
+
+_INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
+NO_NUL = "^[^\\u0000]*$"
+
+
+class Wrong(ValueError):
+    """A value that a parameter does not take; ``type`` is stable."""
+
+    def __init__(self, message: str, type_: str) -> None:
+        super().__init__(message)
+        self.type = type_
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A query parameter: its name, JSON Schema, meaning, how its text is read, and what it is when it is not given."""
+
+    name: str
+    schema: dict[str, Any]
+    description: str
+    read: Callable[[str], Any]
+    default: Any = None
+
+    def described(self) -> dict[str, Any]:
+        """Return its part of the OpenAPI document."""
+        schema = self.schema if self.default is None else {**self.schema, "default": self.default}
+        return {"name": self.name, "in": "query", "required": False, "schema": schema, "description": self.description}
+
+
+def choice(name: str, values: Sequence[str], description: str, default: str | None = None) -> Parameter:
+    """Return a parameter that is one of some words."""
+
+    def read(text: str) -> str:
+        if text not in values:
+            raise Wrong(f"Input should be {' or '.join(repr(value) for value in values)}", "enum")
+        return text
+
+    return Parameter(name, {"type": "string", "enum": list(values)}, description, read, default)
+
+
+def integer(
+    name: str, description: str, *, least: int, default: int | None = None, cap: int | None = None
+) -> Parameter:
+    """Return a parameter that is an integer; above ``cap`` it is the cap."""
+
+    def read(text: str) -> int:
+        if not _INTEGER.fullmatch(text):
+            raise Wrong("Input should be a valid integer", "int_parsing")
+        value = int(text)
+        if value < least:
+            raise Wrong(f"Input should be greater than or equal to {least}", "greater_than_equal")
+        return value if cap is None else min(value, cap)
+
+    schema = {"type": "integer", "minimum": least, "maximum": 10**18 - 1}
+    return Parameter(name, schema, description, read, default)
+
+
+def label(name: str, description: str) -> Parameter:
+    """Return a parameter that is a record's category or source."""
+
+    def read(text: str) -> str:
+        for issue in name_complaints(text, ()):
+            raise Wrong(issue.msg, issue.type)
+        return text
+
+    schema = {"type": "string", "minLength": 1, "maxLength": NAME_LENGTH, "pattern": NO_NUL}
+    return Parameter(name, schema, description, read)
+
+
+def moment(name: str, description: str, *, end: bool = False) -> Parameter:
+    """Return a parameter that is a date or a date-time with a zone (400 when it is neither)."""
+
+    def read(text: str) -> str:
+        return read_moment(text, name, end=end)
+
+    return Parameter(name, _moment_schema(), description, read)
+
+
+def _moment_schema() -> dict[str, Any]:
+    return {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "format": "date"}]}
+
+
+def free(name: str, description: str, schema: dict[str, Any] | None = None) -> Parameter:
+    """Return a parameter that somebody else reads."""
+    return Parameter(name, schema or {"type": "string", "pattern": NO_NUL}, description, _free)
+
+
+def _free(text: str) -> str:
+    if "\0" in text:
+        raise Wrong("String should not contain NUL characters", "string_nul")
+    return text
+
+
+def read_query(request: Request, parameters: Sequence[Parameter]) -> dict[str, Any]:
+    """Return the value of every parameter.
+
+    Raises:
+        ValidationFailed: one is unknown, given twice, not UTF-8 or wrong; names each.
+        Invalid: a date or date-time cannot be read.
+    """
+    values = {parameter.name: parameter.default for parameter in parameters}
+    raw: bytes = request.scope["query_string"]
+    if not raw:
+        return values
+    known = {parameter.name: parameter for parameter in parameters}
+    issues: list[Issue] = []
+    seen: set[str] = set()
+    for name, text in _pairs(raw, issues):
+        parameter = known.get(name)
+        if parameter is None:
+            issues.append(Issue(("query", name), "Extra inputs are not permitted", "extra_forbidden"))
+        elif name in seen:
+            issues.append(Issue(("query", name), "Given more than once", "duplicate"))
+        else:
+            seen.add(name)
+            try:
+                values[name] = parameter.read(text)
+            except Wrong as wrong:
+                issues.append(Issue(("query", name), str(wrong), wrong.type))
+    if issues:
+        raise ValidationFailed(issues)
+    return values
+
+
+def _pairs(raw: bytes, issues: list[Issue]) -> Iterator[tuple[str, str]]:
+    for part in raw.split(b"&"):
+        if not part:
+            continue
+        name, _, value = (unquote_to_bytes(half.replace(b"+", b" ")) for half in part.partition(b"="))
+        try:
+            yield name.decode(), value.decode()
+        except UnicodeDecodeError:
+            shown = name.decode(errors="replace")
+            issues.append(Issue(("query", shown), "Input should be valid UTF-8", "string_unicode"))

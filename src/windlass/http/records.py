@@ -1,0 +1,273 @@
+"""Routes of records."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import orjson
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response, StreamingResponse
+
+from windlass.contexts.records.api import (
+    MAX_LIMIT,
+    NAME_LENGTH,
+    SORTS,
+    Accepted,
+    Filter,
+    Import,
+    ListQuery,
+    Record,
+    Status,
+    name_complaints,
+    read_json,
+    read_moment,
+)
+from windlass.http.query import NO_NUL, Parameter, choice, free, integer, label, moment, read_query
+from windlass.http.responses import Json
+from windlass.http.routing import DirectRoute, application, idempotency_key, route
+from windlass.http.schemas import AcceptedAnswer, BulkAnswer, ManyAnswer, RecordAnswer, RecordsAnswer
+from windlass.kernel.errors import Issue, ValidationFailed
+
+STATUSES = [status.value for status in Status]
+FILTERS: list[Parameter] = [
+    choice("status", STATUSES, "Only records in this status"),
+    label("category", "Only records of this category"),
+    label("source", "Only records from this source"),
+    moment("created_after", "Only records created at this time or later; a bare date is a UTC day"),
+    moment("created_before", "Only records created at this time or earlier; a bare date counts whole", end=True),
+]
+LIST: list[Parameter] = [
+    *FILTERS,
+    integer("limit", f"Records on a page; more than {MAX_LIMIT} is {MAX_LIMIT}", least=1, default=50, cap=MAX_LIMIT),
+    integer("offset", "Records to leave out", least=0, default=0),
+    choice("sort_by", SORTS, "What to sort by; ties are broken by creation and id", "created_at"),
+    choice("sort_order", ("asc", "desc"), "The order", "desc"),
+    free("cursor", "The `next_cursor` of the page before; pages stay stable while records arrive"),
+    choice("count", ("exact", "none"), "Whether to count what matches", "exact"),
+]
+EXPORT: list[Parameter] = [*FILTERS, choice("format", ("ndjson", "csv"), "One JSON object a line, or CSV", "ndjson")]
+BULK: list[Parameter] = [
+    choice("mode", ("each", "together"), "Store every good record, or all of them or none", "each"),
+    choice("results", ("all", "failed"), "Answer every line, or those that were refused", "all"),
+]
+CSV_COLUMNS = (
+    "id", "created_at", "status", "source", "category", "payload", "classification", "score", "result", "error",
+    "updated_at", "processed_at", "attempts", "run_id",
+)  # fmt: skip
+
+_NAME = {"type": "string", "minLength": 1, "maxLength": NAME_LENGTH, "pattern": NO_NUL}
+RECORD_BODY: dict[str, Any] = {
+    "type": "object",
+    "title": "Record",
+    "required": ["source", "category", "payload"],
+    "additionalProperties": False,
+    "properties": {
+        "source": {**_NAME, "description": "Where it came from"},
+        "category": {**_NAME, "description": "Chooses the processor"},
+        "payload": {"$ref": "#/components/schemas/JsonObject"},
+    },
+}
+MANY_BODY: dict[str, Any] = {
+    "type": "object",
+    "title": "Which records",
+    "additionalProperties": False,
+    "properties": {
+        "status": {"enum": ["pending", "failed"], "type": "string", "default": "pending"},
+        "category": _NAME,
+        "source": _NAME,
+        "created_after": moment("", "").schema,
+        "created_before": moment("", "").schema,
+        "limit": {"type": "integer", "minimum": 1, "maximum": 2**63 - 1},
+    },
+}
+
+
+async def create(request: Request) -> Response:
+    """Store a record; it is on disk when the answer comes."""
+    read_query(request, ())
+    key = idempotency_key(request)
+    record = await application(request).records.create(await request.body(), key)
+    return Json(record.view(), 201, {"Location": f"/records/{record.id}"})
+
+
+async def listing(request: Request) -> Response:
+    """List records, filtered, sorted and a page at a time."""
+    asked = read_query(request, LIST)
+    query = ListQuery(_filter(asked), asked["sort_by"], asked["sort_order"] == "desc", asked["limit"], asked["offset"])
+    if asked["cursor"] is not None:
+        query = query.resume(asked["cursor"])
+    page = await application(request).records.page(query, count=asked["count"] == "exact")
+    return Json(
+        {
+            "items": [record.view() for record in page.items],
+            "count": len(page.items),
+            "total": page.total,
+            "total_exact": None if page.total is None else page.exact,
+            "next_cursor": page.next_cursor,
+        }
+    )
+
+
+async def get(request: Request) -> Response:
+    """Get one record."""
+    read_query(request, ())
+    record = await application(request).records.get(request.path_params["record_id"])
+    return Json(record.view())
+
+
+async def process(request: Request) -> Response:
+    """Process a pending record, once however many ask, and answer it as it is afterwards.
+
+    When its run takes longer than PROCESS_WAIT_SECONDS the answer is 202 with the run and its Location.
+    """
+    read_query(request, ())
+    records, record_id = application(request).records, request.path_params["record_id"]
+    return _processed(await records.process(record_id, idempotency_key(request)))
+
+
+async def retry(request: Request) -> Response:
+    """Process a failed record again, and answer it as it is afterwards."""
+    read_query(request, ())
+    records, record_id = application(request).records, request.path_params["record_id"]
+    return _processed(await records.retry(record_id, idempotency_key(request)))
+
+
+def _processed(record: Record | Accepted) -> Response:
+    if isinstance(record, Accepted):
+        return Json({"run_id": record.run_id, "status": "accepted"}, 202, {"Location": f"/runs/{record.run_id}"})
+    return Json(record.view())
+
+
+async def process_many(request: Request) -> Response:
+    """Start a durable run that processes the records a filter matches; `{}` is everything pending."""
+    read_query(request, ())
+    key = idempotency_key(request)
+    wanted, limit = read_many(await request.body())
+    many = await application(request).records.process_many(wanted, limit, key)
+    return Json({"run_id": many.run_id, "matched": many.matched}, 202, {"Location": f"/runs/{many.run_id}"})
+
+
+async def bulk(request: Request) -> Response:
+    """Store many records, sent as lines of JSON or as one JSON array.
+
+    Records are stored a thousand at a time while they come in, and each line is answered. With an Idempotency-Key a
+    request that broke off can be repeated without storing anything twice.
+    """
+    asked = read_query(request, BULK)
+    settings = application(request).settings
+    running = Import(
+        application(request).records,
+        key=idempotency_key(request),
+        together=asked["mode"] == "together",
+        failures_only=asked["results"] == "failed",
+        max_record=settings.max_body_bytes,
+    )
+    try:
+        return Json(await running.run(request.stream()))
+    except ClientDisconnect:
+        return Response(status_code=499)
+
+
+async def export(request: Request) -> Response:
+    """Export records, oldest first, as lines of JSON or as CSV."""
+    asked = read_query(request, EXPORT)
+    as_csv = asked["format"] == "csv"
+    pages = application(request).records.export(_filter(asked))
+    first = await anext(pages)
+    media_type = "text/csv; charset=utf-8" if as_csv else "application/x-ndjson"
+    name = f'attachment; filename="records.{"csv" if as_csv else "ndjson"}"'
+    written = _written(first, pages, _csv if as_csv else _ndjson)
+    return StreamingResponse(written, media_type=media_type, headers={"Content-Disposition": name})
+
+
+async def _written(
+    first: list[Record], pages: AsyncIterator[list[Record]], write: Callable[[list[Record], bool], bytes]
+) -> AsyncIterator[bytes]:
+    yield write(first, True)
+    async for page in pages:
+        yield write(page, False)
+
+
+def _ndjson(page: list[Record], _first: bool) -> bytes:
+    return b"".join(orjson.dumps(record.view(), option=orjson.OPT_APPEND_NEWLINE) for record in page)
+
+
+def _csv(page: list[Record], first: bool) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    if first:
+        writer.writerow(CSV_COLUMNS)
+    writer.writerows([getattr(record, name) for name in CSV_COLUMNS] for record in page)
+    return text.getvalue().encode()
+
+
+def _filter(asked: dict[str, Any]) -> Filter:
+    return Filter(*(asked[parameter.name] for parameter in FILTERS))
+
+
+def read_many(raw: bytes) -> tuple[Filter, int | None]:
+    """Return the filter and the limit of a bulk process.
+
+    Raises:
+        ValidationFailed: a field is unknown or wrong; names each.
+        Invalid: a date or date-time cannot be read.
+    """
+    value = read_json(raw)
+    if not isinstance(value, dict):
+        raise ValidationFailed([Issue(("body",), "Input should be an object", "object_type")])
+    issues: list[Issue] = []
+    for name, given in value.items():
+        place = ("body", name)
+        if name not in MANY_BODY["properties"]:
+            issues.append(Issue(place, "Extra inputs are not permitted", "extra_forbidden"))
+        elif name == "limit":
+            if type(given) is not int or given < 1:
+                issues.append(Issue(place, "Input should be an integer, 1 or more", "int_type"))
+        elif not isinstance(given, str):
+            issues.append(Issue(place, "Input should be a string", "string_type"))
+        elif name == "status":
+            if given not in {"pending", "failed"}:
+                issues.append(Issue(place, "Input should be 'pending' or 'failed'", "enum"))
+        elif name in {"category", "source"}:
+            issues += name_complaints(given, place)
+    if issues:
+        raise ValidationFailed(issues)
+    after, before = value.get("created_after"), value.get("created_before")
+    wanted = Filter(
+        value.get("status"),
+        value.get("category"),
+        value.get("source"),
+        None if after is None else read_moment(after, "created_after"),
+        None if before is None else read_moment(before, "created_before", end=True),
+    )
+    return wanted, value.get("limit")
+
+
+def routes() -> list[DirectRoute]:
+    """Return the routes of records."""
+    tag = "records"
+    json_body = {"application/json": {"schema": RECORD_BODY}}
+    lines = {
+        "application/x-ndjson": {"schema": {"type": "string"}},
+        "application/json": {"schema": {"type": "array", "items": RECORD_BODY}},
+    }
+    files = {"description": "The records", "content": {"application/x-ndjson": {}, "text/csv": {}}}
+    ran: dict[int, Any] = {200: RecordAnswer, 202: AcceptedAnswer}
+    return [
+        route("POST", "/records", create, tag=tag, answers={201: RecordAnswer}, errors=(401, 409, 413, 422),
+              body=json_body, keyed=True),
+        route("GET", "/records", listing, tag=tag, answers={200: RecordsAnswer}, errors=(400, 422), parameters=LIST),
+        route("POST", "/records/bulk", bulk, tag=tag, answers={200: BulkAnswer}, errors=(401, 409, 413, 422),
+              parameters=BULK, body=lines, keyed=True),
+        route("POST", "/records/process", process_many, tag=tag, answers={202: ManyAnswer},
+              errors=(400, 401, 409, 413, 422), body={"application/json": {"schema": MANY_BODY}}, keyed=True),
+        route("GET", "/records/export", export, tag=tag, answers={200: files}, errors=(400, 422), parameters=EXPORT),
+        route("GET", "/records/{record_id}", get, tag=tag, answers={200: RecordAnswer}, errors=(404, 422)),
+        route("POST", "/records/{record_id}/process", process, tag=tag, answers=ran, errors=(401, 404, 409, 422),
+              keyed=True),
+        route("POST", "/records/{record_id}/retry", retry, tag=tag, answers=ran, errors=(401, 404, 409, 422),
+              keyed=True),
+    ]  # fmt: skip

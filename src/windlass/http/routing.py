@@ -1,0 +1,124 @@
+"""Routes whose handlers get the request and give the answer themselves; the OpenAPI document describes them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import request_response
+
+from windlass.bootstrap import Application
+from windlass.http.query import NO_NUL, Parameter
+from windlass.http.schemas import ErrorAnswer
+from windlass.kernel.errors import Issue, ValidationFailed
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+_KEY = re.compile(rb"[\x21-\x7e]{1,255}")
+_PATH_PARAMETER = re.compile(r"{(\w+)}")
+_MEANINGS = {
+    400: "A date cannot be read, or the request contradicts itself",
+    401: "The API key is missing or wrong",
+    404: "Not there",
+    409: "Its state does not allow it, or the Idempotency-Key was used with another request",
+    413: "Too large",
+    422: "A field or parameter is wrong; `details` names each",
+    503: "The database is away or has fallen behind; try again after `Retry-After` seconds",
+}
+IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    "description": "Repeating a request under the same key repeats its answer and nothing else",
+}
+
+
+class DirectRoute(APIRoute):
+    """A route that calls its handler without looking for parameters and dependencies first."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **kwargs: Any) -> None:
+        super().__init__(path, endpoint, **kwargs)
+        self.app = request_response(endpoint)
+
+
+def route(
+    method: str,
+    path: str,
+    handler: Handler,
+    *,
+    tag: str,
+    answers: dict[int, type[BaseModel] | dict[str, Any]],
+    errors: Sequence[int] = (),
+    parameters: Sequence[Parameter] = (),
+    body: dict[str, Any] | None = None,
+    keyed: bool = False,
+) -> DirectRoute:
+    """Return a route and its description.
+
+    Args:
+        method: the HTTP method.
+        path: its template.
+        handler: gets the request and returns the answer; its docstring is the description.
+        tag: the part of the API.
+        answers: what it answers by status: a model, or a part of an OpenAPI response.
+        errors: the statuses of the envelopes it may answer.
+        parameters: its query parameters.
+        body: the media types of its body.
+        keyed: whether it takes an Idempotency-Key.
+    """
+    described: list[dict[str, Any]] = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "pattern": NO_NUL}}
+        for name in _PATH_PARAMETER.findall(path)
+    ]
+    described += [parameter.described() for parameter in parameters]
+    if keyed:
+        described.append(IDEMPOTENCY_KEY)
+    extra: dict[str, Any] = {"parameters": described} if described else {}
+    if body is not None:
+        extra["requestBody"] = {"required": True, "content": body}
+    responses: dict[int | str, dict[str, Any]] = {
+        status: {"model": answer} if isinstance(answer, type) else answer for status, answer in answers.items()
+    }
+    responses |= {status: {"model": ErrorAnswer, "description": _MEANINGS[status]} for status in (*errors, 503)}
+    summary, _, description = (handler.__doc__ or "").strip().partition("\n")
+    return DirectRoute(
+        path,
+        handler,
+        methods=[method],
+        tags=[tag],
+        summary=summary.rstrip("."),
+        description=description.strip(),
+        status_code=min(answers),
+        response_class=Response,
+        responses=responses,
+        openapi_extra=extra,
+        response_model=None,
+    )
+
+
+def application(request: Request) -> Application:
+    """Return the running application behind a request."""
+    found: Application = request.app.state.application
+    return found
+
+
+def idempotency_key(request: Request) -> str | None:
+    """Return the request's Idempotency-Key.
+
+    Raises:
+        ValidationFailed: it is not 1 to 255 visible ASCII characters, or there are two.
+    """
+    given = [value for name, value in request.scope["headers"] if name == b"idempotency-key"]
+    if not given:
+        return None
+    if len(given) > 1 or not _KEY.fullmatch(given[0]):
+        message = "Input should be one key of 1 to 255 visible ASCII characters"
+        raise ValidationFailed([Issue(("header", "Idempotency-Key"), message, "header_invalid")])
+    key: str = given[0].decode()
+    return key

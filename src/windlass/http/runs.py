@@ -1,0 +1,172 @@
+"""Routes of runs: a small surface to look at them and to control them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from windlass.contexts.records.api import read_json
+from windlass.engine.errors import UnknownRun
+from windlass.engine.types import RunFilter, Status
+from windlass.http.query import Parameter, choice, free, integer, moment, read_query
+from windlass.http.responses import Json
+from windlass.http.routing import DirectRoute, Handler, application, route
+from windlass.http.schemas import ControlAnswer, EventsAnswer, RunAnswer, RunsAnswer
+from windlass.kernel.clock import to_iso
+from windlass.kernel.errors import Issue, ValidationFailed
+
+MAX_LIMIT = 200
+MAX_EVENTS = 1000
+ID_LENGTH = 200
+REASON_LENGTH = 300
+LIST: list[Parameter] = [
+    choice("status", [status.value for status in Status], "Only runs in this status"),
+    free("name", "Only runs of this workflow"),
+    free("queue", "Only runs of this queue"),
+    free("parent_run_id", "Only children of this run"),
+    moment("created_after", "Only runs created at this time or later"),
+    moment("created_before", "Only runs created at this time or earlier", end=True),
+    integer("limit", f"Runs on a page; more than {MAX_LIMIT} is {MAX_LIMIT}", least=1, default=50, cap=MAX_LIMIT),
+    free("cursor", "The `next_cursor` of the page before"),
+]
+EVENTS: list[Parameter] = [
+    integer("since", "Only events after this number", least=0, default=0),
+    integer("limit", f"Events; more than {MAX_EVENTS} is {MAX_EVENTS}", least=1, default=500, cap=MAX_EVENTS),
+]
+CONTROL_BODY: dict[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "reason": {"type": "string", "minLength": 1, "maxLength": REASON_LENGTH, "pattern": "^[^\\u0000]*$"}
+    },
+}
+
+
+async def listing(request: Request) -> Response:
+    """List runs, newest first."""
+    asked = read_query(request, LIST)
+    limit = asked["limit"]
+    before = None if asked["cursor"] is None else _position(asked["cursor"])
+    found = await application(request).engine.list_runs(
+        RunFilter(
+            status=() if asked["status"] is None else (asked["status"],),
+            name=asked["name"],
+            queue=asked["queue"],
+            parent_run_id=asked["parent_run_id"],
+            created_after=asked["created_after"],
+            created_before=asked["created_before"],
+            before=before,
+            limit=limit + 1,
+        )
+    )
+    items = found[:limit]
+    cursor = _cursor(items[-1].created_at, items[-1].run_id) if len(found) > limit else None
+    return Json({"items": items, "count": len(items), "next_cursor": cursor})
+
+
+async def get(request: Request) -> Response:
+    """Get one run."""
+    read_query(request, ())
+    return Json(await application(request).engine.get_run(_run_id(request)))
+
+
+async def events(request: Request) -> Response:
+    """Get the events of a run, in order."""
+    asked = read_query(request, EVENTS)
+    engine, run_id = application(request).engine, _run_id(request)
+    found = await engine.events(run_id, since=asked["since"], limit=asked["limit"] + 1)
+    if not found:
+        await engine.get_run(run_id)
+    shown = found[: asked["limit"]]
+    items = [
+        {
+            "event_seq": event.seq,
+            "event_type": event.type,
+            "step_id": event.step_id,
+            "payload": orjson.Fragment(event.payload),
+            "created_at": to_iso(event.at),
+        }
+        for event in shown
+    ]
+    more = shown[-1].seq if len(found) > len(shown) else None
+    return Json({"items": items, "count": len(items), "next_since": more})
+
+
+def _control(action: str, words: str) -> Handler:
+    async def control(request: Request) -> Response:
+        read_query(request, ())
+        reason = _reason(await request.body())
+        run_id = _run_id(request)
+        done = await application(request).engine.control(run_id, action, reason=reason)
+        return Json({"run_id": run_id, "result": done.result, "status": done.status})
+
+    control.__name__ = action
+    control.__doc__ = words
+    return control
+
+
+def _reason(raw: bytes) -> str | None:
+    if not raw.strip():
+        return None
+    value = read_json(raw)
+    if not isinstance(value, dict):
+        raise ValidationFailed([Issue(("body",), "Input should be an object", "object_type")])
+    unknown = [name for name in value if name != "reason"]
+    if unknown:
+        raise ValidationFailed(
+            [Issue(("body", name), "Extra inputs are not permitted", "extra_forbidden") for name in unknown]
+        )
+    reason = value.get("reason")
+    if "reason" in value and not (isinstance(reason, str) and 0 < len(reason) <= REASON_LENGTH):
+        message = f"Input should be a string of 1 to {REASON_LENGTH} characters"
+        raise ValidationFailed([Issue(("body", "reason"), message, "string_type")])
+    return reason
+
+
+def _run_id(request: Request) -> str:
+    run_id: str = request.path_params["run_id"]
+    if len(run_id) > ID_LENGTH or not run_id.isprintable():
+        raise UnknownRun("run not found")
+    return run_id
+
+
+def _cursor(created_at: str, run_id: str) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps([created_at, run_id])).rstrip(b"=").decode()
+
+
+def _position(cursor: str) -> tuple[str, str]:
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        created_at, run_id = orjson.loads(text)
+    except (binascii.Error, orjson.JSONDecodeError, ValueError, TypeError):
+        message = "Input should be a cursor that a list has answered"
+        raise ValidationFailed([Issue(("query", "cursor"), message, "cursor_invalid")]) from None
+    return str(created_at), str(run_id)
+
+
+def routes() -> list[DirectRoute]:
+    """Return the routes of runs."""
+    tag = "runs"
+    optional = {"application/json": {"schema": CONTROL_BODY}}
+    controls = {
+        "cancel": "Cancel a run, its children and its running steps.",
+        "pause": "Keep a run from starting further steps.",
+        "resume": "Let a paused run go on.",
+        "retry": "Open a failed run again from its failed step.",
+    }
+    return [
+        route("GET", "/runs", listing, tag=tag, answers={200: RunsAnswer}, errors=(400, 422), parameters=LIST),
+        route("GET", "/runs/{run_id}", get, tag=tag, answers={200: RunAnswer}, errors=(404, 422)),
+        route("GET", "/runs/{run_id}/events", events, tag=tag, answers={200: EventsAnswer}, errors=(404, 422),
+              parameters=EVENTS),
+        *(
+            route("POST", f"/runs/{{run_id}}/{action}", _control(action, words), tag=tag,
+                  answers={200: ControlAnswer}, errors=(401, 404, 409, 413, 422), body=optional)
+            for action, words in controls.items()
+        ),
+    ]  # fmt: skip

@@ -1,0 +1,145 @@
+"""Routes about the service itself."""
+
+from __future__ import annotations
+
+import asyncio
+from html import escape
+from typing import Any
+
+import sqlalchemy as sa
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from windlass.bootstrap import Application
+from windlass.contexts.records.api import read_filter
+from windlass.http.logs import Log
+from windlass.http.metrics import CONTENT_TYPE, Meter
+from windlass.http.query import read_query
+from windlass.http.responses import Json
+from windlass.http.routing import DirectRoute, application, route
+from windlass.http.schemas import HealthAnswer, UnhealthyAnswer, VersionAnswer
+from windlass.kernel.errors import WindlassError
+from windlass.settings import Settings
+from windlass.storage.stats import open_runs
+
+HEALTH_SECONDS = 1.5
+"""How long the database may take to answer a health check."""
+
+PLACES = {
+    "/docs": "the API, to read and to try",
+    "/openapi.json": "the same for machines",
+    "/health": "whether the service and its database answer",
+    "/version": "what runs",
+    "/metrics": "figures for Prometheus",
+    "/records": "the records",
+    "/reports/summary": "the report on them",
+    "/runs": "the durable runs behind them",
+}
+_TRY = """curl -X POST {url}records -H 'Content-Type: application/json' \\
+  -d '{{"source": "me", "category": "test", "payload": {{"priority": 8, "impact": 5}}}}'"""
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{name}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="data:,">
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 3rem auto; padding: 0 1rem; color: #222 }}
+h1 {{ font-size: 1.4rem }} dt {{ font-weight: 600; margin-top: .6rem }} dd {{ margin: 0; color: #555 }}
+a {{ color: #0a58a8 }} pre {{ background: #f4f4f4; padding: 1rem; overflow-x: auto }}
+</style></head>
+<body><h1>{name} {version}</h1>
+<p>Durable workflow automation. Where things are:</p><dl>{places}</dl>
+<p>Store a record:</p><pre>{example}</pre></body></html>
+"""
+
+
+class Probe:
+    """Asks the database whether it is there, one question at a time, however many want to know."""
+
+    def __init__(self) -> None:
+        self._asking: asyncio.Future[None] | None = None
+
+    async def ask(self, running: Application) -> None:
+        """Return when the database has answered.
+
+        Raises:
+            TimeoutError: it has not, in time.
+            Exception: whatever the driver says.
+        """
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.ensure_future(asyncio.to_thread(running.backend.read, _select_one))
+            self._asking.add_done_callback(lambda asked: asked.cancelled() or asked.exception())
+        await asyncio.wait_for(asyncio.shield(self._asking), HEALTH_SECONDS)
+
+
+def _select_one(connection: Any) -> None:
+    connection.execute(sa.select(sa.literal(1)))
+
+
+async def index(request: Request) -> Response:
+    """Say where things are."""
+    read_query(request, ())
+    settings: Settings = request.app.state.settings
+    example = _TRY.format(url=request.base_url)
+    if "text/html" not in request.headers.get("accept", ""):
+        return Json(
+            {"name": settings.project_name, "version": settings.app_version, "links": PLACES, "example": example}
+        )
+    listed = "".join(f'<dt><a href="{path}">{path}</a></dt><dd>{what}</dd>' for path, what in PLACES.items())
+    name, version = escape(settings.project_name), escape(settings.app_version)
+    return HTMLResponse(_PAGE.format(name=name, version=version, places=listed, example=escape(example, quote=False)))
+
+
+async def health(request: Request) -> Response:
+    """Say within two seconds whether the service and its database answer."""
+    read_query(request, ())
+    probe: Probe = request.app.state.probe
+    try:
+        await probe.ask(application(request))
+    except Exception as error:  # noqa: BLE001  whatever it is, the database does not answer
+        log: Log = request.app.state.log
+        log.events.error("database unavailable", error=f"{type(error).__name__}: {error}")
+        reason = "the database does not answer in time" if isinstance(error, TimeoutError) else "the database is away"
+        return Json({"status": "unhealthy", "database": "disconnected", "error": reason}, 503)
+    return Json({"status": "healthy", "database": "connected"})
+
+
+async def version(request: Request) -> Response:
+    """Say what runs."""
+    read_query(request, ())
+    settings: Settings = request.app.state.settings
+    return Json({"version": settings.app_version, "commit": settings.git_commit, "environment": settings.app_env})
+
+
+async def metrics(request: Request) -> Response:
+    """Figures for Prometheus."""
+    read_query(request, ())
+    running, meter = application(request), request.app.state.meter
+    known: dict[str, dict[str, int]] = {}
+    try:
+        totals = await running.records.report("totals", read_filter(None, None, None, None))
+        known["records"] = {status: count for status, count in totals[0].items() if status != "all"}
+        known["open_runs"] = await running.engine.read(open_runs)
+    except WindlassError as error:
+        log: Log = request.app.state.log
+        log.events.error("database unavailable", error=str(error))
+    sample(running, meter)
+    return Response(meter.text(known), media_type=CONTENT_TYPE)
+
+
+def sample(running: Application, meter: Meter) -> None:
+    """Take the committer's counts into the metrics."""
+    commits = running.commits
+    meter.committed(commits.batches, commits.units, commits.waiting)
+
+
+def routes() -> list[DirectRoute]:
+    """Return the routes about the service."""
+    tag = "system"
+    page = {"description": "Where things are", "content": {"text/html": {}, "application/json": {}}}
+    text = {"description": "Metrics", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    return [
+        route("GET", "/", index, tag=tag, answers={200: page}, errors=(422,)),
+        route("GET", "/health", health, tag=tag, answers={200: HealthAnswer, 503: UnhealthyAnswer}, errors=(422,)),
+        route("GET", "/version", version, tag=tag, answers={200: VersionAnswer}, errors=(422,)),
+        route("GET", "/metrics", metrics, tag=tag, answers={200: text}, errors=(422,)),
+    ]

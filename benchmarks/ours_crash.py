@@ -23,13 +23,14 @@ class _Gate:
         self.reached = 0
         self.wanted = 0
         self.full = asyncio.Event()
+        self.open = asyncio.Event()
 
     async def stay(self) -> None:
-        """Wait for ever."""
+        """Wait until the gate opens."""
         self.reached += 1
         if self.reached == self.wanted:
             self.full.set()
-        await asyncio.Event().wait()
+        await self.open.wait()
 
 
 _gate = _Gate()
@@ -59,7 +60,8 @@ async def _until_all_at_work(options: Options, start: int) -> AsyncIterator[floa
     """Run an engine, start so many runs, and yield the seconds until ``size`` runs are open at the gate."""
     _gate.wanted = options.size
     left = iter(range(start))
-    async with running(options.database, concurrency=2 * options.size, lease_seconds=_LEASE_SECONDS) as engine:
+    settings = {"worker_concurrency": 2 * options.size, "lease_seconds": _LEASE_SECONDS}
+    async with running(options.database, **settings) as engine:
         begun = time.perf_counter()
 
         async def some() -> None:
@@ -69,6 +71,7 @@ async def _until_all_at_work(options: Options, start: int) -> AsyncIterator[floa
         await asyncio.gather(*(some() for _ in range(options.at_a_time)))
         await _gate.full.wait()
         yield time.perf_counter() - begun
+        _gate.open.set()
 
 
 def _hold(options: Options) -> Outcome:

@@ -355,7 +355,8 @@ class Worker:
             if ring.kind == "ready":
                 self._bell.set()
             elif ring.kind == "ended":
-                self.answer(ring.run_id, None)
+                if ring.run_id not in self.runs:
+                    self.answer(ring.run_id, None)
             elif ring.inbox is not None and (run := self.runs.get(ring.run_id)) is not None:
                 run.deliver(ring.inbox)
 

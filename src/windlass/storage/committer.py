@@ -33,6 +33,10 @@ MAX_BATCH = 1000
 MAX_INLINE = 250
 PATIENCE_SECONDS = 0.02
 """When batches written by the event loop take longer than this on average, the thread writes for a second."""
+TURN_SECONDS = 0.005
+"""How long the thread waits for an event loop to act on a batch's answers before it begins the next batch."""
+TURNS = 3
+"""Turns of the loop from an answer to the write it leads to: a run hears, its caller hears, the caller writes."""
 RECONNECT_PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0)
 
 
@@ -187,7 +191,9 @@ class Committer:
         self._bell = threading.Semaphore(0)
         self._asleep = False
         self._closing = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._in_hand = 0
+        self._turn = threading.Event()
         self._thread = threading.Thread(target=self._run, name="windlass-committer", daemon=True)
         self.batches = 0
         self.units = 0
@@ -300,6 +306,8 @@ class Committer:
                 self._in_hand = len(batch)
                 self._work_off(batch)
                 self._in_hand = 0
+            if self._loop is not None and not self._closing:
+                self._turn.wait(TURN_SECONDS)
 
     def _work_off(self, batch: list[Pending]) -> None:
         """Write a batch from the thread, for as long as it takes the database to come back."""
@@ -321,35 +329,56 @@ class Committer:
                 outcomes[place] = (None, WriteFailed(f"the database is not available: {error}"))
         self.batches += 1
         self.units += len(batch) - len(kept)
-        if kept:
-            told = [(p, o) for p, o in zip(batch, outcomes, strict=True) if p not in kept]
-            answer([pending for pending, _ in told], [outcome for _, outcome in told])
-        else:
-            answer(batch, outcomes)
+        told = [(p, o) for p, o in zip(batch, outcomes, strict=True) if not kept or p not in kept]
+        self._loop = answer(told, self._turn)
         if rings:
             self.on_rings(rings)
         return kept
 
 
-def answer(batch: Sequence[Pending], outcomes: Sequence[Outcome]) -> None:
-    """Give every waiting caller its outcome; one wake-up per event loop."""
+def answer(told: Sequence[tuple[Pending, Outcome]], turn: threading.Event) -> asyncio.AbstractEventLoop | None:
+    """Give every waiting caller its outcome; one wake-up per event loop.
+
+    Returns:
+        another thread's loop that will set ``turn`` once its callers have had the time to write again. Waiting for
+        it makes one batch of what would be two half ones, and keeps two threads from fighting for the interpreter.
+    """
     by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Outcome]]] = {}
-    for pending, outcome in zip(batch, outcomes, strict=True):
+    for pending, outcome in told:
         if pending.loop is not None:
             future = cast("asyncio.Future[Any]", pending.future)
             by_loop.setdefault(pending.loop, []).append((future, outcome))
         else:
             _settle_thread(cast("ThreadFuture[Any]", pending.future), outcome)
     here = asyncio._get_running_loop()
+    away = None
     for loop, answers in by_loop.items():
         if loop is here:
             _settle(answers)
             continue
+        turn.clear()
         try:
-            loop.call_soon_threadsafe(_settle, answers)
+            loop.call_soon_threadsafe(_settle_there, loop, answers, turn)
         except RuntimeError:
             if not loop.is_closed():
                 raise
+        else:
+            away = loop
+    return away
+
+
+def _settle_there(
+    loop: asyncio.AbstractEventLoop, answers: list[tuple[asyncio.Future[Any], Outcome]], turn: threading.Event
+) -> None:
+    _settle(answers)
+    _pass_turn(loop, turn, TURNS)
+
+
+def _pass_turn(loop: asyncio.AbstractEventLoop, turn: threading.Event, left: int) -> None:
+    if left == 0:
+        turn.set()
+    else:
+        loop.call_soon(_pass_turn, loop, turn, left - 1)
 
 
 def _settle(answers: list[tuple[asyncio.Future[Any], Outcome]]) -> None:

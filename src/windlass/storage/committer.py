@@ -306,7 +306,7 @@ class Committer:
                 self._in_hand = len(batch)
                 self._work_off(batch)
                 self._in_hand = 0
-            if self._loop is not None and not self._closing:
+            if self._loop is not None and not self._closing and self._max_batch > 1:
                 self._turn.wait(TURN_SECONDS)
 
     def _work_off(self, batch: list[Pending]) -> None:

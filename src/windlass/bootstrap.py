@@ -22,7 +22,7 @@ from windlass.storage.sqlite.folder import RunFolder, TurnLock
 from windlass.storage.urls import DatabaseUrl
 
 STOP_SECONDS = 5.0
-TRANSACTION_CONNECTIONS = 4
+TRANSACTION_CONNECTIONS = 8
 """How many transactional steps may run at once, where each has a transaction of its own."""
 
 

@@ -1,0 +1,248 @@
+"""What only a file on a disk can do: fill up, grow a WAL, be shared by writers who queue for it."""
+
+import fcntl
+import resource
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.storage.databases import sqlite_database
+from tests.storage.scene import Scene
+from tests.support.paths import ROOT
+from tests.support.waiting import wait_until
+from windlass.engine.journal import ADVANCE, START
+from windlass.engine.ops import CALL
+from windlass.engine.types import StartRequest
+from windlass.storage.committer import ConnectionLost
+from windlass.storage.sqlite import session as sessions
+from windlass.storage.sqlite.folder import RunFolder, TurnLock
+
+BIG = '"' + "x" * 100_000 + '"'
+
+
+@pytest.fixture(params=[False, True], ids=["thread", "inline"])
+def scene(request: pytest.FixtureRequest, sqlite_model: Path, tmp_path: Path) -> Iterator[Scene]:
+    path = tmp_path / "windlass.db"
+    path.write_bytes(sqlite_model.read_bytes())
+    database = sqlite_database(path, inline=request.param)
+    backend = database.open()
+    with Scene(database, backend) as scene:
+        yield scene
+    backend.close()
+
+
+def wal(scene: Scene) -> int:
+    return Path(f"{scene.backend.path}-wal").stat().st_size  # type: ignore[attr-defined]
+
+
+@contextmanager
+def full_disk(scene: Scene) -> Iterator[None]:
+    """Let no file grow beyond what the WAL needs for a few small rows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (wal(scene) + 20_000, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_what_does_not_fit_on_the_disk_is_written_when_there_is_room_again(scene: Scene) -> None:
+    holder = scene.holder()
+    runs = [scene.held(holder) for _ in range(4)]
+    units = [(ADVANCE, scene.advance(run, holder, "a")) for run in runs]
+    new = scene.new_run(inputs=BIG)
+    units_and_new = [*units[:2], (START, StartRequest(new)), *units[2:]]
+
+    with full_disk(scene):
+        refused = scene.batch(*units_and_new)  # type: ignore[arg-type]
+
+    assert [type(answer) for answer in refused] == [ConnectionLost] * 5
+    assert scene.rings == []
+    assert [scene.types(run) for run in runs] == [["run_started"]] * 4
+    accepted = scene.batch(*units_and_new)  # type: ignore[arg-type]
+    assert [isinstance(answer, Exception) for answer in accepted] == [False] * 5
+    assert [scene.types(run) for run in runs] == [["run_started", "a"]] * 4
+    assert scene.view(new.run_id).inputs == BIG.strip('"')
+
+
+def test_a_call_that_fills_the_disk_takes_nobody_along(scene: Scene) -> None:
+    holder = scene.holder()
+    run = scene.held(holder)
+    insert = "INSERT INTO notes (note_id, text) VALUES (1, :text)"
+    units = [
+        (ADVANCE, scene.advance(run, holder, "a")),
+        (CALL, lambda tx: tx.execute(insert, {"text": BIG})),
+        (ADVANCE, scene.advance(run, holder, "b")),
+    ]
+
+    with full_disk(scene):
+        scene.batch(*units)  # type: ignore[arg-type]
+        scene.batch(*units)  # type: ignore[arg-type]
+
+    types = scene.types(run)
+    assert types == ["run_started", *["a", "b"] * ((len(types) - 1) // 2)]
+    assert scene.notes() == []
+
+
+def test_a_checkpoint_that_fails_does_not_undo_its_commit(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    holder = scene.holder()
+    run = scene.held(holder)
+    failures = []
+
+    def fail(_session: object, _raw: object) -> None:
+        failures.append(1)
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(sessions.SqliteSession, "_checkpoint", fail)
+    assert scene.batch(*((ADVANCE, scene.advance(run, holder, name)) for name in "ab")) == [None, None]
+
+    assert failures
+    monkeypatch.undo()
+    scene.write(run, holder, "c")
+    assert scene.types(run) == ["run_started", "a", "b", "c"]
+
+
+def test_the_wal_stays_small_while_nobody_reads(scene: Scene) -> None:
+    largest = 0
+    for _ in range(100):
+        scene.batch(*((START, StartRequest(scene.new_run(inputs=BIG))) for _ in range(5)))
+        largest = max(largest, wal(scene))
+
+    assert largest < 64 * 1024 * 1024
+
+
+def test_the_wal_stays_small_while_somebody_holds_an_old_snapshot(scene: Scene) -> None:
+    scene.start()
+    reader = sqlite3.connect(scene.backend.path, isolation_level=None)  # type: ignore[attr-defined]
+    try:
+        for _ in range(4):
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM workflow_runs").fetchall()
+            for _ in range(20):
+                scene.batch(*((START, StartRequest(scene.new_run(inputs=BIG))) for _ in range(5)))
+            reader.execute("COMMIT")
+        for _ in range(5):
+            scene.start()
+        assert wal(scene) < 64 * 1024 * 1024
+    finally:
+        reader.close()
+
+
+QUEUER = """
+import fcntl, sys
+from pathlib import Path
+from tests.storage.test_sqlite_files import take_turns
+take_turns(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), "w")
+"""
+WRITER = """
+import sys
+from pathlib import Path
+from windlass.storage.sqlite.backend import SqliteBackend
+backend = SqliteBackend(Path(sys.argv[1]))
+session = backend.write_session()
+print("ready", flush=True)
+sys.stdin.readline()
+for marker in range(int(sys.argv[2])):
+    session.begin(marker).execute("INSERT INTO notes (text) VALUES (:name)", {"name": sys.argv[3]})
+    session.commit()
+session.close()
+backend.close()
+"""
+
+
+@contextmanager
+def process(script: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """A process that begins when it is told to, and is gone afterwards in any case."""
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as started:
+        try:
+            assert started.stdout is not None
+            assert started.stdout.readline() == "ready\n"
+            yield started
+        finally:
+            if started.poll() is None:
+                started.kill()
+
+
+def go(started: subprocess.Popen[str]) -> None:
+    assert started.stdin is not None
+    started.stdin.write("go\n")
+    started.stdin.flush()
+
+
+def somebody_waits(folder: Path) -> bool:
+    with (folder / "turn.lock").open("rb") as turnstile:
+        try:
+            fcntl.flock(turnstile, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def take_turns(database: Path, log: Path, number: int, name: str) -> None:
+    """Take turns as fast as possible, but give none up before the other process has asked for it."""
+    folder = RunFolder(database).path
+    lock = TurnLock(folder)
+    if name == "w":
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        sys.stdin.readline()
+    with log.open("ab", buffering=0) as file:
+        for turn in range(number):
+            lock.acquire()
+            file.write(name.encode())
+            if turn < number - 1:
+                wait_until(lambda: somebody_waits(folder), what="the other process asks")
+            lock.release()
+    lock.close()
+
+
+def test_who_waits_for_a_turn_is_next(tmp_path: Path) -> None:
+    database, log = tmp_path / "windlass.db", tmp_path / "log"
+    with process(QUEUER, database, log, 30) as other:
+        go(other)
+        take_turns(database, log, 30, "m")
+        assert other.wait(20) == 0
+
+    assert log.read_text() in {"mw" * 30, "wm" * 30}
+
+
+def test_a_turn_can_be_had_at_once_only_when_nobody_wants_it(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "windlass.db").path
+    first, second = TurnLock(folder), TurnLock(folder)
+    assert first.try_acquire()
+    assert not second.try_acquire()
+    with process(QUEUER, tmp_path / "windlass.db", tmp_path / "log", 1) as other:
+        go(other)
+        wait_until(lambda: somebody_waits(folder), what="the other process asks")
+        first.release()
+        assert other.wait(20) == 0
+    assert second.try_acquire()
+    assert not first.try_acquire()
+    second.release()
+    first.close()
+    second.close()
+
+
+def test_writers_at_full_speed_share_the_file(sqlite_model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "windlass.db"
+    path.write_bytes(sqlite_model.read_bytes())
+    turns, names = 300, "abc"
+    with ExitStack() as stack:
+        writers = [stack.enter_context(process(WRITER, path, turns, name)) for name in names]
+        for writer in writers:
+            go(writer)
+        assert [writer.wait(60) for writer in writers] == [0, 0, 0]
+
+    with sqlite3.connect(path) as connection:
+        order = "".join(row[0] for row in connection.execute("SELECT text FROM notes ORDER BY note_id"))
+    connection.close()
+    assert sorted(order) == sorted(names * turns)
+    together = order[max(order.index(name) for name in names) : min(order.rindex(name) for name in names)]
+    assert all(together.count(name) > len(together) / 10 for name in names)
+    assert max(len(stretch) for name in names for stretch in together.split(name)) <= 60

@@ -230,10 +230,11 @@ class Committer:
         return future
 
     def submit_from_thread(self, op: Operation[A, R], unit: A, *, bounded: bool = False) -> ThreadFuture[R]:
-        """Queue a unit from a thread without an event loop."""
+        """Queue a unit from a thread without an event loop; its future cannot be cancelled."""
         if bounded:
             self._admit()
         future: ThreadFuture[R] = ThreadFuture()
+        future.set_running_or_notify_cancel()
         self._put(Pending(op, unit, future, None, bounded))
         return future
 

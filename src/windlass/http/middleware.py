@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import sys
 from collections.abc import Sequence
 from time import perf_counter_ns
 
@@ -13,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from windlass.http.errors import Unauthorized, answer_windlass, internal_error
 from windlass.http.logs import REQUEST_ID, Log
 from windlass.http.metrics import Meter
-from windlass.kernel.errors import TooLarge
+from windlass.kernel.errors import TooLarge, WindlassError
 from windlass.kernel.ids import new_id
 
 _REQUEST_ID = re.compile(rb"[\x20-\x7e]{1,128}")
@@ -42,7 +43,7 @@ class Frame:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, _plainly(send))
             return
         given = header(scope, b"x-request-id")
         request_id = given.decode() if given is not None and _REQUEST_ID.fullmatch(given) else new_id()
@@ -76,6 +77,18 @@ class Frame:
                 )
             self._meter.request(scope, status, elapsed / 1e9)
             REQUEST_ID.reset(token)
+
+
+def _plainly(send: Send) -> Send:
+    """Say in one line why the service cannot start, instead of showing where in the code that was noticed."""
+
+    async def told(message: Message) -> None:
+        error = sys.exc_info()[1]
+        if message["type"] == "lifespan.startup.failed" and isinstance(error, WindlassError):
+            message = {**message, "message": str(error)}
+        await send(message)
+
+    return told
 
 
 class Keyhole:

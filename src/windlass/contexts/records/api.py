@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from windlass.contexts.records.bulk import Import
+from windlass.contexts.records.export import FORMS as EXPORT_FORMS
+from windlass.contexts.records.export import written
 from windlass.contexts.records.intake import name_complaints, read_json
 from windlass.contexts.records.listing import DEFAULT_LIMIT, MAX_LIMIT, SORTS, Filter, ListQuery
 from windlass.contexts.records.model import NAME_LENGTH, Record, Status
@@ -15,6 +17,7 @@ from windlass.contexts.records.service import Accepted, Limits, Many, Page, Reco
 
 __all__ = [
     "DEFAULT_LIMIT",
+    "EXPORT_FORMS",
     "MAX_LIMIT",
     "NAME_LENGTH",
     "REPORTS",
@@ -39,4 +42,5 @@ __all__ = [
     "read_filter",
     "read_json",
     "read_moment",
+    "written",
 ]

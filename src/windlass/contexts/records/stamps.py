@@ -7,6 +7,7 @@ a process are created in the same microsecond: whether a list breaks ties by tim
 from __future__ import annotations
 
 import os
+import struct
 import threading
 from collections.abc import Callable
 
@@ -26,18 +27,16 @@ class Stamps:
         self._randbytes = randbytes
         self._lock = threading.Lock()
         self._last = 0
-        self._pool = b""
-        self._at = 0
+        self._pool: list[int] = []
+        os.register_at_fork(after_in_child=self._pool.clear)
 
     def new(self) -> tuple[int, str]:
         """Return a time later than any before, and its id."""
         with self._lock:
             now = self._last = max(self._clock.now(), self._last + 1)
-            at = self._at
-            if at + 8 > len(self._pool):
-                self._pool, at = self._randbytes(4096), 0
-            self._at = at + 8
-            tail = int.from_bytes(self._pool[at : at + 8], "big") & 0x3FFFFFFFFFFFFFFF | 0x8000000000000000
+            if not self._pool:
+                self._pool.extend(struct.unpack("512Q", self._randbytes(4096)))
+            tail = self._pool.pop() & 0x3FFFFFFFFFFFFFFF | 0x8000000000000000
         milliseconds, rest = divmod(now, 1000)
         text = f"{milliseconds << 16 | 0x7000 | rest << 2:016x}{tail:016x}"
         return now, f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -1,0 +1,152 @@
+"""Answering commands in this process, on the database itself: an engine that starts runs and carries none out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+
+from windlass import settings
+from windlass.bootstrap import Application, run_application
+from windlass.cli.client.protocol import RecordFilter, ReportFilter, Row, RunQuery, Stored
+from windlass.cli.client.results import stored
+from windlass.contexts.records.api import Accepted, Filter, Import, read_filter, read_moment, written
+from windlass.engine.types import Event, RunFilter, RunView
+from windlass.kernel.clock import to_iso
+from windlass.storage import overview
+
+MAX_RECORD_BYTES = 32 * 1024 * 1024
+
+
+class DirectClient:
+    """See ``protocol.Client``."""
+
+    def __init__(self, application: Application) -> None:
+        self._app = application
+        self._engine = application.engine
+        self._records = application.records
+        self.name = str(application.settings.database)
+
+    async def store(self, body: bytes, key: str) -> Stored:
+        """Store records."""
+        request = Import(self._records, key=key, together=False, failures_only=True, max_record=MAX_RECORD_BYTES)
+        return stored(await request.run(_once(body)))
+
+    def export(self, wanted: RecordFilter, fmt: str) -> AsyncIterator[bytes]:
+        """Yield records."""
+        return written(self._records.export(record_filter(wanted)), fmt)
+
+    async def process_many(self, wanted: RecordFilter, limit: int | None) -> Row:
+        """Start a run over many records."""
+        return (await self._records.process_many(record_filter(wanted), limit))._asdict()
+
+    async def process(self, record_id: str, *, retry: bool) -> Row:
+        """Process one record."""
+        act = self._records.retry if retry else self._records.process
+        found = await act(record_id)
+        return {"id": record_id, "run_id": found.run_id} if isinstance(found, Accepted) else _plain(found.view())
+
+    async def get_record(self, record_id: str) -> Row:
+        """Return a record."""
+        return _plain((await self._records.get(record_id)).view())
+
+    async def summary(self, wanted: ReportFilter) -> Row:
+        """Return the summary."""
+        asked = read_filter(wanted.status, wanted.category, wanted.date_from, wanted.date_to)
+        now = to_iso(self._engine.clock.now())
+        return {"generated_at": now, "filters": asked.shown(), **await self._records.summary(asked)}
+
+    async def list_runs(self, query: RunQuery) -> list[Row]:
+        """Return runs."""
+        after, before = _moment(query.created_after, "created_after"), _moment(query.created_before, "created_before")
+        statuses = () if query.status is None else (query.status,)
+        wanted = RunFilter(statuses, query.name, query.queue, query.parent_run_id, after, before, limit=query.limit)
+        return [_run(view) for view in await self._engine.list_runs(wanted)]
+
+    async def get_run(self, run_id: str) -> Row:
+        """Return a run."""
+        return _run(await self._engine.get_run(run_id))
+
+    async def events(self, run_id: str, since: int, limit: int) -> list[Row]:
+        """Return events."""
+        await self._engine.get_run(run_id)
+        return [_event(event) for event in await self._engine.events(run_id, since=since, limit=limit)]
+
+    async def control(self, run_id: str, action: str, reason: str | None) -> Row:
+        """Control a run."""
+        return (await self._engine.control(run_id, action, reason=reason))._asdict()
+
+    async def queues(self) -> list[Row]:
+        """Return the queues."""
+        return [queue._asdict() for queue in await self._engine.read(overview.queues)]
+
+    async def set_queue(self, queue: str, changes: Row) -> Row:
+        """Change a queue."""
+        known = {row["queue"]: row for row in await self.queues()}
+        row = known.get(queue, {"limit": None, "paused": False}) | changes
+        await self._engine.set_queue(queue, limit=row["limit"], paused=row["paused"])
+        return next(row for row in await self.queues() if row["queue"] == queue)
+
+    async def workers(self) -> Sequence[Row] | None:
+        """Return the live processes."""
+        poll = await self._engine.worker.read(lambda: self._engine.backend.reader.poll("", (), 0))
+        found = await self._engine.read(lambda connection: overview.processes(connection, poll.dead))
+        return [process._asdict() for process in found]
+
+
+@asynccontextmanager
+async def open_direct(*, creates: bool) -> AsyncIterator[DirectClient]:
+    """Open the database of DATABASE_URL.
+
+    Args:
+        creates: whether a SQLite file that is not there yet is made; else it is refused like any other older database.
+
+    Raises:
+        ConfigError: a setting is wrong, or the database is not at this version.
+        Unavailable: the database cannot be reached.
+    """
+    found = settings.load()
+    if not creates and found.auto_migrate is None:
+        found = found.model_copy(update={"auto_migrate": False})
+    async with run_application(found, worker=False) as application:
+        yield DirectClient(application)
+
+
+def record_filter(wanted: RecordFilter) -> Filter:
+    """Return a filter with its times read.
+
+    Raises:
+        Invalid: one of them is no time.
+    """
+    after, before = _moment(wanted.created_after, "created_after"), _moment(wanted.created_before, "created_before")
+    return Filter(wanted.status, wanted.category, wanted.source, after, before)
+
+
+async def _once(body: bytes) -> AsyncIterator[bytes]:
+    yield body
+
+
+def _moment(text: str | None, name: str) -> str | None:
+    return None if text is None else read_moment(text, name, end=name.endswith("before"))
+
+
+def _run(view: RunView) -> Row:
+    return asdict(view)
+
+
+def _event(event: Event) -> Row:
+    return {
+        "event_seq": event.seq,
+        "event_type": event.type,
+        "step_id": event.step_id,
+        "payload": orjson.loads(event.payload),
+        "created_at": to_iso(event.at),
+    }
+
+
+def _plain(row: dict[str, Any]) -> Row:
+    found: Row = orjson.loads(orjson.dumps(row))
+    return found

@@ -1,0 +1,196 @@
+"""Asking a server over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx2
+import orjson
+
+from windlass.cli.client.protocol import RecordFilter, ReportFilter, Row, RunQuery, Stored
+from windlass.cli.client.results import given, stored
+from windlass.cli.exits import bad_input
+from windlass.kernel.errors import Kind, Unavailable, WindlassError
+
+TIMEOUT = httpx2.Timeout(120.0, connect=10.0)
+PAGE = 200
+_KINDS = {
+    400: Kind.INVALID,
+    401: Kind.UNAUTHORIZED,
+    403: Kind.FORBIDDEN,
+    404: Kind.NOT_FOUND,
+    405: Kind.INVALID,
+    409: Kind.CONFLICT,
+    413: Kind.TOO_LARGE,
+    422: Kind.VALIDATION,
+}
+_LATER = frozenset({429, 502, 503, 504})
+
+
+class Refusal(WindlassError):
+    """The server's error, as it told it."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.kind = _KINDS.get(status, Kind.INTERNAL)
+
+
+class HttpClient:
+    """See ``protocol.Client``."""
+
+    def __init__(self, client: httpx2.AsyncClient, url: str) -> None:
+        self._client = client
+        self.name = url
+
+    async def store(self, body: bytes, key: str) -> Stored:
+        """Store records."""
+        headers = {"Idempotency-Key": key, "Content-Type": "application/x-ndjson"}
+        answer = await self._ask("POST", "/records/bulk", params={"results": "failed"}, content=body, headers=headers)
+        return stored(answer)
+
+    async def export(self, wanted: RecordFilter, fmt: str) -> AsyncIterator[bytes]:
+        """Yield records."""
+        params = {**given(wanted), "format": fmt}
+        try:
+            async with self._client.stream("GET", "/records/export", params=params) as response:
+                if response.is_error:
+                    await response.aread()
+                    raise refusal(self.name, response)
+                async for data in response.aiter_bytes():
+                    yield data
+        except httpx2.TransportError as error:
+            raise away(self.name, error) from error
+
+    async def process_many(self, wanted: RecordFilter, limit: int | None) -> Row:
+        """Start a run over many records."""
+        body = given(wanted) | ({} if limit is None else {"limit": limit})
+        return await self._ask("POST", "/records/process", json=body)
+
+    async def process(self, record_id: str, *, retry: bool) -> Row:
+        """Process one record."""
+        found = await self._ask("POST", f"/records/{segment(record_id)}/{'retry' if retry else 'process'}")
+        return found if "id" in found else {"id": record_id, "run_id": found["run_id"]}
+
+    async def get_record(self, record_id: str) -> Row:
+        """Return a record."""
+        return await self._ask("GET", f"/records/{segment(record_id)}")
+
+    async def summary(self, wanted: ReportFilter) -> Row:
+        """Return the summary."""
+        return await self._ask("GET", "/reports/summary", params=given(wanted))
+
+    async def list_runs(self, query: RunQuery) -> list[Row]:
+        """Return runs."""
+        items: list[Row] = []
+        params: dict[str, Any] = given(query)
+        while len(items) < query.limit:
+            params["limit"] = min(query.limit - len(items), PAGE)
+            page = await self._ask("GET", "/runs", params=params)
+            items += page["items"]
+            if page["next_cursor"] is None:
+                break
+            params["cursor"] = page["next_cursor"]
+        return items
+
+    async def get_run(self, run_id: str) -> Row:
+        """Return a run."""
+        return await self._ask("GET", f"/runs/{segment(run_id)}")
+
+    async def events(self, run_id: str, since: int, limit: int) -> list[Row]:
+        """Return events."""
+        params = {"since": since, "limit": limit}
+        page = await self._ask("GET", f"/runs/{segment(run_id)}/events", params=params)
+        items: list[Row] = page["items"]
+        return items
+
+    async def control(self, run_id: str, action: str, reason: str | None) -> Row:
+        """Control a run."""
+        body = {} if reason is None else {"reason": reason}
+        return await self._ask("POST", f"/runs/{segment(run_id)}/{action}", json=body)
+
+    async def queues(self) -> list[Row]:
+        """Return the queues."""
+        items: list[Row] = (await self._ask("GET", "/queues"))["items"]
+        return items
+
+    async def set_queue(self, queue: str, changes: Row) -> Row:
+        """Change a queue."""
+        return await self._ask("PATCH", f"/queues/{segment(queue)}", json=changes)
+
+    async def workers(self) -> Sequence[Row] | None:
+        """Return nothing: the server does not say."""
+        return None
+
+    async def _ask(self, method: str, path: str, **kwargs: Any) -> Row:
+        try:
+            response = await self._client.request(method, path, **kwargs)
+        except httpx2.TransportError as error:
+            raise away(self.name, error) from error
+        if response.is_error:
+            raise refusal(self.name, response)
+        answer = _json(response)
+        if not isinstance(answer, dict):
+            raise _no_windlass(self.name, response)
+        return answer
+
+
+@asynccontextmanager
+async def open_http(url: str, api_key: str | None) -> AsyncIterator[HttpClient]:
+    """Open a client to the server at ``url``."""
+    if not url.startswith(("http://", "https://")):
+        bad_input(f"--url {url} is no address", "it begins with http:// or https://")
+    base = url.rstrip("/")
+    headers = {"X-API-Key": api_key} if api_key else {}
+    async with httpx2.AsyncClient(base_url=base, headers=headers, timeout=TIMEOUT) as client:
+        yield HttpClient(client, base)
+
+
+def segment(name: str) -> str:
+    """Return a name as one part of a path."""
+    from urllib.parse import quote
+
+    return quote(name, safe="") or "%20"
+
+
+def refusal(url: str, response: httpx2.Response) -> WindlassError:
+    """Return the error that a server answered."""
+    answer = _json(response)
+    error = answer.get("error") if isinstance(answer, Mapping) else None
+    if not isinstance(error, Mapping):
+        if response.status_code in _LATER:
+            return Unavailable(
+                f"{url} is not available: it answered {response.status_code}", retry_after=_after(response)
+            )
+        return _no_windlass(url, response)
+    message = str(error.get("message"))
+    details = error.get("details")
+    if isinstance(details, list):
+        message = "; ".join(f"{'.'.join(map(str, issue['loc'][1:]))}: {issue['msg']}" for issue in details) or message
+    if response.status_code in _LATER:
+        return Unavailable(f"{url}: {message}", retry_after=_after(response))
+    return Refusal(response.status_code, str(error.get("code")), message)
+
+
+def away(url: str, error: httpx2.TransportError) -> Unavailable:
+    """Return the error of a server that does not answer."""
+    reason = str(error) or type(error).__name__
+    return Unavailable(f"no answer from {url}: {reason}; start a server with `windlass up`, or leave --url out")
+
+
+def _json(response: httpx2.Response) -> Any:
+    try:
+        return orjson.loads(response.content)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _after(response: httpx2.Response) -> float:
+    text = response.headers.get("retry-after", "1")
+    return float(text) if text.isdigit() else 1.0
+
+
+def _no_windlass(url: str, response: httpx2.Response) -> Refusal:
+    return Refusal(400, "BAD_REQUEST", f"{url} answered {response.status_code}, but not as a Windlass server does")

@@ -1,0 +1,28 @@
+"""Between what commands say and what the API says."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from windlass.cli.client.protocol import Fault, RecordFilter, ReportFilter, Row, RunQuery, Stored
+
+
+def given(query: RecordFilter | ReportFilter | RunQuery) -> dict[str, Any]:
+    """Return what a query asks for, without what was not said."""
+    return {name: value for name, value in asdict(query).items() if value is not None}
+
+
+def stored(answer: Row) -> Stored:
+    """Return a bulk answer as what became of a batch."""
+    return Stored(answer["created"], answer["repeated"], [_fault(result) for result in answer["results"]])
+
+
+def _fault(result: Row) -> Fault:
+    """Return what is wrong with a record of a bulk answer."""
+    error = result["error"]
+    details = error.get("details")
+    if isinstance(details, list) and details:
+        field = ".".join(str(part) for part in details[0]["loc"][2:]) or None
+        return Fault(result["line"], field, "; ".join(issue["msg"] for issue in details))
+    return Fault(result["line"], details.get("field") if isinstance(details, dict) else None, error["message"])

@@ -1,0 +1,98 @@
+"""``windlass db``: the version of the database's tables."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from windlass.cli import output
+from windlass.cli.exits import CommandError, ExitCode, bad_input
+from windlass.cli.options import Json
+
+if TYPE_CHECKING:
+    from windlass.storage.migrate import Version
+
+group = typer.Typer(help="Bring the database's tables to a version, or look at it.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.add_typer(group, name="db")
+
+
+@group.command()
+def upgrade(
+    revision: Annotated[str, typer.Argument(help="How far to go: a revision, or head.")] = "head",
+) -> None:
+    """Apply the migrations that are missing; does nothing when there are none."""
+    from windlass import settings
+    from windlass.bootstrap import migration_lock
+    from windlass.storage import migrate
+
+    url = settings.load().database
+    before = migrate.inspect(url)
+    _tell(str(url), before, migrate.upgrade(url, migration_lock(url), revision))
+
+
+@group.command(context_settings={"ignore_unknown_options": True})
+def downgrade(
+    revision: Annotated[str, typer.Argument(help="How far to go back: -1, a revision, or base for no tables at all.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; what the tables hold is deleted with them.")] = False,
+) -> None:
+    """Take migrations back. Stop servers and workers first."""
+    from windlass import settings
+    from windlass.bootstrap import migration_lock
+    from windlass.storage import migrate
+
+    url = settings.load().database
+    before = migrate.inspect(url)
+    if not yes:
+        if not output.is_terminal(sys.stdin):
+            bad_input("a downgrade deletes data", "say --yes if that is meant")
+        typer.confirm(f"{url} goes from {before.current} back to {revision}; data is deleted. Go on?", abort=True)
+    _tell(str(url), before, migrate.downgrade(url, migration_lock(url), revision))
+
+
+@group.command()
+def current(json: Json = False) -> None:
+    """Print the version the database is at, and the one this program wants."""
+    from windlass import settings
+    from windlass.storage import migrate
+
+    url = settings.load().database
+    found = migrate.inspect(url)
+    values = {
+        "database": str(url),
+        "current": found.current,
+        "head": found.head,
+        "up_to_date": found.matches,
+    }
+    if json:
+        output.as_json(values)
+    else:
+        output.fields(values)
+
+
+@group.command()
+def check() -> None:
+    """Exit with 0 when the database answers and is at this program's version, with 1 when it is at another."""
+    from windlass import settings
+    from windlass.kernel.errors import ConfigError
+    from windlass.storage import migrate
+
+    url = settings.load().database
+    found = migrate.inspect(url)
+    try:
+        migrate.refuse_other(url, found)
+    except ConfigError as error:
+        raise CommandError(ExitCode.FINDING, error.message) from error
+    print(f"{url} is at {found.current}, as it should be")
+
+
+def _tell(url: str, before: Version, after: Version) -> None:
+    if before.current == after.current:
+        print(f"{url} is at {after.current or 'no version'}: nothing to do")
+    else:
+        print(f"{url} went from {before.current or 'no version'} to {after.current or 'no version'}")

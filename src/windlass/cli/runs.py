@@ -1,0 +1,118 @@
+"""``windlass runs``: look at durable runs and control them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from windlass.cli.client.protocol import RunQuery
+from windlass.cli.options import ApiKey, CreatedAfter, CreatedBefore, Json, RunStatus, Url
+from windlass.cli.running import run
+
+group = typer.Typer(help="Look at durable runs and control them.", no_args_is_help=True)
+
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]
+RunIds = Annotated[list[str], typer.Argument(metavar="RUN...", help="The runs' ids.")]
+Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="Why; it is kept with the run.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.add_typer(group, name="runs")
+
+
+@group.command("list")
+def list_(
+    *,
+    status: Annotated[RunStatus | None, typer.Option(help="Runs in this status only.")] = None,
+    name: Annotated[str | None, typer.Option(metavar="WORKFLOW", help="Runs of this workflow only.")] = None,
+    queue: Annotated[str | None, typer.Option(metavar="NAME", help="Runs of this queue only.")] = None,
+    parent: Annotated[str | None, typer.Option(metavar="RUN", help="Children of this run only.")] = None,
+    created_after: CreatedAfter = None,
+    created_before: CreatedBefore = None,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="No more than N runs.")] = 50,
+    json: Json = False,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
+    """List runs, newest first."""
+    from windlass.cli import running_runs
+
+    query = RunQuery(
+        None if status is None else status.value, name, queue, parent, created_after, created_before, limit
+    )
+    run(running_runs.list_runs(query, url, api_key, json=json))
+
+
+@group.command()
+def show(run_id: RunId, json: Json = False, url: Url = None, api_key: ApiKey = None) -> None:
+    """Show a run: what it is, why it waits, what happened last."""
+    from windlass.cli import running_runs
+
+    run(running_runs.show(run_id, url, api_key, json=json))
+
+
+@group.command()
+def events(
+    run_id: RunId,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new events until the run ends.")] = False,
+    since: Annotated[int, typer.Option(min=0, metavar="SEQ", help="Only events after this number.")] = 0,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="No more than N events.")] = None,
+    json: Json = False,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Print a run's journal; with --json one event a line."""
+    from windlass.cli import running_runs
+
+    run(running_runs.events(run_id, since, limit, url, api_key, follow=follow, json=json))
+
+
+@group.command()
+def wait(
+    run_id: RunId,
+    timeout: Annotated[float | None, typer.Option(min=0, metavar="SECONDS", help="Wait no longer than that.")] = None,
+    json: Json = False,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Wait for a run's end and print its output.
+
+    The exit code is 0 when it succeeded, 1 when it failed or was cancelled, 5 when it has not ended in time.
+    """
+    from windlass.cli import running_runs
+
+    run(running_runs.wait(run_id, timeout, url, api_key, json=json))
+
+
+@group.command()
+def cancel(run_ids: RunIds, reason: Reason = None, json: Json = False, url: Url = None, api_key: ApiKey = None) -> None:
+    """Cancel runs, their children and their running steps."""
+    _control(run_ids, "cancel", reason, url, api_key, json=json)
+
+
+@group.command()
+def pause(run_ids: RunIds, reason: Reason = None, json: Json = False, url: Url = None, api_key: ApiKey = None) -> None:
+    """Keep runs from starting further steps."""
+    _control(run_ids, "pause", reason, url, api_key, json=json)
+
+
+@group.command()
+def resume(run_ids: RunIds, json: Json = False, url: Url = None, api_key: ApiKey = None) -> None:
+    """Let paused runs go on."""
+    _control(run_ids, "resume", None, url, api_key, json=json)
+
+
+@group.command()
+def retry(run_ids: RunIds, json: Json = False, url: Url = None, api_key: ApiKey = None) -> None:
+    """Open failed runs again from their failed step."""
+    _control(run_ids, "retry", None, url, api_key, json=json)
+
+
+def _control(
+    run_ids: list[str], action: str, reason: str | None, url: str | None, api_key: str | None, *, json: bool
+) -> None:
+    from windlass.cli import running_runs
+
+    run(running_runs.control(run_ids, action, reason, url, api_key, json=json))

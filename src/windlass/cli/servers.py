@@ -1,0 +1,72 @@
+"""``windlass up``, ``serve`` and ``worker``: the processes that stay. SIGTERM and Ctrl-C stop them in order, code 0."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from windlass.cli.exits import CommandError, ExitCode
+from windlass.cli.options import Modules
+
+Port = Annotated[
+    int | None, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one. [default: PORT, 8000]")
+]
+Host = Annotated[
+    str | None, typer.Option(help="The address to listen on; 0.0.0.0 is every one. [default: HOST, 127.0.0.1]")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command()(up)
+    app.command()(serve)
+    app.command()(worker)
+
+
+def up(port: Port = None, host: Host = None, app: Modules = None) -> None:
+    """Start everything in one process.
+
+    API, pages and worker, with the migrations applied.
+    """
+    from windlass.cli.serving import server
+
+    server.run({"port": port, "host": host, "app_modules": _names(app), "embed_worker": True}, workers=1)
+
+
+def serve(
+    port: Port = None,
+    host: Host = None,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="How many processes answer.")] = 1,
+    no_worker: Annotated[bool, typer.Option("--no-worker", help="Only answer; runs are left to workers.")] = False,
+    app: Modules = None,
+) -> None:
+    """Answer HTTP. Every process also carries out runs, unless --no-worker."""
+    from windlass.cli.serving import server
+
+    embed = False if no_worker else None
+    server.run({"port": port, "host": host, "app_modules": _names(app), "embed_worker": embed}, workers=workers)
+
+
+def worker(
+    queue: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Take runs of this queue only; may be given several times.")
+    ] = None,
+    concurrency: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many runs to work on at the same time. [default: WORKER_CONCURRENCY, 200]"),
+    ] = None,
+    app: Modules = None,
+) -> None:
+    """Carry out runs, without HTTP. `windlass db check` tells whether its database is well."""
+    from windlass.cli.serving import worker as process
+
+    process.run({"worker_concurrency": concurrency, "app_modules": _names(app)}, queue or None)
+
+
+def _names(modules: list[str] | None) -> str | None:
+    if modules is None:
+        return None
+    if not all(modules):
+        raise CommandError(ExitCode.USAGE, "--app takes the dotted name of a module")
+    return ",".join(modules)

@@ -1,0 +1,1 @@
+"""The processes that stay; imported only by the commands that start them."""

@@ -1,0 +1,42 @@
+"""What server processes share: their settings, the pace of their threads, and how they end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+
+from windlass import settings
+from windlass.settings import Settings
+
+SWITCH_SECONDS = 0.0005
+"""How long a thread keeps the interpreter when another wants it: at the usual 5 ms, threads that read from the
+database hold up the event loop for that long at every turn."""
+
+
+def settle(given: Mapping[str, object]) -> Settings:
+    """Read the settings with what the command line says, and put that into the environment for child processes.
+
+    Raises:
+        ConfigError: a setting is wrong.
+    """
+    said = {name: value for name, value in given.items() if value is not None}
+    found = settings.load(None, **said)
+    for name, value in said.items():
+        os.environ[name.upper()] = str(value).lower() if isinstance(value, bool) else str(value)
+    sys.setswitchinterval(SWITCH_SECONDS)
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # --app names modules of the working folder too
+    return found
+
+
+def leave_on_signals(started: Callable[[], bool]) -> None:
+    """Make SIGTERM and SIGINT end the process with code 0 until it has ``started``; from then on it listens itself."""
+
+    def end(_number: int, _frame: object) -> None:
+        if not started():
+            sys.exit(0)
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)

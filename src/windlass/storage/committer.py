@@ -209,7 +209,10 @@ class Committer:
         self._bell.release()
         if self._thread.ident is not None:
             self._thread.join()
-        self._session.close()
+        with self._writing:  # an event loop may be at it
+            while self._queue:
+                self._write([self._queue.popleft()])
+            self._session.close()
 
     @property
     def waiting(self) -> int:

@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import CancelledError
 from typing import Any
 
 from windlass.engine.errors import StepFailed
+
+
+def own_error(error: BaseException) -> Exception:
+    """Return what the running task's code raised, where a cancellation that nobody asked for is an error like others.
+
+    Raises:
+        asyncio.CancelledError: somebody cancels this task.
+    """
+    if isinstance(error, Exception):
+        return error
+    task = asyncio.current_task()
+    if task is None or task.cancelling():
+        raise error
+    own = CancelledError("something it waited for was cancelled")
+    own.__cause__ = error
+    return own
 
 
 def describe(error: BaseException) -> dict[str, Any]:

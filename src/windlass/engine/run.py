@@ -20,7 +20,7 @@ from windlass.engine.errors import (
     NonDeterminismError,
     Suspend,
 )
-from windlass.engine.failures import describe, failed_steps
+from windlass.engine.failures import describe, failed_steps, own_error
 from windlass.engine.heads import to_json
 from windlass.engine.history import History
 from windlass.engine.host import Host
@@ -114,9 +114,9 @@ class Run:
                 raise self.divergence
             scope.leave()
             _, outputs = self.workflow.signature.output(value, f"output of {name}")
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
             at = self.worker.clock.now()
-            raised = self.divergence or error
+            raised = self.divergence or own_error(error)
             details = describe(raised) | {"failed_steps": failed_steps(raised)}
             finish = Finish(Status.FAILED, error=to_json(details), reason=type(raised).__name__)
             return finish, [NewEvent("run_failed", None, to_json({"error": details["message"], **details}), at)]
@@ -457,7 +457,10 @@ class Run:
         self._more_busy()
 
         async def go() -> Any:
-            value = await work()
+            try:
+                value = await work()
+            except asyncio.CancelledError as error:
+                raise own_error(error) from error
             scope.leave()
             return value
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from windlass.engine.codec import Signature, digest
 from windlass.engine.errors import Fenced, NonDeterminismError, StepFailed, StepTimeout, Suspend
+from windlass.engine.failures import own_error
 from windlass.engine.heads import to_json
 from windlass.engine.registry import check_name
 from windlass.engine.retry import RetryPolicy
@@ -150,12 +151,12 @@ class Step(Generic[P, R]):
                     return await self._transact(run, path, mark, attempt, args, kwargs)
                 value = await self._attempt(run, path, attempt, args, kwargs)
                 value, text = self.signature.output(value, f"output of step {self.name}")
-            except (Suspend, asyncio.CancelledError):
+            except Suspend:
                 run.executing.pop(path, None)
                 raise
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as raised:
                 opening = self._opened(run, path)
-                await self._failed(run, path, mark, attempt, opening, error)
+                await self._failed(run, path, mark, attempt, opening, own_error(raised))
                 continue
             events = self._opened(run, path)
             events.append(NewEvent("step_completed", path, completed(self.name, mark, attempt, text), clock.now()))

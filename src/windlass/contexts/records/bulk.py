@@ -122,11 +122,14 @@ class Import:
         self._parts: int | None = None
         self._sums: list[str] = []
         self.created = 0
+        self.repeated = 0
         self.failed = 0
         self.results: list[Result] = []
 
     async def run(self, body: AsyncIterator[bytes]) -> Result:
         """Read and store everything; returns ``created``, ``failed`` and the ``results`` by line.
+
+        ``repeated`` of the created had been so by an earlier request under the same key.
 
         Raises:
             ValidationFailed: ``together``, and a record is wrong; names the first hundred.
@@ -142,7 +145,12 @@ class Import:
             await self._add(item)
         await self._store()
         await self._finish()
-        return {"created": self.created, "failed": self.failed, "results": self.results}
+        return {
+            "created": self.created,
+            "repeated": self.repeated,
+            "failed": self.failed,
+            "results": self.results,
+        }
 
     async def _add(self, item: Item) -> None:
         self._chunk.append(item)
@@ -181,12 +189,14 @@ class Import:
             key = self._records.key("bulk", self._key, digest, self._part)
         self._part += 1
         known = await self._records.store(items, key, orjson.dumps(results).decode() if key else "null")
-        self._take(results if known is None else orjson.loads(known))
+        self._take(results if known is None else orjson.loads(known), again=known is not None)
 
-    def _take(self, results: list[Result]) -> None:
+    def _take(self, results: list[Result], *, again: bool) -> None:
         failed = [result for result in results if "error" in result]
+        created = len(results) - len(failed)
         self.failed += len(failed)
-        self.created += len(results) - len(failed)
+        self.created += created
+        self.repeated += created if again else 0
         self.results += failed if self._failures_only else results
 
     async def _finish(self) -> None:

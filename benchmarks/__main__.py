@@ -12,27 +12,14 @@ from benchmarks import machine, report
 from benchmarks.databases import Databases
 from benchmarks.install import install
 from benchmarks.model import Benchmark, Side, Store
+from benchmarks.modes import TUNED, choose
 from benchmarks.report import Outcomes
-from benchmarks.runner import Lab, Settings, run
-from benchmarks.sides import DATABASES, PEERS, dbos, restate
+from benchmarks.runner import Lab, run
+from benchmarks.sides import PEERS
 from benchmarks.table import BENCHMARKS
 
 _HOME = Path(__file__).resolve().parent
 _DISK = Path("/var/tmp")  # noqa: S108  on disk by convention, unlike /tmp; a folder with a random name is made in it
-_MODES: dict[str, list[Settings]] = {
-    "dbos": [
-        {"style": "sync", "pool": "5"},
-        {"style": "sync", "pool": "20"},
-        {"style": "async", "pool": "5"},
-    ],
-    "restate": [
-        {"partitions": "24", "workers": "1", "loop": "asyncio"},
-        {"partitions": "4", "workers": "1", "loop": "asyncio"},
-        {"partitions": "4", "workers": "2", "loop": "asyncio"},
-        {"partitions": "4", "workers": "1", "loop": "uvloop"},
-        {"partitions": "1", "workers": "1", "loop": "uvloop"},
-    ],
-}
 
 
 def _arguments() -> argparse.Namespace:
@@ -49,20 +36,13 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _calibrate(lab: Lab, wanted: set[str]) -> None:
-    """Find the peers' best settings on this machine."""
-    sides = [dbos("ten-steps", "steps/s", store, 60) for store in DATABASES if "dbos" in wanted]
-    sides += [restate("ten-steps", "steps/s", 200)] if "restate" in wanted else []
-    lab.choose_modes(sides, _MODES)
-
-
 def _settings(lab: Lab, results: dict[Benchmark, Outcomes]) -> dict[str, str]:
     """Return what servers and peers were set to, from what they said themselves."""
     found = {f"PostgreSQL {name}": value for name, value in lab.databases.settings().items()}
     found["SQLite"] = "journal_mode=WAL, synchronous=FULL"
     for outcomes in results.values():
         for side, rounds in outcomes.items():
-            if side.contender in PEERS and rounds:
+            if side.contender in TUNED and rounds:
                 said = {k: v for k, v in rounds[-1].detail.items() if not isinstance(v, float)}
                 found[f"{side.contender}, {side.store}"] = ", ".join(f"{k}={v}" for k, v in said.items())
     return found
@@ -91,7 +71,7 @@ def main() -> None:
     try:
         lab = Lab(databases, peers, given.quick, lambda text: console.print(text, style="dim", highlight=False))
         if not given.quick:
-            _calibrate(lab, contenders)
+            choose(lab, sides)
         results: dict[Benchmark, Outcomes] = {}
         for benchmark in chosen:
             results[benchmark] = run(lab, benchmark, wanted, 1 if given.quick else given.rounds)
@@ -105,6 +85,8 @@ def main() -> None:
     if output is not None:
         report.write(output, results, described, settings)
         console.print(f"written to {output}")
+    if lab.failures:
+        raise SystemExit(f"{len(lab.failures)} measurements failed; the last: {lab.failures[-1]}")
 
 
 if __name__ == "__main__":

@@ -35,12 +35,14 @@ class Report:
     busy: float
 
 
-def request_bytes(port: int, path: str, body: bytes | None = None, method: str = "POST") -> bytes:
-    """Return one request as it goes over the wire."""
+def request_bytes(
+    port: int, path: str, body: bytes | None = None, method: str = "POST", kind: str = "application/json"
+) -> bytes:
+    """Return one request as it goes over the wire; ``kind`` is the media type of its body."""
     head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
     if body is None:
         return (head + "\r\n").encode()
-    head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    head += f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 
@@ -88,11 +90,13 @@ class _Connection:
         return self.buffer[9:12].decode()
 
 
-def fetch(port: int, path: str, body: bytes | None = None, method: str = "POST") -> tuple[str, bytes]:
+def fetch(
+    port: int, path: str, body: bytes | None = None, method: str = "POST", kind: str = "application/json"
+) -> tuple[str, bytes]:
     """Send one request on a connection of its own; return the status and the body of the answer."""
     connection = _Connection(port)
     try:
-        connection.send(request_bytes(port, path, body, method))
+        connection.send(request_bytes(port, path, body, method, kind))
         status = None
         while status is None:
             status = connection.receive()

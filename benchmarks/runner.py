@@ -7,7 +7,7 @@ import json
 import multiprocessing
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -18,7 +18,7 @@ from benchmarks.install import ROOT, Peers
 from benchmarks.model import Benchmark, Side, Store
 
 _LONGEST = 900
-_PRELOADED = ["benchmarks.bare", "benchmarks.ours", "benchmarks.ours_crash"]
+_PRELOADED = ["benchmarks.bare", "benchmarks.ours", "benchmarks.ours_crash", "benchmarks.ours_grown"]
 Settings = dict[str, str]
 Say = Callable[[str], None]
 
@@ -31,7 +31,8 @@ class MeasurementFailed(Exception):
 class Lab:
     """Everything a measurement needs.
 
-    ``modes`` are the peers' chosen settings by contender and store; ``quick`` takes the small sizes.
+    ``quick`` takes the small sizes; ``modes`` are the chosen settings of others by contender and store;
+    ``failures`` collects what could not be measured, so that the rest still is.
     """
 
     databases: Databases
@@ -39,6 +40,7 @@ class Lab:
     quick: bool
     say: Say
     modes: dict[tuple[str, Store], Settings] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
 
     def measure(self, side: Side, settings: Settings | None = None, size: int | None = None) -> Outcome:
         """Run one side once on a new database."""
@@ -64,16 +66,6 @@ class Lab:
             return {}
         assert self.peers is not None
         return {"server": str(self.peers.restate_server), "python": str(self.peers.restate)}
-
-    def choose_modes(self, sides: Sequence[Side], candidates: dict[str, list[Settings]]) -> None:
-        """Try candidate settings on sides where more is better; keep the fastest for each store."""
-        for side in sides:
-            tried = candidates[side.contender]
-            figures = [self.measure(side, settings).value for settings in tried]
-            best = max(range(len(tried)), key=figures.__getitem__)
-            self.modes[side.contender, side.store] = tried[best]
-            listed = "; ".join(f"{s}: {figure:,.0f}" for s, figure in zip(tried, figures, strict=True))
-            self.say(f"{side.contender} on {side.store}: {listed} {side.unit} → {tried[best]}")
 
 
 def _run(side: Side, command: list[str]) -> Outcome:
@@ -117,7 +109,12 @@ def run(lab: Lab, benchmark: Benchmark, wanted: Callable[[Side], bool], rounds: 
         shift = number % len(sides) if sides else 0
         for side in sides[shift:] + sides[:shift]:
             if side.rounds is None or number < side.rounds:
-                outcome = lab.measure(side)
+                try:
+                    outcome = lab.measure(side)
+                except MeasurementFailed as failure:
+                    lab.failures.append(str(failure))
+                    lab.say(str(failure))
+                    continue
                 outcomes[side].append(outcome)
                 lab.say(f"{number + 1}/{rounds} {side.name}: {outcome.value:,.6g} {side.unit}")
     return outcomes

@@ -1,7 +1,7 @@
-"""What our intake is measured against: one SQLAlchemy session and one commit per request, as FastAPI's guides show.
+"""What our intake is measured against: one SQLAlchemy session and one commit per request, as guides show it.
 
-The same database and tables, the same middleware-free server. ``app(database, style, pool)`` is the yardstick in
-its best mode; the benchmark tries the styles and pools and keeps the fastest.
+The same database, tables and indexes, without any middleware. A benchmark tries the styles and pool sizes that
+suit the database and keeps the fastest.
 """
 
 from datetime import UTC, datetime
@@ -72,12 +72,14 @@ def _new(draft: Draft, sqlite: bool) -> Stored:
     )  # fmt: skip
 
 
+def _with_driver(database: str) -> str:
+    return database.replace("postgresql://", "postgresql+psycopg://")
+
+
 def sync_app(database: str, pool: int) -> FastAPI:
     """Return the application with plain functions, which FastAPI runs in threads."""
     sqlite = database.startswith("sqlite")
-    engine = sa.create_engine(
-        database.replace("postgresql://", "postgresql+psycopg://"), pool_size=pool, max_overflow=0
-    )
+    engine = sa.create_engine(_with_driver(database), pool_size=pool, max_overflow=0)
     if sqlite:
         _durable(engine)
     sessions = sessionmaker(engine)
@@ -95,20 +97,16 @@ def sync_app(database: str, pool: int) -> FastAPI:
     return application
 
 
-def async_app(database: str, pool: int, driver: str) -> FastAPI:
-    """Return the application with coroutines over an async driver."""
-    sqlite = database.startswith("sqlite")
-    url = sa.make_url(database).set(drivername=driver)
-    engine = create_async_engine(url, pool_size=pool, max_overflow=0)
-    if sqlite:
-        _durable(engine.sync_engine)
+def async_app(database: str, pool: int) -> FastAPI:
+    """Return the application with coroutines; for PostgreSQL, whose driver is async by itself."""
+    engine = create_async_engine(_with_driver(database), pool_size=pool, max_overflow=0)
     sessions = async_sessionmaker(engine)
     application = FastAPI()
 
     @application.post("/records", status_code=201, response_model=View)
     async def create(draft: Draft) -> Stored:
         async with sessions() as session:
-            row = _new(draft, sqlite)
+            row = _new(draft, sqlite=False)
             session.add(row)
             await session.commit()
             await session.refresh(row)

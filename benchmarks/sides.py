@@ -9,6 +9,8 @@ _CONTENDERS = {
     "windlass": "benchmarks.ours",
     "windlass http": "benchmarks.ours_http",
     "windlass crash": "benchmarks.ours_crash",
+    "windlass grown": "benchmarks.ours_grown",
+    "session": "benchmarks.ours_http",
     "bare": "benchmarks.bare",
     "dbos": "benchmarks.peers.dbos_peer",
     "restate": "benchmarks.peers.restate_peer",

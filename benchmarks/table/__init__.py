@@ -5,9 +5,12 @@ from __future__ import annotations
 from benchmarks.model import Benchmark
 from benchmarks.table import (
     alone,
+    bulk_import,
     children,
+    grown,
     idle,
     one_step,
+    post_records,
     recovery,
     sleeping,
     step_kinds,
@@ -21,6 +24,9 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     idle.BENCHMARK,
     children.BENCHMARK,
     step_kinds.BENCHMARK,
+    post_records.BENCHMARK,
+    bulk_import.BENCHMARK,
     sleeping.BENCHMARK,
     recovery.BENCHMARK,
+    grown.BENCHMARK,
 )

@@ -1,0 +1,80 @@
+"""The servers that the HTTP benchmarks ask, each a process with one uvicorn worker on uvloop.
+
+``windlass`` is the product's own application with three routes beside it: ``/bench/{workflow}`` starts a run and
+answers its result, ``/bench/nothing`` does all of ``POST /records`` but the storing. ``session`` is the yardstick
+of ``session_app``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+
+from benchmarks.ours import chain, parent
+from benchmarks.session_app import async_app, sync_app
+from windlass import Workflow
+from windlass.contexts.records.intake import read_draft
+from windlass.contexts.records.model import fresh
+from windlass.http.app import create_app
+from windlass.http.logs import open_log
+from windlass.http.query import read_query
+from windlass.http.responses import Json
+from windlass.http.routing import application, route
+from windlass.settings import load
+
+_FLOWS: dict[str, Workflow[[int], int]] = {"chain": chain, "parent": parent}
+
+
+async def start(request: Request) -> Response:
+    """Start a run with the number in the body, wait for it, and answer its result."""
+    flow = _FLOWS[request.path_params["flow"]]
+    handle = await application(request).engine.start_run(flow, int(await request.body()))
+    return Json(await handle.result())
+
+
+async def nothing(request: Request) -> Response:
+    """Read and check a record, and answer it as if it had been stored."""
+    read_query(request, ())
+    records = application(request).records
+    draft = read_draft(await request.body(), records.limits.max_payload)
+    made = fresh(*records.stamp(), draft)
+    return Json(made.view(), 201, {"Location": f"/records/{made.id}"})
+
+
+def windlass_app(database: str) -> FastAPI:
+    """Return the product's application, with the routes of the benchmarks."""
+    settings = load(database_url=database, auto_migrate=True)
+    log = open_log(settings)
+    log.install()
+    app = create_app(settings, log=log)
+    answers: dict[int, type[BaseModel] | dict[str, Any]] = {200: {"description": "The result"}}
+    app.router.routes.append(route("POST", "/bench/nothing", nothing, tag="bench", answers=answers))
+    app.router.routes.append(route("POST", "/bench/{flow}", start, tag="bench", answers=answers))
+    return app
+
+
+def main() -> None:
+    """Serve the application that the command line names."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("app", choices=("windlass", "session"))
+    parser.add_argument("--database", required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--style", default="sync")
+    parser.add_argument("--pool", type=int, default=5)
+    given = parser.parse_args()
+    if given.app == "windlass":
+        app = windlass_app(given.database)
+    else:
+        app = (sync_app if given.style == "sync" else async_app)(given.database, given.pool)
+    config = uvicorn.Config(app, port=given.port, lifespan="on", log_config=None, access_log=False, backlog=2048)
+    uvicorn.Server(config).run()
+
+
+if __name__ == "__main__":
+    main()

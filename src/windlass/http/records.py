@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
-import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
 from windlass.contexts.records.api import (
+    EXPORT_FORMS,
     MAX_LIMIT,
     NAME_LENGTH,
     SORTS,
@@ -24,6 +22,7 @@ from windlass.contexts.records.api import (
     name_complaints,
     read_json,
     read_moment,
+    written,
 )
 from windlass.http.query import NO_NUL, Parameter, choice, free, integer, label, moment, read_query
 from windlass.http.responses import Json
@@ -48,15 +47,12 @@ LIST: list[Parameter] = [
     free("cursor", "The `next_cursor` of the page before; pages stay stable while records arrive"),
     choice("count", ("exact", "none"), "Whether to count what matches", "exact"),
 ]
-EXPORT: list[Parameter] = [*FILTERS, choice("format", ("ndjson", "csv"), "One JSON object a line, or CSV", "ndjson")]
+EXPORT: list[Parameter] = [*FILTERS, choice("format", [*EXPORT_FORMS], "One JSON object a line, or CSV", "ndjson")]
 BULK: list[Parameter] = [
     choice("mode", ("each", "together"), "Store every good record, or all of them or none", "each"),
     choice("results", ("all", "failed"), "Answer every line, or those that were refused", "all"),
 ]
-CSV_COLUMNS = (
-    "id", "created_at", "status", "source", "category", "payload", "classification", "score", "result", "error",
-    "updated_at", "processed_at", "attempts", "run_id",
-)  # fmt: skip
+_EXPORT_TYPES = {"ndjson": "application/x-ndjson", "csv": "text/csv; charset=utf-8"}
 
 _NAME = {"type": "string", "minLength": 1, "maxLength": NAME_LENGTH, "pattern": NO_NUL}
 RECORD_BODY: dict[str, Any] = {
@@ -174,34 +170,18 @@ async def bulk(request: Request) -> Response:
 async def export(request: Request) -> Response:
     """Export records, oldest first, as lines of JSON or as CSV."""
     asked = read_query(request, EXPORT)
-    as_csv = asked["format"] == "csv"
+    form = asked["format"]
     pages = application(request).records.export(_filter(asked))
     first = await anext(pages)
-    media_type = "text/csv; charset=utf-8" if as_csv else "application/x-ndjson"
-    name = f'attachment; filename="records.{"csv" if as_csv else "ndjson"}"'
-    written = _written(first, pages, _csv if as_csv else _ndjson)
-    return StreamingResponse(written, media_type=media_type, headers={"Content-Disposition": name})
+    name = f'attachment; filename="records.{form}"'
+    lines = written(_from_first(first, pages), form)
+    return StreamingResponse(lines, media_type=_EXPORT_TYPES[form], headers={"Content-Disposition": name})
 
 
-async def _written(
-    first: list[Record], pages: AsyncIterator[list[Record]], write: Callable[[list[Record], bool], bytes]
-) -> AsyncIterator[bytes]:
-    yield write(first, True)
+async def _from_first(first: list[Record], pages: AsyncIterator[list[Record]]) -> AsyncIterator[list[Record]]:
+    yield first
     async for page in pages:
-        yield write(page, False)
-
-
-def _ndjson(page: list[Record], _first: bool) -> bytes:
-    return b"".join(orjson.dumps(record.view(), option=orjson.OPT_APPEND_NEWLINE) for record in page)
-
-
-def _csv(page: list[Record], first: bool) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    if first:
-        writer.writerow(CSV_COLUMNS)
-    writer.writerows([getattr(record, name) for name in CSV_COLUMNS] for record in page)
-    return text.getvalue().encode()
+        yield page
 
 
 def _filter(asked: dict[str, Any]) -> Filter:

@@ -15,13 +15,19 @@ if TYPE_CHECKING:
     from windlass.engine.branches import gather, map  # noqa: A004
     from windlass.engine.engine import Engine, Handle
     from windlass.engine.errors import (
+        BareTaskError,
         Fatal,
         NonDeterminismError,
+        NotSerializable,
+        Overloaded,
         RunCancelled,
+        RunConflict,
         RunFailed,
         SignalTimeout,
         StepFailed,
         StepTimeout,
+        UnknownRun,
+        UnknownWorkflow,
     )
     from windlass.engine.registry import Registry
     from windlass.engine.step import Step, StepInfo, step, step_info
@@ -34,13 +40,19 @@ _HOMES = {
     "branches": ("gather", "map"),
     "engine": ("Engine", "Handle"),
     "errors": (
+        "BareTaskError",
         "Fatal",
         "NonDeterminismError",
+        "NotSerializable",
+        "Overloaded",
         "RunCancelled",
+        "RunConflict",
         "RunFailed",
         "SignalTimeout",
         "StepFailed",
         "StepTimeout",
+        "UnknownRun",
+        "UnknownWorkflow",
     ),
     "registry": ("Registry",),
     "step": ("Step", "StepInfo", "step", "step_info"),
@@ -49,18 +61,24 @@ _HOMES = {
 _WHERE = {name: f"windlass.engine.{module}" for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "BareTaskError",
     "Engine",
     "Fatal",
     "Handle",
     "NonDeterminismError",
+    "NotSerializable",
+    "Overloaded",
     "Registry",
     "RunCancelled",
+    "RunConflict",
     "RunFailed",
     "SignalTimeout",
     "Step",
     "StepFailed",
     "StepInfo",
     "StepTimeout",
+    "UnknownRun",
+    "UnknownWorkflow",
     "Workflow",
     "gather",
     "map",

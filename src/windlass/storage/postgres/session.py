@@ -8,14 +8,14 @@ from typing import NamedTuple
 import psycopg
 import sqlalchemy as sa
 
-from windlass.engine.errors import UnknownCommit
+from windlass.engine.errors import TransactionLost, UnknownCommit
 from windlass.kernel.ids import new_id
 from windlass.storage.committer import ConnectionLost
 from windlass.storage.postgres import sql
 from windlass.storage.postgres.connect import alchemy_engine, connect
 from windlass.storage.postgres.hints import Hints
 from windlass.storage.postgres.transaction import PostgresTransaction
-from windlass.storage.postgres.wire import Wire
+from windlass.storage.postgres.wire import Wire, is_away
 from windlass.storage.urls import DatabaseUrl
 
 SETTLE_PAUSE = 0.02
@@ -58,9 +58,7 @@ class PostgresSession:
         if self._link is not None and not self._link.wire.alive():
             self._drop()
         link = self._open()
-        link.wire.send(sql.BEGIN)
-        link.wire.send(sql.MARK, self._writer, marker)
-        return PostgresTransaction(link.wire, link.view, self._hints)
+        return PostgresTransaction(link.wire, link.view, self._hints, self._writer, marker)
 
     def commit(self) -> None:
         """Commit durably.
@@ -90,8 +88,13 @@ class PostgresSession:
                 self._drop()
 
     def away(self, error: BaseException) -> bool:
-        """Such errors are ``ConnectionLost`` from the beginning."""
-        return isinstance(error, ConnectionLost)
+        """Say whether an error means that the database could not do it now: it may be tried again."""
+        reason: BaseException | None = error
+        if isinstance(reason, TransactionLost):
+            reason = reason.__cause__
+        if isinstance(reason, sa.exc.DBAPIError):
+            reason = reason.orig
+        return isinstance(reason, ConnectionLost) or (isinstance(reason, psycopg.Error) and is_away(reason))
 
     def committed(self, marker: int) -> bool:
         """Say whether ``marker`` is on disk, and on the standbys that commits wait for.

@@ -102,6 +102,9 @@ _RUN = f"{_HEAD},{_read(schema.workflow_runs, shapes.CLAIMED)}"
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
 MARK = """INSERT INTO workflow_commits (writer, marker) VALUES ($1, $2)
  ON CONFLICT (writer) DO UPDATE SET marker = excluded.marker"""
+LEASE = """SELECT 1 FROM workflow_leases
+ WHERE holder = $1 AND state = 'live' AND expires_at > clock_timestamp() FOR KEY SHARE"""
+MARK_AND_LEASE = f"WITH marked AS ({MARK}) {LEASE.replace('$1', '$3')}"
 SETTLE = """INSERT INTO workflow_commits AS c (writer, marker) VALUES ($1, -1)
  ON CONFLICT (writer) DO UPDATE SET marker = c.marker RETURNING c.marker"""
 UNMARK = "DELETE FROM workflow_commits WHERE writer = $1"
@@ -112,8 +115,6 @@ END_OLD_BACKEND = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
  WHERE pid = $1::int AND backend_start = $2::timestamptz"""
 
 # ownership
-LEASE = """SELECT 1 FROM workflow_leases
- WHERE holder = $1 AND state = 'live' AND expires_at > clock_timestamp() FOR KEY SHARE"""
 ADD_LEASE = """INSERT INTO workflow_leases (holder, host, pid, state, workflows, started_at, expires_at)
  VALUES ($1, $2, $3, 'live', $4, clock_timestamp(), clock_timestamp() + $5::float8 * interval '1 second')"""
 END_LEASE = """UPDATE workflow_leases SET state = 'dead' WHERE holder IN (SELECT holder FROM workflow_leases
@@ -133,10 +134,12 @@ LOCK = f"SELECT {_HEAD} FROM workflow_runs WHERE run_id = ANY ({ids('$1')}) ORDE
 INSERT_RUNS = _ours(schema.workflow_runs, shapes.RUNS)
 BUMP = f"""UPDATE workflow_runs r SET last_seq = (v->>1)::bigint, deaths = (v->>2)::smallint
  {_ROWS} WHERE r.run_id = v->>0"""
-WRITE = f"""UPDATE workflow_runs r SET status = v->>1, status_reason = v->>2, wait_reason = v->>3, holder = v->>4,
+_WRITE = """UPDATE workflow_runs r SET status = v->>1, status_reason = v->>2, wait_reason = v->>3, holder = v->>4,
  last_seq = (v->>5)::bigint, claim_rank = (v->>6)::smallint, ready_at = (v->>7)::bigint,
- wake_at = (v->>8)::bigint, deaths = (v->>9)::smallint, started_at = (v->>10)::timestamptz
- {_ROWS} WHERE r.run_id = v->>0"""
+ wake_at = (v->>8)::bigint, deaths = (v->>9)::smallint, started_at = (v->>10)::timestamptz"""
+WRITE = f"{_WRITE} {_ROWS} WHERE r.run_id = v->>0"
+WRITE_FINISHED = f"""{_WRITE}, outputs_json = (v->>11)::jsonb, error = (v->>12)::jsonb,
+ ended_at = {from_micros("v->>13")} {_ROWS} WHERE r.run_id = v->>0"""
 FINISH = f"""UPDATE workflow_runs r SET outputs_json = (v->>1)::jsonb, error = (v->>2)::jsonb,
  ended_at = {from_micros("v->>3")} {_ROWS} WHERE r.run_id = v->>0"""
 CHILDREN = f"""SELECT run_id FROM workflow_runs

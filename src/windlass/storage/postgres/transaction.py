@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import psycopg
@@ -29,6 +29,14 @@ GRACE_SECONDS = 5.0
 """User code may be silent for so much longer than its statements may run."""
 
 
+class _Finish(NamedTuple):
+    """Outcomes on their way: the statement, the savepoint it is in, and outputs, error and time by run."""
+
+    reply: Reply
+    depth: int
+    ends: dict[str, tuple[str | None, str | None, int | None]]
+
+
 class PostgresTransaction(TransactionState):
     """One open transaction; see ``engine.ports.Transaction`` for the meaning of each method.
 
@@ -36,19 +44,25 @@ class PostgresTransaction(TransactionState):
         wire: its connection.
         view: SQLAlchemy's view of the same connection.
         hints: what transactions of this session usually ask, asked beforehand.
+        writer: the session's id; its marker row is the first thing written.
+        marker: what the commit leaves there.
     """
 
-    def __init__(self, wire: Wire, view: sa.Connection, hints: Hints) -> None:
+    def __init__(self, wire: Wire, view: sa.Connection, hints: Hints, writer: str, marker: int) -> None:
         super().__init__()
         self._wire = wire
         self._view = view
         self._hints = hints
-        hints.begin()
         self._depth = 0
+        self._finish: _Finish | None = None
         self._lease_asked: tuple[str, Reply] | None = None
         self._queues_asked: Reply | None = None
-        if hints.holder is not None:
-            self._lease_asked = (hints.holder, wire.send(sql.LEASE, hints.holder))
+        hints.begin()
+        wire.send(sql.BEGIN)
+        if hints.holder is None:
+            wire.send(sql.MARK, writer, marker)
+        else:
+            self._lease_asked = (hints.holder, wire.send(sql.MARK_AND_LEASE, writer, marker, hints.holder))
         if hints.queues:
             self._queues_asked = self._ask_queues()
 
@@ -118,19 +132,28 @@ class PostgresTransaction(TransactionState):
         self._write(sql.BUMP, [(head.run_id, head.last_seq, head.deaths) for head in heads])
 
     def write_heads(self, heads: Sequence[RunHead]) -> None:
-        self._write(
-            sql.WRITE,
-            [
-                (
-                    h.run_id, h.status, h.status_reason, h.wait_reason, h.holder, h.last_seq, h.claim_rank, h.ready_at,
-                    h.wake_at, h.deaths, h.started_at,
-                )
-                for h in heads
-            ],
-        )  # fmt: skip
+        rows = [
+            (
+                h.run_id, h.status, h.status_reason, h.wait_reason, h.holder, h.last_seq, h.claim_rank, h.ready_at,
+                h.wake_at, h.deaths, h.started_at,
+            )
+            for h in heads
+        ]  # fmt: skip
+        ends = self._take_finish({head.run_id for head in heads})
+        self._write(sql.WRITE, [row for row in rows if row[0] not in ends])
+        self._write(sql.WRITE_FINISHED, [(*row, *ends[row[0]]) for row in rows if row[0] in ends])
 
     def finish_runs(self, rows: Sequence[tuple[str, str | None, str | None, int | None]]) -> None:
-        self._write(sql.FINISH, rows)
+        if rows:
+            reply = self._wire.send(sql.FINISH, orjson.dumps(rows))
+            self._finish = _Finish(reply, self._depth, {row[0]: row[1:] for row in rows})
+
+    def _take_finish(self, heads: set[str]) -> dict[str, tuple[str | None, str | None, int | None]]:
+        """Take outcomes that are still queued, so that they are written with their heads: one new row, not two."""
+        finish, self._finish = self._finish, None
+        if finish is None or finish.depth != self._depth or not heads.issuperset(finish.ends):
+            return {}
+        return finish.ends if self._wire.recall(finish.reply) else {}
 
     def open_children(self, run_ids: Sequence[str]) -> list[str]:
         return [row[0] for row in self._wire.ask(sql.CHILDREN, orjson.dumps(run_ids))]

@@ -132,6 +132,13 @@ class Wire:
         self.settle()
         return reply.rows
 
+    def recall(self, reply: Reply) -> bool:
+        """Take a statement back out of the queue; says whether it was still there."""
+        place = next((at for at, (_, _, queued) in enumerate(self._queue) if queued is reply), None)
+        if place is not None:
+            del self._queue[place]
+        return place is not None
+
     def forget(self, keep: int) -> None:
         """Drop queued statements beyond the first ``keep``."""
         del self._queue[keep:]
@@ -262,7 +269,11 @@ class Wire:
         return sent
 
     def _exchange(self) -> list[PGresult]:
-        """Wait until everything handed to libpq is answered."""
+        """Wait until everything handed to libpq is answered.
+
+        libpq is asked whether it is busy once for each answer and not for the empty one that follows it: psycopg
+        gives the interpreter lock up there.
+        """
         pg = self._pg
         results: list[PGresult] = []
         self.trips += 1
@@ -277,12 +288,11 @@ class Wire:
                     pg.consume_input()
                 result = pg.get_result()
                 if result is None:
-                    if pg.status != pq.ConnStatus.OK:
-                        raise psycopg.OperationalError("the connection is gone")
-                elif result.status == pq.ExecStatus.PIPELINE_SYNC:
+                    raise psycopg.OperationalError("the connection is gone")
+                if result.status == pq.ExecStatus.PIPELINE_SYNC:
                     return results
-                else:
-                    results.append(result)
+                results.append(result)
+                pg.get_result()
         except psycopg.OperationalError as error:
             results.extend(self._rest())
             self.raw.close()
@@ -326,9 +336,8 @@ class Wire:
 
     def _failure(self, result: PGresult) -> Exception:
         error = error_from_result(result)
-        state = error.sqlstate or ""
-        self._spoiled = self._spoiled or state.startswith(_AWAY)
-        if self._spoiled or state in _AGAIN:
+        self._spoiled = self._spoiled or (error.sqlstate or "").startswith(_AWAY)
+        if is_away(error):
             lost = ConnectionLost(str(error))
             lost.__cause__ = error
             return lost
@@ -343,6 +352,13 @@ class Wire:
 
     def _notice(self, diagnostic: psycopg.errors.Diagnostic) -> None:
         self._warnings.update((diagnostic.sqlstate or "", diagnostic.source_function or ""))
+
+
+def is_away(error: psycopg.Error) -> bool:
+    """Say whether the database could not do it now, so that the same may pass later."""
+    if error.sqlstate is None:
+        return isinstance(error, psycopg.OperationalError)
+    return error.sqlstate.startswith(_AWAY) or error.sqlstate in _AGAIN
 
 
 def _encoded(value: Value) -> bytes | None:

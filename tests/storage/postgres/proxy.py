@@ -1,0 +1,82 @@
+"""A TCP proxy in front of PostgreSQL that can lose what passes, at one chosen moment."""
+
+from __future__ import annotations
+
+import select
+import socket
+import threading
+from enum import Enum
+from urllib.parse import urlsplit, urlunsplit
+
+
+class Loss(Enum):
+    """What happens to the next thing a client says; its connection is cut then."""
+
+    QUESTION = "it never reaches the server"
+    ANSWER = "the server does it and answers, but the client never hears"
+    WAIT = "it reaches the server, and the client is cut off before there is an answer"
+
+
+class Proxy:
+    """Carries connections to the server of ``dsn`` until told to lose something; ``url`` leads through it."""
+
+    def __init__(self, dsn: str) -> None:
+        parts = urlsplit(dsn)
+        self._server = (parts.hostname or "", parts.port or 5432)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        port = self._listener.getsockname()[1]
+        credentials = parts.netloc.rpartition("@")[0]
+        self.url = urlunsplit(parts._replace(netloc=f"{credentials}@127.0.0.1:{port}"))
+        self._next: Loss | None = None
+        self._threads: list[threading.Thread] = []
+        self._closing = False
+        self._start(self._accept)
+
+    def lose(self, loss: Loss) -> None:
+        """Lose what a client says next."""
+        self._next = loss
+
+    def close(self) -> None:
+        """Cut everything."""
+        self._closing = True
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for thread in self._threads:
+            thread.join()
+
+    def _start(self, target: object, *args: object) -> None:
+        thread = threading.Thread(target=target, args=args, daemon=True)  # type: ignore[arg-type]
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            self._start(self._carry, client)
+
+    def _carry(self, client: socket.socket) -> None:
+        with client, socket.create_connection(self._server) as server:
+            try:
+                while not self._closing:
+                    ready, _, _ = select.select([client, server], [], [], 0.1)
+                    for source in ready:
+                        data = source.recv(1 << 16)
+                        if not data or not self._pass(data, source, client, server):
+                            return
+            except OSError:
+                return
+
+    def _pass(self, data: bytes, source: socket.socket, client: socket.socket, server: socket.socket) -> bool:
+        """Hand data over; says whether the connection goes on."""
+        if source is server:
+            client.sendall(data)
+            return True
+        loss, self._next = self._next, None
+        if loss is not Loss.QUESTION:
+            server.sendall(data)
+        if loss is Loss.ANSWER:
+            server.recv(1 << 16)
+        return loss is None

@@ -1,0 +1,237 @@
+"""What becomes of a commit whose answer is lost; promise 3."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.storage.databases import NOTES, Database, postgres_database
+from tests.storage.postgres.proxy import Loss, Proxy
+from tests.storage.scene import Scene
+from tests.support.postgres import PostgresServer
+from tests.support.waiting import wait_until
+from windlass.engine.errors import UnknownCommit
+from windlass.engine.ops import CALL
+from windlass.engine.ports import Transaction
+from windlass.storage.committer import BatchWriter, Committer, ConnectionLost, Pending
+from windlass.storage.postgres.backend import PostgresBackend
+from windlass.storage.postgres.session import PostgresSession
+
+Admin = psycopg.Connection[tuple[object, ...]]
+
+
+def note(number: int) -> Callable[[Transaction], None]:
+    def write(tx: Transaction) -> None:
+        tx.insert_rows(NOTES, ["note_id", "text"], [[number, "x"]])
+
+    return write
+
+
+def notes(admin: Admin) -> list[object]:
+    return [row[0] for row in admin.execute("SELECT note_id FROM notes ORDER BY 1")]
+
+
+def server_process(tx: Transaction) -> int:
+    pid: int = tx.execute("SELECT pg_backend_pid()").fetchall()[0][0]
+    return pid
+
+
+class LosingSession(PostgresSession):
+    """Loses something at its next commit."""
+
+    def __init__(self, backend: PostgresBackend, proxy: Proxy) -> None:
+        super().__init__(backend.url)
+        self._proxy = proxy
+        self.loss: Loss | None = None
+
+    def commit(self) -> None:
+        if self.loss is not None:
+            self._proxy.lose(self.loss)
+            self.loss = None
+        super().commit()
+
+
+@pytest.mark.parametrize("loss", [Loss.ANSWER, Loss.QUESTION])
+def test_a_lost_answer_is_settled_by_the_marker(
+    distant: PostgresBackend, proxy: Proxy, admin: Admin, loss: Loss
+) -> None:
+    session = LosingSession(distant, proxy)
+    writer = BatchWriter(session)
+    writer.write([Pending(CALL, note(1), Future(), None, False)])
+
+    session.loss = loss
+    outcomes, _ = writer.write([Pending(CALL, note(n), Future(), None, False) for n in (2, 3)])
+
+    if loss is Loss.ANSWER:
+        assert [error for _, error in outcomes] == [None, None]
+        assert notes(admin) == [1, 2, 3]
+    else:
+        assert [type(error) for _, error in outcomes] == [ConnectionLost, ConnectionLost]
+        assert notes(admin) == [1]
+    outcomes, _ = writer.write([Pending(CALL, note(4), Future(), None, False)])
+    assert outcomes == [(None, None)]
+    session.close()
+
+
+def test_a_whole_transaction_in_flight_is_not_mistaken_for_none(
+    distant: PostgresBackend, proxy: Proxy, admin: Admin, pg_dsn: str
+) -> None:
+    """Nothing of it had been answered, and the server was still at work on it when the client asked."""
+    session = LosingSession(distant, proxy)
+    tx = session.begin(1)
+    tx.insert_rows(NOTES, ["note_id", "text"], [[1, "x"]])
+    session.commit()
+    with psycopg.connect(pg_dsn) as blocker:
+        blocker.execute("LOCK TABLE notes IN EXCLUSIVE MODE")
+        session.loss = Loss.WAIT
+        tx = session.begin(2)
+        tx.insert_rows(NOTES, ["note_id", "text"], [[2, "x"]])
+        with pytest.raises(UnknownCommit):
+            session.commit()
+
+        assert session.committed(2) is False
+
+        blocker.rollback()
+    assert notes(admin) == [1]
+    assert session.begin(3) is not None
+    session.close()
+
+
+def test_a_deferred_error_at_the_commit_is_a_plain_no(backend: PostgresBackend, admin: Admin) -> None:
+    admin.execute("CREATE TABLE late (n int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+    session = backend.write_session()
+    tx = session.begin(1)
+    tx.execute("INSERT INTO late VALUES (1), (1)")
+
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        session.commit()
+
+    tx = session.begin(2)
+    tx.execute("INSERT INTO late VALUES (1)")
+    session.commit()
+    assert admin.execute("SELECT count(*) FROM late").fetchone() == (1,)
+    session.close()
+
+
+def test_an_error_before_the_commit_is_a_plain_no(backend: PostgresBackend, admin: Admin) -> None:
+    session = backend.write_session()
+    tx = session.begin(1)
+    for _ in range(2):
+        tx.insert_rows(NOTES, ["note_id", "text"], [[1, "x"]])
+
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        session.commit()
+
+    assert notes(admin) == []
+    session.close()
+
+
+def test_a_server_process_that_ends_before_the_commit_is_a_plain_no(backend: PostgresBackend, admin: Admin) -> None:
+    session = backend.write_session()
+    tx = session.begin(1)
+    pid = server_process(tx)
+    tx.insert_rows(NOTES, ["note_id", "text"], [[1, "x"]])
+    admin.execute("SELECT pg_terminate_backend(%s, 10000)", (pid,))
+
+    with pytest.raises(ConnectionLost):
+        session.commit()
+
+    assert notes(admin) == []
+    session.close()
+
+
+def test_a_transaction_that_somebody_else_ended_is_not_called_committed(backend: PostgresBackend) -> None:
+    session = backend.write_session()
+    tx = session.begin(1)
+    tx.insert_rows(NOTES, ["note_id", "text"], [[1, "x"]])
+    tx.execute("ROLLBACK")
+
+    with pytest.raises(Exception, match="ended by somebody else"):
+        session.commit()
+    session.close()
+
+
+def test_a_commit_that_standbys_may_lack_is_asked_about(private_pg: PostgresServer) -> None:
+    postgres_database(private_pg.dsn)
+    backend = PostgresBackend(private_pg.dsn)
+    session = backend.write_session()
+    tx = session.begin(1)
+    pid = server_process(tx)
+    tx.insert_rows(NOTES, ["note_id", "text"], [[1, "x"]])
+    with psycopg.connect(private_pg.dsn, autocommit=True) as admin:
+
+        def waits_for_standbys(but: int = 0) -> bool:
+            found = admin.execute(
+                "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND pid <> %s", (but,)
+            ).fetchone()
+            return found is not None
+
+        standbys(admin, "nobody")
+        with ThreadPoolExecutor(1) as thread:
+            commit = thread.submit(session.commit)
+            wait_until(waits_for_standbys)
+            admin.execute("SELECT pg_cancel_backend(%s)", (pid,))
+            assert isinstance(commit.exception(), UnknownCommit)
+
+            answer = thread.submit(session.committed, 1)
+            wait_until(lambda: waits_for_standbys(but=pid))
+            assert not answer.done()
+            standbys(admin, "")
+            assert answer.result() is True
+    session.close()
+    backend.close()
+
+
+def standbys(admin: psycopg.Connection[Any], names: str) -> None:
+    admin.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{names}'")
+    admin.execute("SELECT pg_reload_conf()")
+    wait_until(lambda: admin.execute("SHOW synchronous_standby_names").fetchone() == (names,))
+
+
+def test_nothing_is_lost_or_doubled_when_the_server_is_killed_at_work(private_pg: PostgresServer) -> None:
+    database: Database = postgres_database(private_pg.dsn)
+    backend = database.open()
+    committer = Committer(backend.write_session())
+    committer.start()
+    futures: list[Future[None]] = []
+    enough = threading.Event()
+
+    def submit() -> None:
+        while not enough.is_set():
+            futures.append(committer.submit_from_thread(CALL, note(len(futures))))
+            wait_until(lambda: committer.waiting < 20)
+
+    thread = threading.Thread(target=submit)
+    thread.start()
+    for _ in range(3):
+        seen = len(futures)
+        wait_until(lambda seen=seen: len(futures) > seen + 50, timeout=60)  # type: ignore[misc]
+        private_pg.crash()
+        private_pg.start()
+    enough.set()
+    thread.join()
+    for future in futures:
+        future.result(timeout=60)
+    committer.close()
+    backend.close()
+
+    with psycopg.connect(private_pg.dsn) as admin:
+        assert notes(admin) == list(range(len(futures)))
+
+
+def test_a_session_finds_a_restarted_server_by_itself(private_pg: PostgresServer) -> None:
+    database = postgres_database(private_pg.dsn)
+    backend = database.open()
+    with Scene(database, backend) as scene:
+        scene.start()
+        private_pg.stop()
+        with pytest.raises(ConnectionLost):
+            scene.start()
+        private_pg.start()
+
+        assert scene.start()
+        assert len(scene.view(scene.start()).run_id) > 0
+    backend.close()

@@ -81,10 +81,9 @@ class LineResult(BaseModel):
 
 
 class BulkAnswer(Shape):
-    """What became of a bulk request; ``repeated`` of the created had been so by an earlier one under the same key."""
+    """What became of a bulk request."""
 
     created: int
-    repeated: int
     failed: int
     results: list[LineResult]
 

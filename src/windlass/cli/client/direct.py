@@ -33,7 +33,8 @@ class DirectClient:
     async def store(self, body: bytes, key: str) -> Stored:
         """Store records."""
         request = Import(self._records, key=key, together=False, failures_only=True, max_record=MAX_RECORD_BYTES)
-        return stored(await request.run(_once(body)))
+        answer = await request.run(_once(body))
+        return stored(answer, request.repeated)
 
     def export(self, wanted: RecordFilter, fmt: str) -> AsyncIterator[bytes]:
         """Yield records."""

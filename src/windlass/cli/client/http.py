@@ -48,8 +48,9 @@ class HttpClient:
     async def store(self, body: bytes, key: str) -> Stored:
         """Store records."""
         headers = {"Idempotency-Key": key, "Content-Type": "application/x-ndjson"}
-        answer = await self._ask("POST", "/records/bulk", params={"results": "failed"}, content=body, headers=headers)
-        return stored(answer)
+        params = {"results": "failed"}
+        response = await self._request("POST", "/records/bulk", params=params, content=body, headers=headers)
+        return stored(self._answer(response), int(response.headers.get("Idempotency-Repeated", "0")))
 
     async def export(self, wanted: RecordFilter, fmt: str) -> AsyncIterator[bytes]:
         """Yield records."""
@@ -125,12 +126,18 @@ class HttpClient:
         return None
 
     async def _ask(self, method: str, path: str, **kwargs: Any) -> Row:
+        return self._answer(await self._request(method, path, **kwargs))
+
+    async def _request(self, method: str, path: str, **kwargs: Any) -> httpx2.Response:
         try:
             response = await self._client.request(method, path, **kwargs)
         except httpx2.TransportError as error:
             raise away(self.name, error) from error
         if response.is_error:
             raise refusal(self.name, response)
+        return response
+
+    def _answer(self, response: httpx2.Response) -> Row:
         answer = _json(response)
         if not isinstance(answer, dict):
             raise _no_windlass(self.name, response)

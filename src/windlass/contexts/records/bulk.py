@@ -59,11 +59,12 @@ class Splitter:
             raise TooLarge(f"record {self._number + 1} is larger than {self._limit} bytes", limit=self._limit)
 
     def end(self) -> Iterator[Item]:
-        """Yield the last line, or what is wrong with the end of an array."""
+        """Yield the last line, or what is wrong with the end of an array (of one that has none, nothing is taken)."""
         rest = self._buffer.strip()
-        if (self._array and not self._closed) or rest:
+        unfinished = self._array and not self._closed
+        if unfinished or rest:
             self._number += 1
-            yield self._number, rest
+            yield self._number, b"" if unfinished else rest
 
     def _lines(self) -> Iterator[Item]:
         lines = self._buffer.split(b"\n")
@@ -129,7 +130,7 @@ class Import:
     async def run(self, body: AsyncIterator[bytes]) -> Result:
         """Read and store everything; returns ``created``, ``failed`` and the ``results`` by line.
 
-        ``repeated`` of the created had been so by an earlier request under the same key.
+        Afterwards ``repeated`` says how many of the created had been so by an earlier request under the same key.
 
         Raises:
             ValidationFailed: ``together``, and a record is wrong; names the first hundred.
@@ -145,12 +146,7 @@ class Import:
             await self._add(item)
         await self._store()
         await self._finish()
-        return {
-            "created": self.created,
-            "repeated": self.repeated,
-            "failed": self.failed,
-            "results": self.results,
-        }
+        return {"created": self.created, "failed": self.failed, "results": self.results}
 
     async def _add(self, item: Item) -> None:
         self._chunk.append(item)

@@ -93,6 +93,7 @@ async def signal(name: str, *, timeout: float | None = None) -> Any:
         return _signalled("signal_timed_out", {}, name, path, now)
     payload = f'{{"name":{to_json(name)},"id":{to_json(row.dedup_id)},"payload":{row.payload}}}'
     run.pending.append(NewEvent("signal_received", path, payload, now))
+    run.mail.consume(row)
     return orjson.loads(row.payload)
 
 
@@ -129,6 +130,7 @@ async def call_child(workflow: Definition, args: Sequence[Any], kwargs: dict[str
     payload = f'{{"type":"child","run_id":"{child}",{row.payload[1:]}'
     now = run.worker.clock.now()
     run.pending.append(NewEvent("child_completed", path, payload, now))
+    run.mail.consume(row)
     return _child_result(workflow, orjson.loads(payload), path, now)
 
 

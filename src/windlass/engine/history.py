@@ -71,12 +71,15 @@ class History:
             call.opened = data
 
     def _reopen(self, failed: Sequence[str]) -> None:
-        """Forget how the steps that failed the run ended; whatever succeeded stays."""
+        """Forget how the steps that failed the run ended, and children cancelled with it; what succeeded stays."""
         for path in failed:
             call = self.calls.get(path)
             if call is not None and call.settled in {"step_failed", "child_completed", "signal_timed_out"}:
                 call.settled = call.data = call.opened = call.retry_at = None
                 call.attempts = 0
+        for call in self.calls.values():
+            if call.kind == "child" and call.settled is None:
+                call.opened = None
 
 
 def scope_of(path: str) -> str:

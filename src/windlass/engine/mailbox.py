@@ -40,34 +40,40 @@ class Mailbox:
                 del self._listeners[key]
 
     def take(self, key: str) -> InboxRow | None:
-        """Return and consume the oldest row of a key."""
+        """Take the oldest row of a key; whoever takes one consumes it together with the event that says so."""
         for row in self.rows.values():
             if mail_key(row) == key:
-                self.consume(row)
+                self._take_out(row)
                 return row
         return None
 
     def hand_out(self, row: InboxRow) -> asyncio.Future[Any] | None:
-        """Consume a row for the first branch that listens for it; returns that branch's future."""
+        """Take a row for the first branch that listens for it; returns that branch's future."""
         waiting = self._listeners.get(mail_key(row))
         while waiting:
             future = waiting.popleft()
             if not future.done():
-                self.consume(row)
+                self._take_out(row)
                 return future
         return None
 
-    def consume(self, row: InboxRow) -> None:
-        """Take a row out; it leaves the database with the next commit."""
+    def _take_out(self, row: InboxRow) -> None:
         self.rows.pop(row.inbox_id, None)
-        self._consumed.append(row.inbox_id)
         self._gone.add(row.inbox_id)
+
+    def put_back(self, row: InboxRow) -> None:
+        """Lay a row that was taken in its place again: before those of its key that came later."""
+        self._gone.discard(row.inbox_id)
+        self.rows = {row.inbox_id: row, **self.rows}
+
+    def consume(self, row: InboxRow) -> None:
+        """Have a row leave the database with the next commit."""
+        self._take_out(row)
+        self._consumed.append(row.inbox_id)
 
     def take_consumed(self) -> list[str]:
         """Return the ids to be consumed in the next commit, and forget that they were to be."""
-        consumed = self._consumed
-        if consumed:
-            self._consumed = []
+        consumed, self._consumed = self._consumed, []
         return consumed
 
 

@@ -267,11 +267,22 @@ class Run:
         try:
             news: InboxRow | None = await self.block(future)
             return news
+        except asyncio.CancelledError:
+            self._return_mail(future)
+            raise
         finally:
             if due is not None:
                 self.dues.pop(future, None)
             if listen is not None:
                 self.mail.hush(listen, future)
+
+    def _return_mail(self, future: asyncio.Future[InboxRow | None]) -> None:
+        """Keep for others what a branch was handed at the moment it was cancelled."""
+        if future.done() and not future.cancelled() and future.exception() is None:
+            row = future.result()
+            if row is not None:
+                self.mail.put_back(row)
+                self._hand_out(row)
 
     async def block(self, future: asyncio.Future[Any]) -> Any:
         """Wait for a future that ``release`` settles; the branch is not busy meanwhile."""

@@ -395,10 +395,12 @@ class Worker:
     async def _look(self) -> None:
         names = tuple(self.registry) if self.claims else ()
         holder = self.holder
+        held = dict(self.runs)
         poll: Poll = await self.read(lambda: self.backend.reader.poll(holder, names, self.clock.now()))
         self.restricted = poll.restricted
         for row in poll.inbox:
-            run = self.runs.get(row.run_id)
+            # A run claimed meanwhile has its inbox already, and may have consumed what was read before.
+            run = held.get(row.run_id)
             if run is not None:
                 run.deliver(row)
         if poll.ready:

@@ -150,8 +150,7 @@ async def bulk(request: Request) -> Response:
     """Store many records, sent as lines of JSON or as one JSON array.
 
     Records are stored a thousand at a time while they come in, and each line is answered. With an Idempotency-Key a
-    request that broke off can be repeated without storing anything twice; the header Idempotency-Repeated then says
-    how many of the created records had been stored before.
+    request that broke off can be repeated without storing anything twice; `repeated` of the `created` were there.
     """
     asked = read_query(request, BULK)
     settings = application(request).settings
@@ -163,8 +162,7 @@ async def bulk(request: Request) -> Response:
         max_record=settings.max_body_bytes,
     )
     try:
-        answer = await running.run(request.stream())
-        return Json(answer, headers={"Idempotency-Repeated": str(running.repeated)})
+        return Json(await running.run(request.stream()))
     except ClientDisconnect:
         return Response(status_code=499)
 

@@ -81,9 +81,10 @@ class LineResult(BaseModel):
 
 
 class BulkAnswer(Shape):
-    """What became of a bulk request."""
+    """What became of a bulk request; ``repeated`` of the created had been so by an earlier one under the same key."""
 
     created: int
+    repeated: int
     failed: int
     results: list[LineResult]
 

@@ -33,8 +33,7 @@ class DirectClient:
     async def store(self, body: bytes, key: str) -> Stored:
         """Store records."""
         request = Import(self._records, key=key, together=False, failures_only=True, max_record=MAX_RECORD_BYTES)
-        answer = await request.run(_once(body))
-        return stored(answer, request.repeated)
+        return stored(await request.run(_once(body)))
 
     def export(self, wanted: RecordFilter, fmt: str) -> AsyncIterator[bytes]:
         """Yield records."""

@@ -49,8 +49,7 @@ class HttpClient:
         """Store records."""
         headers = {"Idempotency-Key": key, "Content-Type": "application/x-ndjson"}
         params = {"results": "failed"}
-        response = await self._request("POST", "/records/bulk", params=params, content=body, headers=headers)
-        return stored(self._answer(response), int(response.headers.get("Idempotency-Repeated", "0")))
+        return stored(await self._ask("POST", "/records/bulk", params=params, content=body, headers=headers))
 
     async def export(self, wanted: RecordFilter, fmt: str) -> AsyncIterator[bytes]:
         """Yield records."""
@@ -126,18 +125,12 @@ class HttpClient:
         return None
 
     async def _ask(self, method: str, path: str, **kwargs: Any) -> Row:
-        return self._answer(await self._request(method, path, **kwargs))
-
-    async def _request(self, method: str, path: str, **kwargs: Any) -> httpx2.Response:
         try:
             response = await self._client.request(method, path, **kwargs)
         except httpx2.TransportError as error:
             raise away(self.name, error) from error
         if response.is_error:
             raise refusal(self.name, response)
-        return response
-
-    def _answer(self, response: httpx2.Response) -> Row:
         answer = _json(response)
         if not isinstance(answer, dict):
             raise _no_windlass(self.name, response)

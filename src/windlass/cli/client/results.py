@@ -13,9 +13,9 @@ def given(query: RecordFilter | ReportFilter | RunQuery) -> dict[str, Any]:
     return {name: value for name, value in asdict(query).items() if value is not None}
 
 
-def stored(answer: Row, repeated: int) -> Stored:
+def stored(answer: Row) -> Stored:
     """Return a bulk answer as what became of a batch."""
-    return Stored(answer["created"], repeated, [_fault(result) for result in answer["results"]])
+    return Stored(answer["created"], answer["repeated"], [_fault(result) for result in answer["results"]])
 
 
 def _fault(result: Row) -> Fault:

@@ -130,7 +130,7 @@ class Import:
     async def run(self, body: AsyncIterator[bytes]) -> Result:
         """Read and store everything; returns ``created``, ``failed`` and the ``results`` by line.
 
-        Afterwards ``repeated`` says how many of the created had been so by an earlier request under the same key.
+        ``repeated`` of the created had been so by an earlier request under the same key.
 
         Raises:
             ValidationFailed: ``together``, and a record is wrong; names the first hundred.
@@ -146,7 +146,12 @@ class Import:
             await self._add(item)
         await self._store()
         await self._finish()
-        return {"created": self.created, "failed": self.failed, "results": self.results}
+        return {
+            "created": self.created,
+            "repeated": self.repeated,
+            "failed": self.failed,
+            "results": self.results,
+        }
 
     async def _add(self, item: Item) -> None:
         self._chunk.append(item)

@@ -26,6 +26,11 @@ class Mailbox:
         """What branches listen for."""
         return [key for key, waiting in self._listeners.items() if waiting]
 
+    @property
+    def unwanted(self) -> frozenset[str]:
+        """The ids of rows that no branch listens for: those alone a run may leave behind when it parks."""
+        return frozenset(inbox_id for inbox_id, row in self.rows.items() if not self._listeners.get(mail_key(row)))
+
     def listen(self, key: str, future: asyncio.Future[Any]) -> None:
         """Have ``future`` get the next row of this key."""
         self._listeners.setdefault(key, deque()).append(future)

@@ -233,18 +233,21 @@ class Run:
 
     async def _retreat(self) -> None:
         self.abandon()
+        heard: frozenset[str] = frozenset()
         while not self.worker.stopping:
             now = self.worker.clock.now()
-            unit = Advance(self.run_id, self.holder, now, [], park=Park("write_failed", now + RETREAT_SECONDS * SECOND))
+            park = Park("write_failed", now + RETREAT_SECONDS * SECOND, heard=heard)
             try:
-                await self.worker.commits.submit(ADVANCE, unit)
+                news = await self.worker.commits.submit(ADVANCE, Advance(self.run_id, self.holder, now, [], park=park))
             except Fenced:
                 return
             except Exception as error:
                 self.worker.telemetry.event("run.put_aside", run_id=self.run_id, error=repr(error))
                 await asyncio.sleep(RETREAT_SECONDS)
             else:
-                return
+                if news is None:
+                    return
+                heard |= {row.inbox_id for row in news}
 
     # waiting
     async def wait(self, due: int | None = None, listen: str | None = None) -> InboxRow | None:
@@ -404,12 +407,12 @@ class Run:
             self.mail.consume(self.pausing)
             event = NewEvent("run_paused", None, to_json({"by": by["by"]}), self.worker.clock.now())
             reason = by["reason"] or "paused_by_user"
-            park = Park("paused", soonest, Status.PAUSED, reason, heard=frozenset(self.mail.rows))
+            park = Park("paused", soonest, Status.PAUSED, reason, heard=self.mail.unwanted)
             news: list[InboxRow] | None = await self.commit([event], park=park)
         else:
             waits = "timer" if soonest is not None and not self.mail.awaited else self._reason()
             ready = ready or self.held_back
-            park = Park(waits, None if ready else soonest, ready=ready, heard=frozenset(self.mail.rows))
+            park = Park(waits, None if ready else soonest, ready=ready, heard=self.mail.unwanted)
             news = await self.commit([], park=park)
         return news
 

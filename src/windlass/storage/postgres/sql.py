@@ -124,9 +124,9 @@ FORCE_LEASE = """UPDATE workflow_leases SET state = 'dead' WHERE holder IN (SELE
 LEASE_STATE = "SELECT state FROM workflow_leases WHERE holder = $1"
 RENEW = """UPDATE workflow_leases SET expires_at = clock_timestamp() + $2::float8 * interval '1 second'
  WHERE holder = $1 AND state = 'live' RETURNING 1"""
-DEAD_HOLDERS = """SELECT holder FROM workflow_leases l WHERE
- CASE WHEN state = 'live' THEN expires_at <= clock_timestamp()
- ELSE EXISTS (SELECT 1 FROM workflow_runs r WHERE r.holder = l.holder) END"""
+DEAD_HOLDERS = """SELECT holder FROM workflow_leases WHERE state = 'live' AND expires_at <= clock_timestamp()
+ UNION ALL SELECT l.holder FROM workflow_leases l,
+ LATERAL (SELECT 1 FROM workflow_runs r WHERE r.holder = l.holder LIMIT 1) held WHERE l.state <> 'live'"""
 HELD = "SELECT run_id FROM workflow_runs WHERE holder = $1 ORDER BY run_id LIMIT $2"
 
 # runs
@@ -161,8 +161,9 @@ INBOX_KEPT = f"SELECT inbox_id FROM workflow_inbox WHERE inbox_id = ANY ({ids('$
 LOAD_INBOX = f"""SELECT {_read(schema.workflow_inbox, shapes.INBOX)} FROM workflow_inbox
  WHERE run_id = ANY ({ids("$1")}) AND NOT consumed ORDER BY run_id, arrival"""
 CONSUME = f"""UPDATE workflow_inbox SET consumed = true
- WHERE inbox_id = ANY ({ids("$1")}) AND dedup_id IS NOT NULL"""
-DISCARD = f"DELETE FROM workflow_inbox WHERE inbox_id = ANY ({ids('$1')}) AND dedup_id IS NULL"
+ WHERE inbox_id = ANY ({ids("$1")}) AND num_nulls(dedup_id) = 0"""
+DISCARD = f"DELETE FROM workflow_inbox WHERE inbox_id = ANY ({ids('$1')}) AND num_nulls(dedup_id) = 1"
+"""``IS NULL`` would let the planner find the rows by ``dedup_id``, of which nearly all are NULL."""
 
 # idempotency
 KEYS = f"""INSERT INTO workflow_idempotency AS i (scope, key, run_id, request_hash, expires_at)

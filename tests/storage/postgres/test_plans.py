@@ -1,0 +1,120 @@
+"""The statements find their rows by index, from the first row on and for ever: a plan is made once and kept."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from tests.storage.databases import Database
+from windlass.engine.types import RunFilter
+from windlass.storage.postgres import sql
+from windlass.storage.postgres.backend import PostgresBackend
+from windlass.storage.postgres.connect import connect
+from windlass.storage.urls import parse
+
+Admin = psycopg.Connection[tuple[object, ...]]
+
+IDS = json.dumps([f"run-{n:06d}" for n in range(3)])
+HEADS = json.dumps([[f"run-{n:06d}", "running", None, None, "h", 1, 0, None, None, 0, None] for n in range(3)])
+
+STATEMENTS: dict[str, tuple[str, list[object], str]] = {
+    "lock": (sql.LOCK, [IDS], "pk_workflow_runs"),
+    "bump": (sql.BUMP, [json.dumps([["run-000001", 2, 0]])], "pk_workflow_runs"),
+    "write": (sql.WRITE, [HEADS], "pk_workflow_runs"),
+    "write finished": (sql.WRITE_FINISHED, [HEADS], "pk_workflow_runs"),
+    "finish": (sql.FINISH, [json.dumps([["run-000001", "1", None, 1]])], "pk_workflow_runs"),
+    "hold": (sql.HOLD, ["h", IDS], "pk_workflow_runs"),
+    "held": (sql.HELD, ["h", 100], "ix_workflow_runs_holder"),
+    "children": (sql.CHILDREN, [IDS], "ix_workflow_runs_parent"),
+    "ready": (sql.READY, ['["w"]', None, "[]", 10], "ix_workflow_runs_ready"),
+    "promote": (sql.PROMOTE, [1, 10], "ix_workflow_runs_wake"),
+    "next wake": (sql.NEXT_WAKE, [], "ix_workflow_runs_wake"),
+    "dead holders": (sql.DEAD_HOLDERS, [], "ix_workflow_runs_holder"),
+    "load events": (sql.LOAD_EVENTS, [IDS], "pk_workflow_events"),
+    "load inbox": (sql.LOAD_INBOX, [IDS], "ix_workflow_inbox_run_id_arrival"),
+    "consume": (sql.CONSUME, [IDS], "uq_workflow_inbox_inbox_id"),
+    "discard": (sql.DISCARD, [IDS], "uq_workflow_inbox_inbox_id"),
+    "free slots": (sql.FREE_SLOTS, [IDS], "ix_workflow_queue_slots_run_id"),
+}
+
+RUNS = """INSERT INTO workflow_runs 
+ (run_id, name, status, holder, ready_at, wake_at, parent_run_id, inputs_json, created_at) SELECT 'run-' || lpad(n::text, 6, '0'), 'w', CASE n % 10 WHEN 0 THEN 'running' ELSE 'succeeded' END,
+ CASE n % 100 WHEN 0 THEN 'h' END, CASE n % 100 WHEN 1 THEN n END, CASE n % 100 WHEN 2 THEN n END,
+ CASE n % 100 WHEN 3 THEN 'run-000000' END, '{}', now() - n * interval '1 second' FROM generate_series(0, 19999) n"""
+EVENTS = """INSERT INTO workflow_events (run_id, event_seq, event_type, payload_json, created_at)
+ SELECT 'run-' || lpad((n / 4)::text, 6, '0'), n % 4, 'e', '{}', now() FROM generate_series(0, 19999) n"""
+INBOX = """INSERT INTO workflow_inbox (inbox_id, run_id, kind, name, payload_json, created_at)
+ SELECT 'i' || n, 'run-' || lpad(n::text, 6, '0'), 'signal', 's', '{}', now() FROM generate_series(0, 9999) n"""
+
+
+def plan(dsn: str, statement: str, parameters: list[object], *, sorts: bool) -> str:
+    """Return the plan that a session that writes keeps for a statement."""
+    with connect(parse(dsn), sql.SETTINGS) as raw:
+        raw.execute(b"SET plan_cache_mode = force_generic_plan")
+        if not sorts:
+            raw.execute(b"SET enable_sort = off")
+        raw.execute(f"PREPARE statement AS {statement}".encode())
+        given = ", ".join(psycopg.sql.Literal(value).as_string(raw) for value in parameters)
+        execute = f"EXECUTE statement ({given})" if parameters else "EXECUTE statement"
+        rows = raw.execute(f"EXPLAIN (COSTS OFF) {execute}".encode()).fetchall()
+    return "\n".join(row[0] for row in rows)
+
+
+@pytest.fixture
+def full(database: Database, admin: Admin) -> None:
+    """A database with history, much of it finished."""
+    for statement in (RUNS, EVENTS, INBOX):
+        admin.execute(statement.encode())
+    admin.execute("ANALYZE")
+
+
+def scans(dsn: str) -> dict[str, str]:
+    """Return the plans that do not use the index they should."""
+    plans = {
+        what: plan(dsn, statement, parameters, sorts=what != "ready")
+        for what, (statement, parameters, _) in STATEMENTS.items()
+    }
+    scan = re.compile(r"Seq Scan on workflow_(runs|events|inbox)")
+    return {what: found for what, found in plans.items() if STATEMENTS[what][2] not in found or scan.search(found)}
+
+
+@pytest.mark.usefixtures("database")
+def test_a_plan_made_on_empty_tables_uses_the_index(pg_dsn: str) -> None:
+    assert scans(pg_dsn) == {}
+
+
+@pytest.mark.usefixtures("full")
+def test_a_plan_made_on_full_tables_uses_the_index(pg_dsn: str) -> None:
+    assert scans(pg_dsn) == {}
+
+
+@pytest.mark.usefixtures("full")
+def test_runs_in_one_state_are_listed_by_index(backend: PostgresBackend) -> None:
+    asked: list[tuple[str, Any]] = []
+    with seen(backend.engine, asked):
+        backend.reader.list_runs(RunFilter(status=("running",), limit=10))
+    (statement, parameters), *_ = asked
+
+    found = backend.read(lambda c: c.exec_driver_sql(f"EXPLAIN (COSTS OFF) {statement}", parameters).scalars().all())
+
+    assert "Index Scan Backward using ix_workflow_runs_list" in "\n".join(found)
+    assert "Sort" not in "\n".join(found)
+
+
+@contextmanager
+def seen(engine: sa.Engine, asked: list[tuple[str, Any]]) -> Iterator[None]:
+    """Keep the statements that are executed meanwhile, with their parameters."""
+
+    def keep(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+        asked.append((statement, parameters))
+
+    sa.event.listen(engine, "before_cursor_execute", keep)
+    yield
+    sa.event.remove(engine, "before_cursor_execute", keep)

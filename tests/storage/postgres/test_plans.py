@@ -44,8 +44,9 @@ STATEMENTS: dict[str, tuple[str, list[object], str]] = {
     "free slots": (sql.FREE_SLOTS, [IDS], "ix_workflow_queue_slots_run_id"),
 }
 
-RUNS = """INSERT INTO workflow_runs 
- (run_id, name, status, holder, ready_at, wake_at, parent_run_id, inputs_json, created_at) SELECT 'run-' || lpad(n::text, 6, '0'), 'w', CASE n % 10 WHEN 0 THEN 'running' ELSE 'succeeded' END,
+RUNS = """INSERT INTO workflow_runs
+ (run_id, name, status, holder, ready_at, wake_at, parent_run_id, inputs_json, created_at)
+ SELECT 'run-' || lpad(n::text, 6, '0'), 'w', CASE n % 10 WHEN 0 THEN 'running' ELSE 'succeeded' END,
  CASE n % 100 WHEN 0 THEN 'h' END, CASE n % 100 WHEN 1 THEN n END, CASE n % 100 WHEN 2 THEN n END,
  CASE n % 100 WHEN 3 THEN 'run-000000' END, '{}', now() - n * interval '1 second' FROM generate_series(0, 19999) n"""
 EVENTS = """INSERT INTO workflow_events (run_id, event_seq, event_type, payload_json, created_at)

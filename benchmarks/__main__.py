@@ -67,7 +67,7 @@ def main() -> None:
     peers = install() if contenders & PEERS else None
     described = machine.describe(given.folder)
     start = time.monotonic()
-    databases = Databases(given.folder)
+    databases = Databases(given.folder, durable=not given.quick)
     try:
         lab = Lab(databases, peers, given.quick, lambda text: console.print(text, style="dim", highlight=False))
         if not given.quick:

@@ -50,10 +50,11 @@ class Databases:
 
     Args:
         folder: its parent; must not be in memory, where nothing is durable.
+        durable: False allows it, for runs whose figures mean nothing.
     """
 
-    def __init__(self, folder: Path) -> None:
-        if file_system(folder) in _IN_MEMORY:
+    def __init__(self, folder: Path, *, durable: bool = True) -> None:
+        if durable and file_system(folder) in _IN_MEMORY:
             raise SystemExit(f"{folder} is in memory: give --folder on a disk, or nothing measured would be durable")
         self.folder = Path(tempfile.mkdtemp(prefix="windlass-bench-", dir=folder))
         self._numbers = count(1)

@@ -1,10 +1,37 @@
 """The measure still runs, and the bare limit still writes what the engine writes."""
 
+import json
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 from benchmarks import bare, ours
 from benchmarks.contender import Shape, answer
+from benchmarks.model import Store
+from benchmarks.sides import PEERS
+from benchmarks.table import BENCHMARKS
+from tests.support.paths import ROOT
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("store,only", [(Store.SQLITE, None), (Store.POSTGRES, "ten-steps")])
+def test_a_quick_run_measures_every_side_of_our_own(tmp_path: Path, store: Store, only: str | None) -> None:
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--store", store.value]
+    command += ["--output", str(tmp_path), "--folder", str(tmp_path)]
+    command += [] if only is None else ["--only", only]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((tmp_path / "results.json").read_text())["benchmarks"]
+    assert set(found) == {benchmark.name for benchmark in BENCHMARKS if only in {None, benchmark.name}}
+    for benchmark in BENCHMARKS:
+        if benchmark.name in found:
+            measured = {one["side"] for one in found[benchmark.name]["sides"] if min(one["values"]) > 0}
+            sides = [one for one in benchmark.sides() if one.contender not in PEERS and one.store is store]
+            assert measured == {one.name for one in sides}
+    assert "## Machine and versions" in (tmp_path / "results.md").read_text()
 
 
 def journal(shapes: dict[str, Shape], folder: Path, at_a_time: int) -> tuple[list[tuple[object, ...]], ...]:

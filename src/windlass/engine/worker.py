@@ -136,7 +136,7 @@ class Worker:
             self._alarm.cancel()
         self._lease.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
-        self._readers.shutdown(wait=False)
+        await asyncio.to_thread(self._readers.shutdown)
 
     async def _drain(self, grace: float) -> None:
         """Wait until no step is running any more."""
@@ -217,12 +217,16 @@ class Worker:
         names = tuple(self.registry)
         request = ClaimRequest(self.holder, names, self.queues, min(room, 1000), self.clock.now())
         holder = self.holder
-        answer = await self.commits.submit(CLAIM, request)
+        claim = self.commits.submit(CLAIM, request)
+        try:
+            answer = await claim
+        finally:
+            # What was claimed is ours, also when this loop has been told to end meanwhile.
+            if claim.done() and claim.exception() is None and holder == self.holder:
+                for claimed in claim.result().runs:
+                    self.adopt(claimed)
         self.backlog = answer.more
         self._set_alarm(answer.next_wake)
-        if holder == self.holder:
-            for claimed in answer.runs:
-                self.adopt(claimed)
         return answer.more
 
     def _set_alarm(self, next_wake: int | None) -> None:

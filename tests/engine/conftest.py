@@ -1,0 +1,60 @@
+"""The engine through its public API: whoever asks for `engine` or `lab` runs once on each backend."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engine.lab import Lab
+from tests.storage.conftest import pg_model, sqlite_model
+from tests.storage.databases import Database, memory_database, postgres_database, sqlite_database
+from tests.support.databases import fresh_postgres
+from windlass import Engine
+
+__all__ = ["pg_model", "sqlite_model"]
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """An empty database with the newest tables and a table of somebody else."""
+    if request.param == "memory":
+        database, store = memory_database()
+        yield database
+        store.close()
+    elif request.param == "sqlite":
+        path = tmp_path / "windlass.db"
+        shutil.copy(request.getfixturevalue("sqlite_model"), path)
+        yield sqlite_database(path)
+    else:
+        server, template = request.getfixturevalue("pg_server_dsn"), request.getfixturevalue("pg_model")
+        with fresh_postgres(server, template=template) as dsn:
+            yield postgres_database(dsn)
+
+
+@pytest.fixture(autouse=True)
+def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes look around ten times as often, and waiting runs leave memory ten times as soon."""
+    monkeypatch.setattr("windlass.engine.worker.POLL_SECONDS", 0.1)
+    monkeypatch.setattr("windlass.engine.run.LINGER", 0.03)
+
+
+@pytest.fixture
+async def lab(database: Database) -> AsyncIterator[Lab]:
+    """A database to start processes on."""
+    lab = Lab(database)
+
+    def complain(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        lab.complaints.append(f"{context['message']}: {context.get('exception')!r}")
+
+    asyncio.get_running_loop().set_exception_handler(complain)
+    yield lab
+    await lab.close()
+
+
+@pytest.fixture
+async def engine(lab: Lab) -> Engine:
+    """The engine of a process that carries runs out."""
+    return await lab.engine()

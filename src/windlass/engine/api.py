@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid as uuids
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -151,10 +152,11 @@ async def _start_child(
     try:
         await run.commit([NewEvent("child_started", path, opening, now)], starts=[child])
         landed = True
+    except asyncio.CancelledError:
+        landed = True  # a refusal would have been heard instead
+        raise
     finally:
-        if holder is not None and not landed:
-            worker.births -= 1
-    worker.born(child, holder is not None)
+        worker.born(child, holder is not None, landed)
     return child.run_id
 
 

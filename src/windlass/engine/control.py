@@ -95,12 +95,12 @@ def resume(tx: Transaction, head: RunHead, unit: ControlRequest) -> str:
     pauses = unread(tx, head, "pause")
     if head.holder is not None and pauses:
         raise RunConflict("run is being paused: resume it once it is", run_id=head.run_id, status=head.status)
+    if pauses:
+        tx.consume_inbox(pauses)
     if head.status != Status.PAUSED:
         if head.status in {Status.RUNNING, Status.QUEUED}:
             return "already_applied"
         raise RunConflict(f"run is {head.status}", run_id=head.run_id, status=head.status)
-    if pauses:
-        tx.consume_inbox(pauses)
     head.status = Status.RUNNING if head.started_at is not None else Status.QUEUED
     head.status_reason, head.wait_reason, head.deaths = None, None, 0
     if head.started_at is None and head.wake_at is not None and head.wake_at > unit.at:

@@ -210,15 +210,13 @@ class Engine:
         run.holder = holder
         landed = False
         try:
-            started = await self.commits.submit(START, request, bounded=bounded)
-            landed = True
+            starting = self.commits.submit(START, request, bounded=bounded)
+            try:
+                started = await starting
+            finally:
+                landed = starting.done() and starting.exception() is None and starting.result().created
         finally:
-            if holder is not None and not landed:
-                self.worker.births -= 1
-        if started.created:
-            self.worker.born(run, holder is not None)
-        elif holder is not None:
-            self.worker.births -= 1
+            self.worker.born(run, holder is not None, landed)
         return Handle(self, started.run_id, started.created)
 
     def start_run_in(  # noqa: PLR0913  the options of a start

@@ -60,8 +60,8 @@ class Host(Protocol):
         """Return the holder id when a new run may start here at once."""
         ...
 
-    def born(self, run: NewRun, held: bool) -> None:
-        """Take in a run that was born here, once it is on disk."""
+    def born(self, run: NewRun, held: bool, landed: bool) -> None:
+        """Take in a run that was born here, once it is on disk (``landed``), or hear that it never will be."""
         ...
 
     def check_lease(self) -> None:

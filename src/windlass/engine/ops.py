@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from asyncio import CancelledError, Future
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from windlass.engine.errors import TransactionLost
@@ -66,13 +67,23 @@ class Call(Operation[Callable[[Transaction], Any], Any]):
 CALL = Call()
 
 
+async def heard(answer: Future[R]) -> R:
+    """Wait for an answer; a task that is cancelled meanwhile hears a refusal first, for it counts for more."""
+    try:
+        return await answer
+    except CancelledError:
+        answer.result()
+        raise
+
+
 class Commits(Protocol):
     """The committer as the engine sees it."""
 
-    def submit(self, op: Operation[A, R], unit: A, *, bounded: bool = False) -> Awaitable[R]:
-        """Queue a unit; the awaitable answers once its transaction is on disk.
+    def submit(self, op: Operation[A, R], unit: A, *, bounded: bool = False) -> Future[R]:
+        """Queue a unit; the future answers once its transaction is on disk.
 
-        Cancelling the awaitable does not withdraw the unit.
+        It cannot be cancelled, for the unit is on its way: a task that is cancelled while it waits is so once the
+        answer is there, and may then look at the answer.
 
         Args:
             op: its kind.

@@ -26,6 +26,7 @@ from windlass.engine.history import History
 from windlass.engine.host import Host
 from windlass.engine.journal import ADVANCE
 from windlass.engine.mailbox import Mailbox
+from windlass.engine.ops import heard
 from windlass.engine.registry import Definition
 from windlass.engine.scope import CURRENT, Scope
 from windlass.engine.types import Advance, ClaimedRun, Finish, InboxRow, NewEvent, NewRun, Park, Status
@@ -33,6 +34,9 @@ from windlass.kernel.clock import SECOND
 
 LINGER = 0.5
 """Seconds a run that waits for something without a known time stays in memory before it parks."""
+
+LOOK_SECONDS = 1.0
+"""How often a branch that waits for a time looks at the clock, which may have jumped."""
 
 RETREAT_SECONDS = 5
 """How long a run is put aside when its events cannot be written."""
@@ -66,7 +70,6 @@ class Run:
         self._aside = False
         self._sailing = False
         self._air = 0
-        self._echo = False
         self._ashore: list[asyncio.Future[None]] = []
         self._settling: asyncio.Handle | None = None
         self._blocked: set[asyncio.Future[Any]] = set()
@@ -168,13 +171,10 @@ class Run:
     async def _write(self, unit: Advance) -> Any:
         self._air += 1
         try:
-            return await self.worker.commits.submit(ADVANCE, unit)
+            return await heard(self.worker.commits.submit(ADVANCE, unit))
         except Fenced:
             self.worker.fenced(self)
             raise Suspend from None
-        except asyncio.CancelledError:
-            self._echo = True
-            raise
         except Exception as error:
             self._put_aside(error)
             raise Suspend from None
@@ -209,8 +209,7 @@ class Run:
         while True:
             if self.gone:
                 raise Suspend
-            if self.pending or self._echo:
-                self._echo = False
+            if self.pending:
                 await self.commit([])
                 return
             if not self._air:
@@ -222,7 +221,7 @@ class Run:
     @property
     def unsettled(self) -> bool:
         """Whether something that the code has heard is not known to be on disk."""
-        return bool(self.pending or self._air or self._echo)
+        return bool(self.pending or self._air)
 
     def _put_aside(self, error: Exception) -> None:
         """Leave a run for a while whose events could not be written (a full disk, say)."""
@@ -330,10 +329,10 @@ class Run:
             if left <= 0 and not self._parking:
                 self.release(future, None)
             else:
-                self._timers[future] = self.loop.call_later(max(left / SECOND, 0.001), fire)
+                self._timers[future] = self.loop.call_later(max(min(left / SECOND, LOOK_SECONDS), 0.001), fire)
 
         left = due - self.worker.clock.now()
-        self._timers[future] = self.loop.call_later(max(left / SECOND, 0), fire)
+        self._timers[future] = self.loop.call_later(max(min(left / SECOND, LOOK_SECONDS), 0), fire)
 
     def deliver(self, row: InboxRow) -> None:
         """Take in a row of this run's inbox; one that is known already is ignored."""
@@ -481,6 +480,8 @@ class Run:
         def ended(task: asyncio.Task[Any]) -> None:
             self.tasks.discard(task)
             scope.task = None
+            if not task.cancelled():
+                task.exception()  # seen: nobody may be left to ask for it
             done(task)
             self._less_busy()
 
@@ -489,8 +490,3 @@ class Run:
         self.tasks.add(task)
         task.add_done_callback(ended)
         return task
-
-
-def mail_key(row: InboxRow) -> str:
-    """Return what a branch listens for to get this row."""
-    return f"{row.kind}:{row.name}"

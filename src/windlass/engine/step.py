@@ -15,6 +15,7 @@ from windlass.engine.codec import Signature, digest
 from windlass.engine.errors import Fenced, NonDeterminismError, StepFailed, StepTimeout, Suspend
 from windlass.engine.failures import own_error
 from windlass.engine.heads import to_json
+from windlass.engine.ops import heard
 from windlass.engine.registry import check_name
 from windlass.engine.retry import RetryPolicy
 from windlass.engine.run import Run
@@ -226,7 +227,7 @@ class Step(Generic[P, R]):
         opening = NewEvent("step_started", path, self._opening, run.executing[path])
         effect = Effect(run.run_id, run.holder, call, events, self.timeout, self._quick)
         try:
-            value = await run.worker.transactions.submit(TRANSACT, effect)
+            value = await heard(run.worker.transactions.submit(TRANSACT, effect))
         except Fenced:
             run.worker.fenced(run)
             raise Suspend from None

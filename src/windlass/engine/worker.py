@@ -210,8 +210,8 @@ class Worker:
                     self.backlog = True
             except Fenced:
                 self._lose(self.holder)
-            except WriteFailed as error:
-                self.telemetry.event("claim.failed", error=str(error))
+            except Exception as error:
+                self.telemetry.event("claim.failed", error=repr(error))
 
     async def _claim(self, room: int) -> bool:
         names = tuple(self.registry)
@@ -262,11 +262,14 @@ class Worker:
         self.births += 1
         return self.holder
 
-    def born(self, run: NewRun, held: bool) -> None:
-        """Take in a run that was born here, once it is on disk; ``held`` says whether it was to be."""
+    def born(self, run: NewRun, held: bool, landed: bool) -> None:
+        """Take in a run that was born here, once it is on disk (``landed``), or hear that it never will be.
+
+        ``held`` says whether it was to be ours.
+        """
         if held:
             self.births -= 1
-        if run.holder is not None and run.holder == self.holder and not self.stopping:
+        if landed and run.holder is not None and run.holder == self.holder and not self.stopping:
             head = RunHead(
                 run.run_id, run.name, run.status, None, None, run.holder, run.last_seq, run.queue, run.priority,
                 0, None, None, 0, run.parent_run_id, "",
@@ -312,7 +315,7 @@ class Worker:
     def fenced(self, run: Held) -> None:
         """A write of a run was refused: it is not ours any more."""
         run.drop()
-        self.keep(asyncio.get_running_loop().create_task(self._check_own_lease()))
+        self._spawn(self._check_own_lease())
 
     async def _check_own_lease(self) -> None:
         holder = self.holder
@@ -381,7 +384,14 @@ class Worker:
         if self.stopping:
             work.close()
             return
-        self.keep(asyncio.get_running_loop().create_task(work))
+        self.keep(asyncio.get_running_loop().create_task(self._try(work)))
+
+    async def _try(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do at once what the next poll will do anyway if this fails."""
+        try:
+            await work
+        except Exception as error:
+            self.telemetry.event("poll.failed", error=repr(error))
 
     async def _poll_loop(self) -> None:
         while True:

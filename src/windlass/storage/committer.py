@@ -48,6 +48,14 @@ class OutcomeUnknown(WriteFailed):
     """A commit may have happened or not, and the database could not be asked: it must not be tried again."""
 
 
+class Promise(asyncio.Future[R]):
+    """The answer to a unit that is on its way: nobody can be spared it."""
+
+    def cancel(self, msg: Any | None = None) -> bool:  # noqa: ARG002  as futures have it
+        """Refuse: a task that waits is cancelled once the answer is there."""
+        return False
+
+
 @dataclass(slots=True, eq=False)
 class Pending:
     """A unit, what kind it is, and who waits for it."""
@@ -228,7 +236,7 @@ class Committer:
         if bounded:
             self._admit()
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[R] = loop.create_future()
+        future: asyncio.Future[R] = Promise(loop=loop)
         self._put(Pending(op, unit, future, loop, bounded), loop)
         return future
 

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.storage.scene import EPOCH, Scene
-from windlass.engine.types import Finish, Status
+from windlass.engine.journal import ADVANCE
+from windlass.engine.types import Advance, Finish, NewEvent, Park, Status
 from windlass.storage.invariant import CHILD_ENDED, HOLDER_DEAD, MEANINGS, NO_WAKE_UP, SIGNAL_MISSED, adrift, make_ready
 
 LATER = EPOCH + 10**9
@@ -35,12 +36,21 @@ def parked(scene: Scene, **fields: object) -> str:
     return run
 
 
-def waiting_for_a_child(scene: Scene) -> tuple[str, str, str]:
+def waiting_for_a_child(scene: Scene, reason: str = "child:") -> tuple[str, str, str]:
     holder = scene.holder()
     parent = scene.held(holder)
     child = scene.held(holder, parent_run_id=parent)
-    scene.park(parent, holder, reason=f"child:{child}")
+    scene.park(parent, holder, reason=f"child:{child}" if reason == "child:" else reason)
     return parent, child, holder
+
+
+def awaiting(scene: Scene, *types: str) -> str:
+    """A run that waits for two things, with these events of one step in its journal."""
+    holder = scene.holder()
+    run = scene.held(holder)
+    events = [NewEvent(kind, "signal:x#1", "{}", scene.now) for kind in types]
+    scene.do(ADVANCE, Advance(run, holder, scene.now, events, park=Park("2 things")))
+    return run
 
 
 PROPER: dict[str, Callable[[Scene], object]] = {
@@ -50,7 +60,8 @@ PROPER: dict[str, Callable[[Scene], object]] = {
     "asleep": lambda scene: parked(scene, reason="timer", wake_at=LATER),
     "waiting for a signal": lambda scene: parked(scene, reason="signal:x"),
     "waiting for another signal": lambda scene: parked(scene, reason="signal:y"),
-    "waiting for several things": lambda scene: parked(scene, reason="3 things"),
+    "waiting for several children": lambda scene: waiting_for_a_child(scene, "2 things"),
+    "waiting for several signals": lambda scene: awaiting(scene, "signal_awaited"),
     "waiting for a child": waiting_for_a_child,
     "paused": lambda scene: parked(scene, reason="paused", status=Status.PAUSED, status_reason="paused_by_user"),
     "given back": lambda scene: parked(scene, reason="signal:x", ready=True),
@@ -103,6 +114,17 @@ def test_a_lost_wake_up_is_found(scene: Scene) -> None:
     spoil(scene, parent, f"ready_at = NULL, wait_reason = 'child:{child}'")
 
     assert found(scene) == {signalled: SIGNAL_MISSED, parent: CHILD_ENDED}
+
+
+def test_a_run_for_which_nothing_is_left_to_come_is_adrift(scene: Scene) -> None:
+    parent, child, holder = waiting_for_a_child(scene, "2 things")
+    signalled = awaiting(scene, "signal_awaited", "signal_received")
+    scene.finish(child, holder, parent_run_id=parent)
+    assert found(scene) == {signalled: NO_WAKE_UP}
+
+    spoil(scene, parent, "ready_at = NULL, wait_reason = '2 things'")
+
+    assert found(scene) == {signalled: NO_WAKE_UP, parent: NO_WAKE_UP}
 
 
 def test_what_is_adrift_can_be_made_ready(scene: Scene) -> None:

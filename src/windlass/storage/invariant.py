@@ -54,7 +54,16 @@ SELECT run_id, name, status, wait_reason, holder, finding FROM (
                 SELECT 1 FROM workflow_inbox i WHERE i.run_id = r.run_id AND NOT i.consumed
                 AND i.kind = 'signal' AND i.name = substr(r.wait_reason, 8)) THEN 'signal_missed'
             ELSE NULL END
-        WHEN r.wait_reason LIKE '% things' THEN NULL
+        WHEN r.wait_reason LIKE '% things' THEN CASE
+            WHEN EXISTS (
+                SELECT 1 FROM workflow_runs c WHERE c.parent_run_id = r.run_id
+                AND c.status NOT IN ('succeeded', 'failed', 'cancelled')) THEN NULL
+            WHEN EXISTS (
+                SELECT 1 FROM workflow_events a WHERE a.run_id = r.run_id AND a.event_type = 'signal_awaited'
+                AND NOT EXISTS (
+                    SELECT 1 FROM workflow_events d WHERE d.run_id = r.run_id AND d.step_id = a.step_id
+                    AND d.event_type IN ('signal_received', 'signal_timed_out'))) THEN NULL
+            ELSE 'no_wake_up' END
         ELSE 'no_wake_up' END AS finding
     FROM workflow_runs r
     WHERE r.status IN ('queued', 'running', 'paused', 'waiting_human', 'waiting_approval'){which}

@@ -1,0 +1,191 @@
+"""Write `docs/reference/events.md` and `docs/reference/errors.md` from the code.
+
+`python -m tools.reference_docs` writes both; a test fails when either is out of date, or when the code has an event
+that nothing here explains.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import windlass
+from windlass.cli.exits import MEANINGS, explain
+from windlass.contexts.records.api import Status as RecordStatus
+from windlass.engine.types import Status as RunStatus
+from windlass.http.errors import TABLE
+from windlass.kernel.errors import Kind, ValidationFailed, WindlassError
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "src" / "windlass"
+_GENERATED = "\n\nGenerated from the code: `python -m tools.reference_docs`.\n"
+
+EVENTS = {
+    "run_started": "the workflow's code was called for the first time",
+    "run_requeued": "the run went back to its queue because its holder died, or because nothing would have woken it",
+    "run_paused": "the run does nothing until it is resumed; `by` says who paused it",
+    "run_resumed": "a paused run may go on",
+    "run_retried": "a failed run was opened again at the steps that failed it",
+    "run_completed": "the run succeeded; its output is in the run",
+    "run_failed": "the run failed; `failed_steps` are those that `retry` opens again",
+    "cancel_acknowledged": "a cancellation has reached the run",
+    "run_cancelled": "the run ended because someone asked",
+    "step_started": "an attempt of a step began; written with its outcome unless the step runs long",
+    "step_completed": "a step succeeded: its `output`, and the number of the `attempt`",
+    "step_failed": "an attempt failed; with `retry_at` another one follows, without the step has failed for good",
+    "step_timeout": "the attempt took longer than the step's `timeout`",
+    "timer_started": "a sleep began; `due_at` is in microseconds",
+    "timer_fired": "a sleep is over",
+    "signal_awaited": "the run waits for a signal and will give up at `due_at`",
+    "signal_received": "a signal was handed to the code",
+    "signal_timed_out": "the signal did not come in time",
+    "child_started": "a child run was started; `run_id` is its id",
+    "child_completed": "a child ended, however: `status` and `result`",
+    "value_recorded": "`now`, `uuid` or `random` gave the code this `value`",
+}
+
+WAITS = {
+    "timer": "a sleep, or the pause before a retry",
+    "signal:<name>": "a signal",
+    "child:<run>": "a child run",
+    "<n> things": "several of these at once",
+    "delayed": "its own start, which was put off",
+    "paused": "`resume`",
+    "poisoned": "`resume`; its holders died too often without any progress between",
+    "write_failed": "another attempt to write, in a few seconds: the database refused its events (a full disk, say)",
+    "idle": "something that the code waits for outside of Windlass",
+}
+
+RUN_STATUSES = {
+    RunStatus.QUEUED: "waits to be begun",
+    RunStatus.RUNNING: "begun; when it waits for something, `wait_reason` says for what",
+    RunStatus.PAUSED: "does nothing until it is resumed; `status_reason` says why",
+    RunStatus.WAITING_HUMAN: "waits for a person",
+    RunStatus.WAITING_APPROVAL: "waits for a person's consent",
+    RunStatus.SUCCEEDED: "ended with an output; never changes",
+    RunStatus.FAILED: "ended with an error; changed by `retry` alone",
+    RunStatus.CANCELLED: "ended because someone asked; never changes",
+}
+
+RECORD_STATUSES = {
+    RecordStatus.PENDING: "stored, not processed yet, or being processed",
+    RecordStatus.PROCESSED: "processed; `classification`, `score` and `result` say how",
+    RecordStatus.FAILED: "`error` says why; `retry` processes it again",
+}
+
+CODES = {
+    Kind.INVALID: "the request cannot be understood or breaks a rule",
+    Kind.VALIDATION: "fields are missing, unknown, of the wrong type or out of range; `details` names each",
+    Kind.UNAUTHORIZED: "the API key is missing or wrong",
+    Kind.FORBIDDEN: "the caller may not do this",
+    Kind.NOT_FOUND: "nothing is there under that name or path",
+    Kind.CONFLICT: "the object is not in a state that allows this, or an idempotency key was used for something else",
+    Kind.TOO_LARGE: "the request is larger than the settings allow",
+    Kind.RATE_LIMITED: "too many requests",
+    Kind.UNAVAILABLE: "the database is away or writers have fallen behind: try again after `Retry-After` seconds",
+    Kind.INTERNAL: "a fault of the product; nothing of the inside is told, the log has the traceback",
+}
+
+
+def event_types() -> set[str]:
+    """Return the type of every event that the code writes."""
+    found = set()
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                place = {"NewEvent": 0, "Event": 2}.get(node.func.id)
+                if place is not None and len(node.args) > place:
+                    kind = node.args[place]
+                    found |= {kind.value} if isinstance(kind, ast.Constant) and isinstance(kind.value, str) else set()
+    return found
+
+
+def errors() -> list[type[WindlassError]]:
+    """Return every public error that the engine raises to its callers."""
+    home = importlib.import_module("windlass.engine.errors")
+    found = [value for value in vars(home).values() if inspect.isclass(value) and value.__module__ == home.__name__]
+    return [error for error in found if issubclass(error, WindlassError)]
+
+
+def _table(head: str, rows: Iterator[tuple[str, ...]]) -> str:
+    names = head.split("|")
+    lines = [f"| {' | '.join(names)} |", f"|{'---|' * len(names)}"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
+
+
+def events_page() -> str:
+    """Return `docs/reference/events.md`."""
+    return (
+        "# Events and statuses" + _GENERATED + "\n## Events\n\n"
+        "The journal of a run: `event_seq` counts 1, 2, 3 … within the run, `step_id` is the\n"
+        "[path](../concepts/paths.md) of the call, `payload` holds the rest. `windlass runs events` and\n"
+        "`GET /runs/{run_id}/events` show it.\n\n"
+        + _table("event|means", ((f"`{name}`", meaning) for name, meaning in EVENTS.items()))
+        + "\n## Statuses of a run\n\n"
+        + _table("status|means", ((f"`{status.value}`", meaning) for status, meaning in RUN_STATUSES.items()))
+        + "\n## What a run waits for (`wait_reason`)\n\n"
+        + _table("reason|wakes it", ((f"`{name}`", meaning) for name, meaning in WAITS.items()))
+        + "\n## Statuses of a record\n\n"
+        + _table("status|means", ((f"`{status.value}`", meaning) for status, meaning in RECORD_STATUSES.items()))
+    )
+
+
+def _codes() -> Iterator[tuple[str, ...]]:
+    for kind, meaning in CODES.items():
+        shown = TABLE[kind]
+        error: WindlassError = ValidationFailed([]) if kind is Kind.VALIDATION else _of(kind)
+        yield str(shown.status), f"`{shown.code}`", str(explain(error).code.value), meaning
+
+
+def _of(kind: Kind) -> WindlassError:
+    error = WindlassError("")
+    error.kind = kind
+    return error
+
+
+def _summary(error: type[WindlassError]) -> str:
+    return inspect.getdoc(error).partition("\n\n")[0].replace("\n", " ").replace("``", "`")  # type: ignore[union-attr]  # lint asks for one
+
+
+def errors_page() -> str:
+    """Return `docs/reference/errors.md`."""
+    exported = set(windlass.__all__)
+    return (
+        "# Errors" + _GENERATED + "\n## Over HTTP and on the command line\n\n"
+        'An error is `{"error": {"code", "message", "details"}, "request_id"}`. A command that meets one ends with its\n'
+        "exit code.\n\n"
+        + _table("status|code|exit code|means", _codes())
+        + "\nOf HTTP alone: 405 `METHOD_NOT_ALLOWED`.\n\n## Exit codes\n\n"
+        + _table("code|means", ((str(code.value), meaning) for code, meaning in MEANINGS.items()))
+        + "\n## In Python\n\nAll are `windlass.kernel.errors.WindlassError`, with `code`, `kind`, `message` and `data`."
+        " Those with a star can be\nimported from `windlass`.\n\n"
+        + _table(
+            "error|code|means",
+            (
+                (f"`{error.__name__}`{'*' if error.__name__ in exported else ''}", f"`{error.code}`", _summary(error))
+                for error in errors()
+            ),
+        )
+    )
+
+
+GENERATED = {"docs/reference/events.md": events_page, "docs/reference/errors.md": errors_page}
+
+
+def main() -> int:
+    """Write the pages that are out of date and name them."""
+    for name, text in GENERATED.items():
+        path = ROOT / name
+        if not path.exists() or path.read_text() != text():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text())
+            print(f"wrote {name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

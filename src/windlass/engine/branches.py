@@ -33,8 +33,8 @@ async def gather(*work: Awaitable[Any], return_exceptions: bool = False, limit: 
     try:
         return await group.run()
     finally:
-        for item in work[group.launched :]:
-            if inspect.iscoroutine(item):
+        for item in work:
+            if inspect.iscoroutine(item) and inspect.getcoroutinestate(item) == inspect.CORO_CREATED:
                 item.close()
 
 
@@ -72,11 +72,6 @@ class Group:
         self._tasks: list[asyncio.Task[Any]] = []
         self._open = 0
         self._failed = False
-
-    @property
-    def launched(self) -> int:
-        """How many branches were begun."""
-        return len(self._tasks)
 
     async def run(self) -> list[Any]:
         """Run all branches and return their results."""

@@ -8,7 +8,8 @@ from typing import Any
 import orjson
 import psycopg
 import sqlalchemy as sa
-from psycopg.types.json import set_json_dumps
+from psycopg.adapt import Dumper
+from psycopg.types.json import Json, Jsonb
 from psycopg.types.string import TextLoader
 
 from windlass.engine.errors import TransactionLost
@@ -91,7 +92,8 @@ def connect(url: DatabaseUrl, settings: Mapping[str, str], **parameters: Any) ->
         raise
     for kind in ("json", "jsonb"):
         raw.adapters.register_loader(kind, TextLoader)
-    set_json_dumps(_as_it_is, raw)
+    for wrapper in (Json, Jsonb):
+        raw.adapters.register_dumper(wrapper, JsonText)
     return raw
 
 
@@ -104,10 +106,21 @@ def _check(raw: OwnedConnection) -> None:
         raise ConfigError(f"the encoding of the database is {encoding}, it must be UTF8")
 
 
-def _as_it_is(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"a JSON column takes JSON text, not {type(value).__qualname__}")
-    return value
+class JsonText(Dumper):
+    """Sends what SQLAlchemy takes for a JSON value: JSON text as it is, and None as NULL."""
+
+    def dump(self, obj: Json) -> bytes | None:
+        """Return the text to send.
+
+        Raises:
+            TypeError: it is no text.
+        """
+        text = obj.obj
+        if text is None:
+            return None
+        if not isinstance(text, str):
+            raise TypeError(f"a JSON column takes JSON text, not {type(text).__qualname__}")
+        return text.encode()
 
 
 def alchemy_engine(creator: Callable[[], OwnedConnection], poolclass: type[sa.Pool], **options: Any) -> sa.Engine:

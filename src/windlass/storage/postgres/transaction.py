@@ -260,7 +260,12 @@ class PostgresTransaction(TransactionState):
 
     @contextmanager
     def _point(self, seconds: float | None) -> Iterator[None]:
-        """Open a savepoint and close it; one in which nothing reached the database costs nothing."""
+        """Open a savepoint and close it; one in which nothing reached the database costs nothing.
+
+        Raises:
+            TransactionLost: the database cannot go on with the transaction, or a unit's queued writes turn out to
+                be wrong once its code has returned: its neighbours are written anew then.
+        """
         wire = self._wire
         before, trips = wire.pending, wire.trips
         self._depth += 1
@@ -269,21 +274,23 @@ class PostgresTransaction(TransactionState):
         if seconds is not None:
             wire.send(sql.TIMEOUTS, int(seconds * 1000), int((seconds + GRACE_SECONDS) * 1000))
         opened = wire.pending
+        over = False
         try:
             yield
+            over = True
             if wire.trips == trips and wire.pending == opened:
                 wire.forget(before)
             else:
                 self._release(name, seconds)
         except BaseException as error:
             if wire.lost:
-                raise
+                raise TransactionLost("the connection is gone") from ConnectionLost(str(error))
             if wire.trips == trips:
                 wire.forget(before)
             else:
                 self._take_back(name, error)
-            if isinstance(error, ConnectionLost):
-                raise TransactionLost("the database gave the transaction up") from error
+            if isinstance(error, ConnectionLost) or (over and self._depth == 1):
+                raise TransactionLost(str(error)) from error
             raise
         finally:
             self._depth -= 1
@@ -300,12 +307,9 @@ class PostgresTransaction(TransactionState):
             wire.settle()
 
     def _take_back(self, name: str, error: BaseException) -> None:
-        wire = self._wire
-        wire.forget(0)
-        wire.took_back()
         try:
-            wire.send(f"ROLLBACK TO {name}")
-            wire.send(f"RELEASE {name}")
-            wire.settle()
-        except (psycopg.Error, ConnectionLost):
+            self._wire.take_back(name)
+        except ConnectionLost as lost:
+            raise TransactionLost(str(lost)) from lost
+        except psycopg.Error:
             raise TransactionLost("the transaction had failed before this unit") from error

@@ -215,9 +215,17 @@ class Wire:
         if self.in_transaction:
             self.ask("ROLLBACK")
 
-    def took_back(self) -> None:
-        """Hear that a savepoint was rolled back, and planner settings made inside it with it."""
+    def take_back(self, savepoint: str) -> None:
+        """Roll back to a savepoint and drop it, and with it whatever planner settings were made inside.
+
+        Raises:
+            ConnectionLost, psycopg.Error: it could not be done; the whole transaction is void.
+        """
+        self._queue.clear()
+        self._put(f"ROLLBACK TO {savepoint}")
+        self._put(f"RELEASE {savepoint}")
         self._planned = None
+        self.settle()
 
     def door(self) -> OwnedConnection:
         """Lend the connection to psycopg or SQLAlchemy, inside the open transaction and with an ordinary planner.

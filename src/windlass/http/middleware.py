@@ -19,7 +19,7 @@ from windlass.kernel.ids import new_id
 
 _REQUEST_ID = re.compile(rb"[\x20-\x7e]{1,128}")
 _WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-GUARDED = ("/records", "/runs")
+GUARDED = ("/records", "/runs", "/queues")
 """Writes below these need the API key."""
 
 

@@ -220,3 +220,21 @@ class ControlAnswer(Shape):
     run_id: str
     result: Literal["applied", "already_applied", "sent"]
     status: str
+
+
+class QueueAnswer(Shape):
+    """A queue: its limit over all processes, and its open runs: being worked on, ready, all of them."""
+
+    queue: str
+    limit: int | None
+    paused: bool
+    running: int
+    ready: int
+    open: int
+
+
+class QueuesAnswer(Shape):
+    """The queues."""
+
+    items: list[QueueAnswer]
+    count: int

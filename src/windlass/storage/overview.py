@@ -1,4 +1,4 @@
-"""How the engine is doing, as operators ask: its queues, its processes, what waits. Reads only."""
+"""How the engine is doing, as operators ask: its processes, and what waits for them."""
 
 from __future__ import annotations
 
@@ -8,20 +8,9 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from windlass.kernel.clock import SECOND
-from windlass.storage.schema import workflow_leases, workflow_queues, workflow_runs
+from windlass.storage.schema import workflow_leases, workflow_runs
 
 OPEN = ("queued", "running", "paused", "waiting_human", "waiting_approval")
-
-
-class QueueView(NamedTuple):
-    """A queue: its limit over all processes (None: none), and its open runs: being worked on, ready, all of them."""
-
-    queue: str
-    limit: int | None
-    paused: bool
-    running: int
-    ready: int
-    open: int
 
 
 class ReadyRuns(NamedTuple):
@@ -39,25 +28,6 @@ class ProcessView(NamedTuple):
     host: str
     pid: int
     workflows: tuple[str, ...]
-
-
-def queues(connection: sa.Connection) -> list[QueueView]:
-    """Return every queue that has a setting or an open run; ``*`` is the limit over all of them."""
-    runs = workflow_runs.c
-    held = sa.case((runs.holder.is_not(None), 1), else_=0)
-    ready = sa.case((sa.and_(runs.holder.is_(None), runs.ready_at.is_not(None)), 1), else_=0)
-    counted = sa.select(runs.queue, sa.func.sum(held), sa.func.sum(ready), sa.func.count())
-    counts = {row[0]: row[1:] for row in connection.execute(counted.where(runs.status.in_(OPEN)).group_by(runs.queue))}
-    known = {row.queue: row for row in connection.execute(sa.select(workflow_queues))}
-    views = []
-    for name in sorted({*counts, *known}):
-        row = known.get(name)
-        sums = counts.get(name, (0, 0, 0))
-        if name == "*":
-            sums = tuple(sum(column) for column in zip(*counts.values(), strict=True)) or (0, 0, 0)
-        limit, paused = (None, False) if row is None else (row.concurrency_limit, bool(row.paused))
-        views.append(QueueView(name, limit, paused, *map(int, sums)))
-    return views
 
 
 def ready_runs(connection: sa.Connection, now: int) -> list[ReadyRuns]:

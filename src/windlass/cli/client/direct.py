@@ -17,6 +17,7 @@ from windlass.contexts.records.api import Accepted, Filter, Import, read_filter,
 from windlass.engine.types import Event, RunFilter, RunView
 from windlass.kernel.clock import to_iso
 from windlass.storage import overview
+from windlass.storage.queues import change_queue, queues
 
 MAX_RECORD_BYTES = 32 * 1024 * 1024
 
@@ -81,14 +82,11 @@ class DirectClient:
 
     async def queues(self) -> list[Row]:
         """Return the queues."""
-        return [queue._asdict() for queue in await self._engine.read(overview.queues)]
+        return [queue._asdict() for queue in await self._engine.read(queues)]
 
     async def set_queue(self, queue: str, changes: Row) -> Row:
         """Change a queue."""
-        known = {row["queue"]: row for row in await self.queues()}
-        row = known.get(queue, {"limit": None, "paused": False}) | changes
-        await self._engine.set_queue(queue, limit=row["limit"], paused=row["paused"])
-        return next(row for row in await self.queues() if row["queue"] == queue)
+        return (await change_queue(self._engine, queue, changes))._asdict()
 
     async def workers(self) -> Sequence[Row] | None:
         """Return the live processes."""

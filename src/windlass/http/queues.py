@@ -1,0 +1,75 @@
+"""Routes of queues."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from windlass.contexts.records.api import read_json
+from windlass.http.query import read_query
+from windlass.http.responses import Json
+from windlass.http.routing import DirectRoute, application, route
+from windlass.http.schemas import QueueAnswer, QueuesAnswer
+from windlass.kernel.errors import Issue, ValidationFailed
+from windlass.storage.queues import MOST, change_queue, queues
+
+CHANGE_BODY: dict[str, Any] = {
+    "type": "object",
+    "title": "Changes of a queue",
+    "additionalProperties": False,
+    "properties": {
+        "limit": {"anyOf": [{"type": "integer", "minimum": 1, "maximum": MOST}, {"type": "null"}]},
+        "paused": {"type": "boolean"},
+    },
+}
+
+
+async def listing(request: Request) -> Response:
+    """List the queues that have a limit, are paused or have open runs; `*` is all of them together."""
+    read_query(request, ())
+    found = await application(request).engine.read(queues)
+    return Json({"items": [queue._asdict() for queue in found], "count": len(found)})
+
+
+async def change(request: Request) -> Response:
+    """Limit or pause a queue, over all processes; what is left out stays as it is."""
+    read_query(request, ())
+    changes = read_changes(await request.body())
+    engine, queue = application(request).engine, request.path_params["queue"]
+    return Json((await change_queue(engine, queue, changes))._asdict())
+
+
+def read_changes(raw: bytes) -> dict[str, Any]:
+    """Return the changes of a queue.
+
+    Raises:
+        ValidationFailed: a field is unknown or wrong; names each.
+    """
+    value = read_json(raw)
+    if not isinstance(value, dict):
+        raise ValidationFailed([Issue(("body",), "Input should be an object", "object_type")])
+    issues: list[Issue] = []
+    for name, given in value.items():
+        if name not in CHANGE_BODY["properties"]:
+            issues.append(Issue(("body", name), "Extra inputs are not permitted", "extra_forbidden"))
+        elif name == "paused" and type(given) is not bool:
+            issues.append(Issue(("body", name), "Input should be true or false", "bool_type"))
+        elif name == "limit" and given is not None and (type(given) is not int or not 1 <= given <= MOST):
+            message = f"Input should be an integer from 1 to {MOST}, or null"
+            issues.append(Issue(("body", name), message, "int_type"))
+    if issues:
+        raise ValidationFailed(issues)
+    return value
+
+
+def routes() -> list[DirectRoute]:
+    """Return the routes of queues."""
+    tag = "queues"
+    body = {"application/json": {"schema": CHANGE_BODY}}
+    return [
+        route("GET", "/queues", listing, tag=tag, answers={200: QueuesAnswer}, errors=(422,)),
+        route("PATCH", "/queues/{queue}", change, tag=tag, answers={200: QueueAnswer},
+              errors=(400, 401, 413, 422), body=body),
+    ]  # fmt: skip

@@ -1,0 +1,73 @@
+"""Queues as operators see and change them."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from windlass.engine.engine import Engine
+from windlass.engine.ports import Transaction
+from windlass.engine.registry import check_name
+from windlass.kernel.errors import Invalid
+from windlass.storage.schema import workflow_queues, workflow_runs
+
+OVERALL = "*"
+"""The name of the limit over all queues together."""
+MOST = 100_000
+"""The highest limit: every place of a limited queue is a row."""
+OPEN = ("queued", "running", "paused", "waiting_human", "waiting_approval")
+
+
+class QueueView(NamedTuple):
+    """A queue: its limit over all processes (None: none), and its open runs: being worked on, ready, all of them."""
+
+    queue: str
+    limit: int | None
+    paused: bool
+    running: int
+    ready: int
+    open: int
+
+
+def queues(connection: sa.Connection) -> list[QueueView]:
+    """Return every queue that has a setting or an open run; ``*`` is the limit over all of them."""
+    runs = workflow_runs.c
+    held = sa.case((runs.holder.is_not(None), 1), else_=0)
+    ready = sa.case((sa.and_(runs.holder.is_(None), runs.ready_at.is_not(None)), 1), else_=0)
+    counted = sa.select(runs.queue, sa.func.sum(held), sa.func.sum(ready), sa.func.count())
+    counts = {row[0]: row[1:] for row in connection.execute(counted.where(runs.status.in_(OPEN)).group_by(runs.queue))}
+    known = {row.queue: row for row in connection.execute(sa.select(workflow_queues))}
+    views = []
+    for name in sorted({*counts, *known}):
+        row = known.get(name)
+        sums = counts.get(name, (0, 0, 0))
+        if name == "*":
+            sums = tuple(sum(column) for column in zip(*counts.values(), strict=True)) or (0, 0, 0)
+        limit, paused = (None, False) if row is None else (row.concurrency_limit, bool(row.paused))
+        views.append(QueueView(name, limit, paused, *map(int, sums)))
+    return views
+
+
+async def change_queue(engine: Engine, queue: str, changes: dict[str, Any]) -> QueueView:
+    """Change a queue's ``limit`` (None: none) or whether it is ``paused``, and return it as it is then.
+
+    Raises:
+        Invalid: the name is none, or the limit is below 1 or too high.
+    """
+    try:
+        name = queue if queue == OVERALL else check_name(queue)
+    except ValueError as error:
+        raise Invalid(str(error), field="queue") from None
+    if changes.get("limit") is not None and not 1 <= changes["limit"] <= MOST:
+        raise Invalid(f"a limit is from 1 to {MOST}; to stop a queue, pause it", field="limit")
+
+    def change(tx: Transaction) -> None:
+        columns = workflow_queues.c
+        known = sa.select(columns.concurrency_limit, columns.paused).where(columns.queue == name)
+        limit, paused = tx.connection.execute(known).first() or (None, False)
+        tx.set_queue(name, changes.get("limit", limit), bool(changes.get("paused", paused)))
+
+    await engine.transact(change)
+    engine.worker.ring_claims()
+    return next(view for view in await engine.read(queues) if view.queue == name)

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from windlass.engine.codec import Signature, digest
-from windlass.engine.errors import Fenced, NonDeterminismError, StepFailed, StepTimeout, Suspend
+from windlass.engine.errors import Fenced, StepFailed, StepTimeout, Suspend
 from windlass.engine.failures import own_error
 from windlass.engine.heads import to_json
 from windlass.engine.ops import heard
 from windlass.engine.registry import check_name
 from windlass.engine.retry import RetryPolicy
 from windlass.engine.run import Run
-from windlass.engine.scope import CURRENT, current_scope
+from windlass.engine.scope import CURRENT, Scope, current_scope
 from windlass.engine.transact import TRANSACT, Effect
 from windlass.engine.types import NewEvent
 from windlass.kernel.clock import SECOND
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-QUICK_SECONDS = 0.001
+QUICK_SECONDS = 0.003
 """A transactional step that took less the last time may be written by the event loop itself."""
 
 
@@ -114,24 +114,28 @@ class Step(Generic[P, R]):
             if recorded.digest is not None and recorded.digest != mark:
                 raise scope.run.diverged(f"step {path!r} is called with another input than its journal holds")
             if recorded.settled is not None:
-                result: R = self._replayed(path, recorded)
+                result: R = self._replayed(scope, path, recorded)
                 return result
-        live: R = await self._live(scope.run, path, mark, recorded, args, kwargs)
+        live: R = await self._live(scope, path, mark, recorded, args, kwargs)
         return live
 
     async def _plainly(self, args: Any, kwargs: Any) -> Any:
         value = self.fn(*args, **kwargs)
         return await value if inspect.isawaitable(value) else value
 
-    def _replayed(self, path: str, recorded: Recorded) -> Any:
+    def _replayed(self, scope: Scope[Run], path: str, recorded: Recorded) -> Any:
         data = recorded.data or {}
+        scope.hear(recorded.seq)
         if recorded.settled == "step_completed":
             return self.signature.restore(to_json(data.get("output")))
         if recorded.settled == "step_failed":
-            raise failure(path, data["error"], data["error_type"], data["attempt"], recorded.seq)
-        raise NonDeterminismError(f"the journal holds a {recorded.settled} at {path!r}, the code calls a step")
+            raise failure(path, data["error"], data["error_type"], data["attempt"])
+        raise scope.run.diverged(f"the journal holds a {recorded.settled} at {path!r}, where the code calls a step")
 
-    async def _live(self, run: Run, path: str, mark: str, recorded: Recorded | None, args: Any, kwargs: Any) -> Any:
+    async def _live(
+        self, scope: Scope[Run], path: str, mark: str, recorded: Recorded | None, args: Any, kwargs: Any
+    ) -> Any:
+        run = scope.run
         attempt = 0
         if recorded is not None:
             attempt = recorded.attempts
@@ -140,6 +144,8 @@ class Step(Generic[P, R]):
         clock = run.worker.clock
         while True:
             attempt += 1
+            if run.replaying:
+                await run.catch_up()
             if run.pausing is not None or run.worker.stopping:
                 await run.hold()
             if run.unsettled:
@@ -149,7 +155,9 @@ class Step(Generic[P, R]):
             run.executing[path] = started
             try:
                 if self.transactional:
-                    return await self._transact(run, path, mark, attempt, args, kwargs)
+                    value = await self._transact(run, path, mark, attempt, args, kwargs)
+                    scope.hear()
+                    return value
                 value = await self._attempt(run, path, attempt, args, kwargs)
                 value, text = self.signature.output(value, f"output of step {self.name}")
             except Suspend:
@@ -157,11 +165,12 @@ class Step(Generic[P, R]):
                 raise
             except (Exception, asyncio.CancelledError) as raised:
                 opening = self._opened(run, path)
-                await self._failed(run, path, mark, attempt, opening, own_error(raised))
+                await self._failed(scope, path, mark, attempt, opening, own_error(raised))
                 continue
             events = self._opened(run, path)
             events.append(NewEvent("step_completed", path, completed(self.name, mark, attempt, text), clock.now()))
             run.record(events)
+            scope.hear()
             return value
 
     def _opened(self, run: Run, path: str) -> list[NewEvent]:
@@ -244,9 +253,10 @@ class Step(Generic[P, R]):
             run.worker.step_ended()
 
     async def _failed(
-        self, run: Run, path: str, mark: str, attempt: int, events: list[NewEvent], error: Exception
+        self, scope: Scope[Run], path: str, mark: str, attempt: int, events: list[NewEvent], error: Exception
     ) -> None:
         """Write a failed attempt down and wait for the next, or raise when there is none."""
+        run = scope.run
         now = run.worker.clock.now()
         details: dict[str, Any] = {
             "step_id": self.name, "type": "step", "input": mark, "attempt": attempt, "error": str(error)[:2000],
@@ -260,8 +270,9 @@ class Step(Generic[P, R]):
             await run.commit([*events, NewEvent("step_failed", path, to_json(details), now)])
             await run.wait(due=retry_at)
             return
+        scope.hear()
         await run.commit([*events, NewEvent("step_failed", path, to_json(details), now)])
-        raise failure(path, details["error"], details["error_type"], attempt, now) from error
+        raise failure(path, details["error"], details["error_type"], attempt) from error
 
 
 def _retrieve(thread: asyncio.Future[Any]) -> None:
@@ -275,13 +286,11 @@ def completed(name: str, mark: str, attempt: int, output: str) -> str:
     return f'{{"step_id":"{name}","type":"step","input":"{mark}","attempt":{attempt},"output":{output}}}'
 
 
-def failure(path: str, message: str, error_type: str, attempts: int, seq: int) -> StepFailed:
+def failure(path: str, message: str, error_type: str, attempts: int) -> StepFailed:
     """Return the error a failed step raises, the same live and replayed."""
-    error = StepFailed(
+    return StepFailed(
         f"step {path} failed: {error_type}: {message}", step=path, error_type=error_type, attempts=attempts
     )
-    error.seq = seq
-    return error
 
 
 def trace(error: BaseException) -> str:

@@ -84,7 +84,7 @@ class Records:
         self._keeping: asyncio.Task[None] | None = None
         for workflow in processors.workflows().values():
             engine.registry.add(workflow)
-        define(engine.registry, processors, engine.backend, engine.read, engine.clock)
+        define(engine.registry, processors, engine.read, engine.clock)
 
     # taking in
     async def create(self, raw: bytes, key: str | None = None) -> Record:

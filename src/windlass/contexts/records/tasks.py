@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import orjson
 
-from windlass.contexts.records import rows, transitions
+from windlass.contexts.records import transitions
 from windlass.contexts.records.listing import Filter
+from windlass.contexts.records.loading import Loader, Read
 from windlass.contexts.records.outcome import BadOutcome, Outcome, Rejected, from_return, short
 from windlass.contexts.records.processors import DEFAULT, Processor, Processors
 from windlass.contexts.records.transitions import Settlement, Ticket
@@ -16,7 +17,7 @@ from windlass.engine.api import call_child
 from windlass.engine.branches import gather
 from windlass.engine.branches import map as side_by_side
 from windlass.engine.errors import RunCancelled, RunFailed, StepFailed
-from windlass.engine.ports import Backend, Transaction
+from windlass.engine.ports import Transaction
 from windlass.engine.registry import Registry
 from windlass.engine.step import Step, step, step_info
 from windlass.engine.workflow import Workflow, workflow
@@ -27,9 +28,6 @@ LANES = 2
 BEGINNING = ("0001-01-01T00:00:00.000000Z", "")
 PROCESS = "records.process"
 PROCESS_MANY = "records.process_many"
-
-T = TypeVar("T")
-Read = Callable[[Callable[[Any], T]], Awaitable[T]]
 
 
 class Tasks(NamedTuple):
@@ -42,25 +40,23 @@ class Tasks(NamedTuple):
 class Judges:
     """Makes the step that a processor's work runs in; it reads the record itself, so that no journal keeps payloads."""
 
-    def __init__(self, backend: Backend, read: Read[Any]) -> None:
-        self._backend = backend
-        self._read = read
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
         self._steps: dict[int, Step[..., Any]] = {}
 
     def step(self, processor: Processor) -> Step[..., Any]:
         """Return the step of a processor that is a function."""
         made = self._steps.get(id(processor))
         if made is None:
-            judge = (
-                self._awaited(processor) if processor is DEFAULT or processor.is_async else self._threaded(processor)
-            )
+            plain = processor is not DEFAULT and not processor.is_async
+            judge = self._threaded(processor) if plain else self._awaited(processor)
             made = step(name="classify", retries=processor.retries, timeout=processor.timeout)(judge)
             self._steps[id(processor)] = made
         return made
 
     def _awaited(self, processor: Processor) -> Callable[..., Any]:
         async def classify(record_id: str) -> dict[str, Any]:
-            category, payload = await self._read(lambda connection: _load(connection, record_id))
+            category, payload = await self._loader.load(record_id)
             try:
                 value = processor.work(*processor.arguments(payload, category))
                 return _judged(await value if processor.is_async else value)
@@ -71,20 +67,13 @@ class Judges:
 
     def _threaded(self, processor: Processor) -> Callable[..., Any]:
         def classify(record_id: str) -> dict[str, Any]:
-            category, payload = self._backend.read(lambda connection: _load(connection, record_id))
+            category, payload = self._loader.load_from_thread(record_id)
             try:
                 return _judged(processor.work(*processor.arguments(payload, category)))
             except Rejected as reason:
                 return _refused(reason)
 
         return classify
-
-
-def _load(connection: Any, record_id: str) -> tuple[str, str]:
-    found = rows.get(connection, record_id)
-    if found is None:
-        raise Rejected("the record is gone")
-    return found.category, found.payload
 
 
 def _judged(value: object) -> dict[str, Any]:
@@ -96,14 +85,14 @@ def _refused(reason: Exception) -> dict[str, Any]:
     return {"error": short(str(reason))}
 
 
-def define(registry: Registry, processors: Processors, backend: Backend, read: Read[Any], clock: Clock) -> Tasks:
+def define(registry: Registry, processors: Processors, read: Read, clock: Clock) -> Tasks:
     """Define the workflows of records in a registry."""
-    judges = Judges(backend, read)
+    loader = Loader(read)
+    judges = Judges(loader)
 
     @step(name="load")
     async def load(record_id: str) -> list[str]:
-        category, payload = await read(lambda connection: _load(connection, record_id))
-        return [category, payload]
+        return list(await loader.load(record_id))
 
     @step(name="settle", transactional=True)
     def settle(tx: Transaction, ticket: list[str], asked_at: int, owner: str, judged: dict[str, Any]) -> str:
@@ -116,6 +105,7 @@ def define(registry: Registry, processors: Processors, backend: Backend, read: R
 
     async def judge(category: str, record_id: str) -> dict[str, Any]:
         processor = processors.find(category)
+        loader.attach()
         try:
             if not isinstance(processor.work, Workflow):
                 judged: dict[str, Any] = await judges.step(processor)(record_id)

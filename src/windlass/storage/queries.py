@@ -52,9 +52,7 @@ class SqlReader:
     def list_runs(self, query: RunFilter) -> list[RunView]:
         """Return runs, newest first."""
         runs = workflow_runs.c
-        statement = (
-            sa.select(workflow_runs).order_by(runs.created_at.desc(), runs.run_id.desc()).limit(query.limit)
-        )
+        statement = sa.select(workflow_runs).order_by(runs.created_at.desc(), runs.run_id.desc()).limit(query.limit)
         if query.status:
             statement = statement.where(runs.status.in_(query.status))
         for column, value in (

@@ -18,9 +18,7 @@ SPELLINGS = (
     " postgresql://user:password@host:5432/name?pool_size=10&max_overflow=20"
 )
 _SQLITE = frozenset({"sqlite", "sqlite+pysqlite", "sqlite+aiosqlite"})
-_POSTGRES = frozenset(
-    {"postgres", "postgresql", "postgresql+psycopg", "postgresql+psycopg2", "postgresql+asyncpg"}
-)
+_POSTGRES = frozenset({"postgres", "postgresql", "postgresql+psycopg", "postgresql+psycopg2", "postgresql+asyncpg"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,15 @@ def register(app: typer.Typer) -> None:
 
 
 def bench(
-    seconds: Annotated[float, typer.Option(min=0.1, max=60, help="How long each measure lasts.")] = 2.0,
+    seconds: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.1, max=60, help="How long each measure lasts.")
+    ] = 2.0,
     json: Json = False,
 ) -> None:
-    """Measure commits and steps on this machine and the database in DATABASE_URL.
+    """Measure commits and steps a second, here.
 
-    It works in a place of its own beside the database, a file or a schema that is removed afterwards, and with the
-    same durability: every commit is on disk.
+    It works in a place of its own beside the database in DATABASE_URL, a file or a schema that is removed afterwards,
+    and with the same durability: every commit is on disk.
     """
     from windlass.cli import benching
 

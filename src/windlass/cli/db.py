@@ -24,9 +24,9 @@ def register(app: typer.Typer) -> None:
 
 @group.command()
 def upgrade(
-    revision: Annotated[str, typer.Argument(help="How far to go: a revision, or head.")] = "head",
+    revision: Annotated[str, typer.Argument(metavar="REVISION", help="How far to go: a revision, or head.")] = "head",
 ) -> None:
-    """Apply the migrations that are missing; does nothing when there are none."""
+    """Apply the migrations that are missing."""
     from windlass import settings
     from windlass.bootstrap import migration_lock
     from windlass.storage import migrate
@@ -38,10 +38,16 @@ def upgrade(
 
 @group.command(context_settings={"ignore_unknown_options": True})
 def downgrade(
-    revision: Annotated[str, typer.Argument(help="How far to go back: -1, a revision, or base for no tables at all.")],
+    revision: Annotated[
+        str,
+        typer.Argument(metavar="REVISION", help="How far to go back: -1, a revision, or base for no tables at all."),
+    ],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask; what the tables hold is deleted with them.")] = False,
 ) -> None:
-    """Take migrations back. Stop servers and workers first."""
+    """Take migrations back, and what their tables hold.
+
+    Stop servers and workers first.
+    """
     from windlass import settings
     from windlass.bootstrap import migration_lock
     from windlass.storage import migrate
@@ -57,7 +63,7 @@ def downgrade(
 
 @group.command()
 def current(json: Json = False) -> None:
-    """Print the version the database is at, and the one this program wants."""
+    """Print the version the database is at, and the wanted one."""
     from windlass import settings
     from windlass.storage import migrate
 
@@ -77,7 +83,10 @@ def current(json: Json = False) -> None:
 
 @group.command()
 def check() -> None:
-    """Exit with 0 when the database answers and is at this program's version, with 1 when it is at another."""
+    """Say whether the database is at this program's version.
+
+    The exit code is 0 when it is, 1 when it is at another version, 5 when it does not answer.
+    """
     from windlass import settings
     from windlass.kernel.errors import ConfigError
     from windlass.storage import migrate

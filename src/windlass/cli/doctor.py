@@ -25,7 +25,7 @@ def doctor(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Examine the database in DATABASE_URL, its disk, processes and runs.
+    """Examine database, disk, processes and runs.
 
     The exit code is 0 when all is well, and 1 when there is a finding.
     """

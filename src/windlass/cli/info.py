@@ -15,7 +15,10 @@ def register(app: typer.Typer) -> None:
 
 
 def config(json: Json = False) -> None:
-    """Print the settings in effect, from the environment and .env, with secrets masked."""
+    """Print the settings in effect, without secrets.
+
+    They come from the environment and from .env; the environment wins.
+    """
     from windlass import settings
 
     values = settings.load().public()
@@ -26,7 +29,7 @@ def config(json: Json = False) -> None:
 
 
 def version(json: Json = False) -> None:
-    """Print the version of this program, and of what it runs on."""
+    """Print what runs here: versions."""
     import os
     import platform
     from importlib.metadata import version as installed

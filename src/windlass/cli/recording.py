@@ -27,6 +27,8 @@ from windlass.cli.waiting import Watch, add_counts
 from windlass.kernel.errors import WindlassError
 
 MEBIBYTE = 1024 * 1024
+SHOWN = 15
+"""How many rows a table of the summary shows."""
 SECTIONS = {
     "by_category": ("Categories", "category"),
     "by_source": ("Sources", "source"),
@@ -255,8 +257,11 @@ def _tables(found: Row) -> None:
 def _bars(name: str, section: Sequence[Row]) -> None:
     figures = [figure for figure in section[0] if figure != name]
     most = max(row["count"] for row in section)
+    shown = section[-SHOWN:] if name in {"day", "hour"} else section[:SHOWN]
     rows = [
         (output.short(row[name], 60), *(number(row[figure]) for figure in figures), output.bar(row["count"], most))
-        for row in section
+        for row in shown
     ]
     output.table((name, *figures, ""), rows, numbers=figures)
+    if len(section) > len(shown):
+        print(f"… and {len(section) - len(shown)} more; --json and --csv show them")

@@ -31,7 +31,7 @@ class ExportFormat(StrEnum):
     CSV = "csv"
 
 
-Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="These records; the filters are for many.")]
+Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", help="These records; the filters are for many.")]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Only start the run and print its id.")]
 Timeout = Annotated[float | None, typer.Option(min=0, metavar="SECONDS", help="Wait no longer than that.")]
 Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="No more than N records.")]

@@ -13,7 +13,7 @@ from windlass.cli.running import run
 group = typer.Typer(help="Look at durable runs and control them.", no_args_is_help=True)
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]
-RunIds = Annotated[list[str], typer.Argument(metavar="RUN...", help="The runs' ids.")]
+RunIds = Annotated[list[str], typer.Argument(metavar="RUN", help="The runs' ids.")]
 Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="Why; it is kept with the run.")]
 
 

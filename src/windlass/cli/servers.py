@@ -10,10 +10,14 @@ from windlass.cli.exits import CommandError, ExitCode
 from windlass.cli.options import Modules
 
 Port = Annotated[
-    int | None, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one. [default: PORT, 8000]")
+    int | None,
+    typer.Option(
+        metavar="N", min=0, max=65535, help="The port to listen on; 0 takes a free one. [default: PORT, 8000]"
+    ),
 ]
 Host = Annotated[
-    str | None, typer.Option(help="The address to listen on; 0.0.0.0 is every one. [default: HOST, 127.0.0.1]")
+    str | None,
+    typer.Option(metavar="ADDRESS", help="The address to listen on; 0.0.0.0 is every one. [default: HOST, 127.0.0.1]"),
 ]
 
 
@@ -37,11 +41,14 @@ def up(port: Port = None, host: Host = None, app: Modules = None) -> None:
 def serve(
     port: Port = None,
     host: Host = None,
-    workers: Annotated[int, typer.Option(min=1, max=256, help="How many processes answer.")] = 1,
+    workers: Annotated[int, typer.Option(metavar="N", min=1, max=256, help="How many processes answer.")] = 1,
     no_worker: Annotated[bool, typer.Option("--no-worker", help="Only answer; runs are left to workers.")] = False,
     app: Modules = None,
 ) -> None:
-    """Answer HTTP. Every process also carries out runs, unless --no-worker."""
+    """Answer HTTP.
+
+    Every process also carries out runs, unless --no-worker.
+    """
     from windlass.cli.serving import server
 
     embed = False if no_worker else None
@@ -54,11 +61,16 @@ def worker(
     ] = None,
     concurrency: Annotated[
         int | None,
-        typer.Option(min=1, help="How many runs to work on at the same time. [default: WORKER_CONCURRENCY, 200]"),
+        typer.Option(
+            metavar="N", min=1, help="How many runs to work on at the same time. [default: WORKER_CONCURRENCY, 200]"
+        ),
     ] = None,
     app: Modules = None,
 ) -> None:
-    """Carry out runs, without HTTP. `windlass db check` tells whether its database is well."""
+    """Carry out runs, without HTTP.
+
+    `windlass db check` tells whether its database is well.
+    """
     from windlass.cli.serving import worker as process
 
     process.run({"worker_concurrency": concurrency, "app_modules": _names(app)}, queue or None)

@@ -10,6 +10,7 @@ from typing import Any
 from windlass.bootstrap import prepare_database, run_application
 from windlass.cli.output import note
 from windlass.cli.serving.process import leave_on_signals, settle
+from windlass.http.logs import Log, open_log
 from windlass.settings import Settings
 
 
@@ -22,21 +23,38 @@ def run(given: Mapping[str, Any], queues: Sequence[str] | None) -> None:
     leave_on_signals(lambda: False)
     settings = settle(given)
     prepare_database(settings)
+    log = open_log(settings)
+    log.install()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_work(settings, queues))
+        runner.run(_work(settings, queues, log))
 
 
-async def _work(settings: Settings, queues: Sequence[str] | None) -> None:
+class Told:
+    """Puts into the log what the engine tells."""
+
+    def __init__(self, log: Log) -> None:
+        self._events = log.events
+
+    def event(self, name: str, **fields: object) -> None:
+        """Log an event."""
+        self._events.warning(name, **fields)
+
+    def run_finished(self, workflow: str, status: str) -> None:
+        """Leave ended runs to the database."""
+
+
+async def _work(settings: Settings, queues: Sequence[str] | None, log: Log) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with run_application(settings, worker=True, queues=queues) as application:
-        names = ", ".join(sorted(application.engine.registry))
-        where = ", ".join(queues) if queues else "every queue"
-        note(f"Windlass works on {settings.database}: {where}; {names}")
+    telemetry = Told(log)
+    async with run_application(settings, worker=True, queues=queues, telemetry=telemetry) as application:
+        names = sorted(application.engine.registry)
+        log.events.info("started", database=str(settings.database), queues=queues, workflows=names)
+        note(f"Windlass works on {settings.database}: {', '.join(queues or ['every queue'])}; {', '.join(names)}")
         await stop.wait()
-        note("Windlass stops: runs in hand are given back")
+        log.events.info("stopping")
 
 
 def _loop_factory() -> Any:

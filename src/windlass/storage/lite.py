@@ -16,6 +16,8 @@ from windlass.engine.errors import TransactionLost
 _STEPS_BETWEEN_LOOKS = 20_000
 """How many virtual machine instructions pass between two looks at the clock."""
 
+_AWAY = ("disk I/O error", "database or disk is full", "unable to open database file", "database is locked")
+
 
 def alchemy_view(raw: sqlite3.Connection) -> sa.Connection:
     """Return a SQLAlchemy connection over ``raw``; transactions stay the owner's.
@@ -70,12 +72,19 @@ def insert_rows(
         execute(raw, sql, {"rows": orjson.dumps(rows).decode()})
 
 
+def is_away(error: BaseException | None) -> bool:
+    """Say whether an error means that the database cannot be written now: its disk is full, its file out of reach."""
+    if isinstance(error, sa.exc.OperationalError):
+        error = error.orig
+    return isinstance(error, sqlite3.OperationalError) and str(error).startswith(_AWAY)
+
+
 @contextmanager
 def savepoint(raw: sqlite3.Connection, name: str, seconds: float | None) -> Iterator[None]:
     """Open a savepoint; an exception inside rolls back to it, and so does a statement still running after ``seconds``.
 
     Raises:
-        TransactionLost: not only the savepoint is gone but the whole transaction.
+        TransactionLost: not only the savepoint is gone but the whole transaction, or it must be given up.
     """
     check_open(raw)
     raw.execute(f"SAVEPOINT {name}")
@@ -89,13 +98,21 @@ def savepoint(raw: sqlite3.Connection, name: str, seconds: float | None) -> Iter
             if seconds is not None:
                 raw.set_progress_handler(None, 0)
         check_open(raw)
+        raw.execute(f"RELEASE {name}")
     except TransactionLost:
         raise
     except BaseException as error:
-        if isinstance(error, Exception) and not raw.in_transaction:
-            raise TransactionLost("SQLite gave up the transaction") from error
-        if raw.in_transaction:
+        _roll_back_to(raw, name, error)
+        raise
+
+
+def _roll_back_to(raw: sqlite3.Connection, name: str, error: BaseException) -> None:
+    """Undo what a savepoint holds; a trouble of the database is nobody's own, so everything is written anew."""
+    if isinstance(error, Exception) and (not raw.in_transaction or is_away(error)):
+        raise TransactionLost("SQLite gave up the transaction") from error
+    if raw.in_transaction:
+        try:
             raw.execute(f"ROLLBACK TO {name}")
             raw.execute(f"RELEASE {name}")
-        raise
-    raw.execute(f"RELEASE {name}")
+        except sqlite3.Error as failure:
+            raise TransactionLost("SQLite could not take a savepoint back") from failure

@@ -13,7 +13,7 @@ from windlass.engine.errors import TransactionLost, UnknownCommit
 from windlass.kernel.errors import ConfigError
 from windlass.kernel.ids import new_id
 from windlass.storage.committer import ConnectionLost
-from windlass.storage.lite import alchemy_view
+from windlass.storage.lite import alchemy_view, is_away
 from windlass.storage.sqlite.folder import RunFolder, TurnLock
 from windlass.storage.sqlite.transaction import SqliteTransaction
 
@@ -22,7 +22,6 @@ CHECKPOINT_BYTES = 4 * 1024 * 1024
 TRUNCATE_BYTES = 32 * 1024 * 1024
 RETRY_BYTES = 2 * 1024 * 1024
 BUSY_MILLISECONDS = 10_000
-_LOST = ("disk I/O error", "database or disk is full", "unable to open database file", "database is locked")
 
 
 def connect(
@@ -120,10 +119,7 @@ class SqliteSession:
         self._release()
 
     def away(self, error: BaseException) -> bool:
-        reason = error.__cause__ if isinstance(error, TransactionLost) else error
-        if isinstance(reason, sa.exc.OperationalError):
-            reason = reason.orig
-        return isinstance(reason, sqlite3.OperationalError) and str(reason).startswith(_LOST)
+        return is_away(error.__cause__ if isinstance(error, TransactionLost) else error)
 
     def committed(self, marker: int) -> bool:
         self.rollback()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator
-from copy import copy
+from dataclasses import fields
+from operator import attrgetter
 from typing import NamedTuple
 
 from windlass.engine.types import FRESH, TERMINAL, ClaimedRun, NewRun, RunHead, Status
 from windlass.kernel.clock import to_iso
 from windlass.storage.memory.tables import Ranking, Table, UndoLog
+from windlass.storage.state import copied
 
 ReadyKey = tuple[int, int, int, str]
 WakeKey = tuple[int, str]
@@ -51,7 +53,7 @@ class RunRow(NamedTuple):
         """Return it as a claim hands it out, without journal and inbox."""
         born = self.born
         return ClaimedRun(
-            copy(self.head),
+            copied(self.head),
             born.inputs,
             born.tenant_id,
             born.owner,
@@ -61,6 +63,7 @@ class RunRow(NamedTuple):
         )
 
 
+_born = attrgetter(*(field.name for field in fields(NewRun)))
 _ASLEEP_FOR_GOOD = frozenset({Status.PAUSED, *TERMINAL})
 
 
@@ -83,7 +86,7 @@ def new_row(run: NewRun) -> RunRow:
         run.parent_run_id,
         None if run.started_at is None else to_iso(run.started_at),
     )
-    return RunRow(copy(run), head)
+    return RunRow(NewRun(*_born(run)), head)
 
 
 class RunTable(Table[str, RunRow]):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import copy
 from itertools import count
 from typing import Any
 
@@ -17,7 +16,7 @@ from windlass.storage import lite
 from windlass.storage.memory.leases import LeaseRow, micros
 from windlass.storage.memory.runs import RunRow, Shelf, new_row
 from windlass.storage.memory.store import InboxEntry, MemoryStore, QueueRow
-from windlass.storage.state import TransactionState
+from windlass.storage.state import TransactionState, copied
 
 
 class MemoryTransaction(TransactionState):
@@ -61,7 +60,7 @@ class MemoryTransaction(TransactionState):
         for run_id in wanted:
             row = self._store.runs.get(run_id)
             if row is not None and run_id not in self.heads:
-                self.heads[run_id] = copy(row.head)
+                self.heads[run_id] = copied(row.head)
         return {run_id: self.heads[run_id] for run_id in wanted if run_id in self.heads}
 
     def insert_runs(self, runs: Sequence[NewRun]) -> None:
@@ -71,14 +70,14 @@ class MemoryTransaction(TransactionState):
     def bump_runs(self, heads: Sequence[RunHead]) -> None:
         for head in heads:
             row = self._store.runs[head.run_id]
-            kept = copy(row.head)
+            kept = copied(row.head)
             kept.last_seq, kept.deaths = head.last_seq, head.deaths
             self._store.runs.put(head.run_id, row._replace(head=kept))
 
     def write_heads(self, heads: Sequence[RunHead]) -> None:
         for head in heads:
             row = self._store.runs[head.run_id]
-            self._store.runs.put(head.run_id, row._replace(head=copy(head)))
+            self._store.runs.put(head.run_id, row._replace(head=copied(head)))
 
     def finish_runs(self, rows: Sequence[tuple[str, str | None, str | None, int | None]]) -> None:
         for run_id, outputs, error, ended_at in rows:
@@ -123,7 +122,7 @@ class MemoryTransaction(TransactionState):
         moved = 0
         while moved < limit and (due := runs.next_wake()) is not None and due[0] <= now:
             row = runs[due[1]]
-            head = copy(row.head)
+            head = copied(row.head)
             head.ready_at, head.wake_at = head.wake_at, None
             runs.put(due[1], row._replace(head=head))
             moved += 1

@@ -13,7 +13,6 @@ import orjson
 from windlass.engine.codec import digest
 from windlass.engine.errors import RunCancelled, RunFailed, SignalTimeout, Suspend
 from windlass.engine.heads import to_json
-from windlass.engine.history import Recorded
 from windlass.engine.registry import Definition
 from windlass.engine.run import Run
 from windlass.engine.scope import Scope, current_scope
@@ -50,18 +49,19 @@ async def sleep_until(when: datetime, *, name: str = "sleep_until") -> None:
 
 async def _sleep(scope: Scope[Run], name: str, due: int) -> None:
     run = scope.run
-    path, recorded = scope.enter(name)
-    if recorded is not None:
-        _expect(run, recorded, path, {"timer_fired", None})
-        if recorded.settled is not None:
-            return
-        due = recorded.opened["due_at"] if recorded.opened else due
-    if recorded is None or recorded.opened is None:
+    path, recorded = scope.enter(name, "timer")
+    if recorded is not None and recorded.settled is not None:
+        scope.hear(recorded.seq)
+        return
+    if recorded is not None and recorded.opened is not None:
+        due = recorded.opened["due_at"]
+    else:
         run.pending.append(NewEvent("timer_started", path, to_json({"due_at": due}), run.worker.clock.now()))
     if run.pausing is not None:
         await run.hold()
     await run.wait(due=due)
     run.pending.append(NewEvent("timer_fired", path, "{}", run.worker.clock.now()))
+    scope.hear()
 
 
 async def signal(name: str, *, timeout: float | None = None) -> Any:
@@ -76,53 +76,54 @@ async def signal(name: str, *, timeout: float | None = None) -> Any:
     """
     scope = current_scope(f"signal {name!r}")
     run = scope.run
-    path, recorded = scope.enter(f"signal:{name}")
+    path, recorded = scope.enter(f"signal:{name}", "signal")
     due = None if timeout is None else run.worker.clock.now() + int(timeout * SECOND)
-    if recorded is not None:
-        _expect(run, recorded, path, {"signal_received", "signal_timed_out", None})
-        if recorded.settled is not None:
-            return _signalled(recorded.settled, recorded.data or {}, name, path, recorded.seq)
-        due = recorded.opened["due_at"] if recorded.opened else due
+    if recorded is not None and recorded.settled is not None:
+        scope.hear(recorded.seq)
+        return _signalled(recorded.settled, recorded.data or {}, name, path)
+    if recorded is not None and recorded.opened is not None:
+        due = recorded.opened["due_at"]
     elif due is not None:
         run.pending.append(NewEvent("signal_awaited", path, to_json({"due_at": due}), run.worker.clock.now()))
     if run.pausing is not None:
         await run.hold()
     row = await run.wait(due=due, listen=f"signal:{name}")
     now = run.worker.clock.now()
+    scope.hear()
     if row is None:
         run.pending.append(NewEvent("signal_timed_out", path, to_json({"name": name}), now))
-        return _signalled("signal_timed_out", {}, name, path, now)
+        return _signalled("signal_timed_out", {}, name, path)
     payload = f'{{"name":{to_json(name)},"id":{to_json(row.dedup_id)},"payload":{row.payload}}}'
     run.pending.append(NewEvent("signal_received", path, payload, now))
     run.mail.consume(row)
     return orjson.loads(row.payload)
 
 
-def _signalled(kind: str, data: dict[str, Any], name: str, path: str, seq: int) -> Any:
+def _signalled(kind: str, data: dict[str, Any], name: str, path: str) -> Any:
     if kind == "signal_received":
         return data["payload"]
-    error = SignalTimeout(f"signal {name!r} did not come in time", step=path, signal=name)
-    error.seq = seq
-    raise error
+    raise SignalTimeout(f"signal {name!r} did not come in time", step=path, signal=name)
 
 
 async def call_child(workflow: Definition, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Run a workflow as a child of the current run and return its output."""
     scope = current_scope(f"workflow {workflow.name}")
     run = scope.run
-    path, recorded = scope.enter(workflow.name)
+    path, recorded = scope.enter(workflow.name, "child")
     mark = digest(args, kwargs)
     run.has_children = True
     child: str | None = None
     if recorded is not None:
-        _expect(run, recorded, path, {"child_completed", None})
         if recorded.digest is not None and recorded.digest != mark:
             raise run.diverged(f"child {path!r} is started with another input than its journal holds")
         if recorded.settled is not None:
-            return _child_result(workflow, recorded.data or {}, path, recorded.seq)
+            scope.hear(recorded.seq)
+            return _child_result(workflow, recorded.data or {}, path)
         child = recorded.opened["run_id"] if recorded.opened else None
     if child is None:
-        if run.pausing is not None or run.worker.stopping:
+        if run.replaying:
+            await run.catch_up()
+        if run.held_up:
             await run.hold()
         child = await _start_child(run, workflow, path, mark, args, kwargs)
     row = await run.wait(listen=f"child:{child}")
@@ -132,7 +133,8 @@ async def call_child(workflow: Definition, args: Sequence[Any], kwargs: dict[str
     now = run.worker.clock.now()
     run.pending.append(NewEvent("child_completed", path, payload, now))
     run.mail.consume(row)
-    return _child_result(workflow, orjson.loads(payload), path, now)
+    scope.hear()
+    return _child_result(workflow, orjson.loads(payload), path)
 
 
 async def _start_child(
@@ -160,19 +162,12 @@ async def _start_child(
     return child.run_id
 
 
-def _child_result(workflow: Definition, data: dict[str, Any], path: str, seq: int) -> Any:
+def _child_result(workflow: Definition, data: dict[str, Any], path: str) -> Any:
     if data["status"] == Status.SUCCEEDED:
         return workflow.signature.restore(to_json(data["result"]))
     kind = RunCancelled if data["status"] == Status.CANCELLED else RunFailed
     message = (data["result"] or {}).get("message", data["status"])
-    error = kind(f"child {path} {data['status']}: {message}", step=path, run_id=data["run_id"], error=data["result"])
-    error.seq = seq
-    raise error
-
-
-def _expect(run: Run, recorded: Recorded, path: str, kinds: set[str | None]) -> None:
-    if recorded.settled not in kinds:
-        raise run.diverged(f"the journal holds a {recorded.settled} at {path!r}, where the code asks for another thing")
+    raise kind(f"child {path} {data['status']}: {message}", step=path, run_id=data["run_id"], error=data["result"])
 
 
 def now() -> datetime:
@@ -201,10 +196,11 @@ def _random_uuid(run: Run) -> str:
 def _recorded(name: str, make: Callable[[Run], Any]) -> Any:
     scope = current_scope(name)
     run = scope.run
-    path, recorded = scope.enter(name)
+    path, recorded = scope.enter(name, "value")
     if recorded is not None:
-        _expect(run, recorded, path, {"value_recorded"})
+        scope.hear(recorded.seq)
         return (recorded.data or {})["value"]
     value = make(run)
     run.pending.append(NewEvent("value_recorded", path, to_json({"value": value}), run.worker.clock.now()))
+    scope.hear()
     return value

@@ -15,10 +15,6 @@ T = TypeVar("T")
 A = TypeVar("A")
 Work = Callable[[], Awaitable[Any]]
 
-LAST = 1 << 62
-"""Where failures stand that the journal does not number: behind those it does."""
-
-
 async def gather(*work: Awaitable[Any], return_exceptions: bool = False, limit: int | None = None) -> list[Any]:
     """Run steps, children or any coroutines of the workflow side by side; results come in the order given.
 
@@ -63,6 +59,7 @@ class Group:
         if limit is not None and limit < 1:
             raise ValueError(f"limit must be at least 1, not {limit}")
         scope.groups += 1
+        self._scope = scope
         self._run = scope.run
         self._prefix = f"{scope.prefix}{kind}{scope.groups}."
         self._work = work
@@ -70,6 +67,7 @@ class Group:
         self._width = len(work) if limit is None else min(limit, len(work))
         self._join: asyncio.Future[None] = scope.run.loop.create_future()
         self._tasks: list[asyncio.Task[Any]] = []
+        self._scopes: list[Scope[Run]] = []
         self._open = 0
         self._failed = False
 
@@ -91,6 +89,7 @@ class Group:
         if place < len(self._work):
             self._open += 1
             scope = Scope(self._run, f"{self._prefix}{place}/")
+            self._scopes.append(scope)
             self._tasks.append(self._run.branch(scope, self._work[place], self._done))
 
     def _done(self, task: asyncio.Task[Any]) -> None:
@@ -108,13 +107,15 @@ class Group:
             task.cancel()
 
     def _results(self) -> list[Any]:
-        errors = [error for task in self._tasks if not task.cancelled() and (error := task.exception()) is not None]
-        for error in errors:
+        failed: list[tuple[int, BaseException]] = []
+        for task, scope in zip(self._tasks, self._scopes, strict=True):
+            error = None if task.cancelled() else task.exception()
             if isinstance(error, Suspend):
                 raise error
-        if errors and not self._keep_errors:
-            raise min(errors, key=lambda error: getattr(error, "seq", 0) or LAST)
-        return [
-            asyncio.CancelledError() if task.cancelled() else (task.exception() or task.result())
-            for task in self._tasks
-        ]
+            if error is not None:
+                failed.append((scope.seen, error))
+        if failed and not self._keep_errors:
+            self._scope.seen, first = min(failed, key=lambda failure: failure[0])
+            raise first
+        self._scope.seen = max(scope.seen for scope in self._scopes)
+        return [task.exception() or task.result() for task in self._tasks]

@@ -30,7 +30,6 @@ class RunFailed(WindlassError):
 
     code = "RUN_FAILED"
     kind = Kind.CONFLICT
-    seq = 0
 
 
 class RunCancelled(WindlassError):
@@ -38,17 +37,15 @@ class RunCancelled(WindlassError):
 
     code = "RUN_CANCELLED"
     kind = Kind.CONFLICT
-    seq = 0
 
 
 class StepFailed(WindlassError):
     """A step failed for good: no attempts were left, or its error was fatal.
 
-    ``data``: ``step`` (its path), ``error_type``, ``attempts``. ``seq`` is the event that says so.
+    ``data``: ``step`` (its path), ``error_type``, ``attempts``.
     """
 
     code = "STEP_FAILED"
-    seq = 0
 
 
 class StepTimeout(WindlassError):
@@ -61,7 +58,6 @@ class SignalTimeout(WindlassError):
     """A signal did not come in time."""
 
     code = "SIGNAL_TIMEOUT"
-    seq = 0
 
 
 class Fatal(Exception):

@@ -20,9 +20,9 @@ OUTCOMES = frozenset({
 class Recorded:
     """What the journal knows of one call.
 
-    ``settled`` is the type of the event that ended it (None while open), ``data`` that event's payload,
-    ``opened`` the payload of the event that began it; ``attempts`` counts failed ones, the next may start at
-    ``retry_at`` (microseconds).
+    ``kind`` is step, timer, signal, child or value. ``settled`` is the type of the event that ended it (None while
+    open), ``data`` that event's payload, ``opened`` the payload of the event that began it; ``attempts`` counts
+    failed ones, the next may start at ``retry_at`` (microseconds).
     """
 
     path: str
@@ -56,7 +56,7 @@ class History:
         call = self.calls.get(path)
         data = orjson.loads(event.payload)
         if call is None:
-            call = self.calls[path] = Recorded(path, event.seq, data.get("type", ""))
+            call = self.calls[path] = Recorded(path, event.seq, event.type.partition("_")[0])
             self.orders.setdefault(scope_of(path), []).append(path)
         if data.get("input") is not None:
             call.digest = data["input"]

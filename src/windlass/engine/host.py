@@ -22,9 +22,15 @@ class Replayed(Protocol):
 
     gone: bool
     history: History | None
+    divergence: NonDeterminismError | None
+    progress: int
 
     def diverged(self, message: str) -> NonDeterminismError:
-        """Remember and return a divergence."""
+        """Remember a divergence and return the first."""
+        ...
+
+    def tick(self) -> int:
+        """Return a number above those of the journal that was read, and above all such numbers before."""
         ...
 
 

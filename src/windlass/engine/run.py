@@ -35,6 +35,12 @@ from windlass.kernel.clock import SECOND
 LINGER = 0.5
 """Seconds a run that waits for something without a known time stays in memory before it parks."""
 
+LIVE = 1 << 40
+"""Where the numbers begin by which a run orders events whose own numbers it has not heard."""
+
+QUIET_TURNS = 4
+"""How many turns of the loop without a branch that gets on mean that a replay has caught up."""
+
 LOOK_SECONDS = 1.0
 """How often a branch that waits for a time looks at the clock, which may have jumped."""
 
@@ -66,6 +72,9 @@ class Run:
         self.cancelling = False
         self.held_back = False
         self.divergence: NonDeterminismError | None = None
+        self.progress = 0
+        self.replaying = self.history is not None
+        self._ticks = LIVE
         self._parking = False
         self._aside = False
         self._sailing = False
@@ -127,9 +136,29 @@ class Run:
         return Finish(Status.SUCCEEDED, outputs=outputs), [NewEvent("run_completed", None, '{"success":true}', at)]
 
     def diverged(self, message: str) -> NonDeterminismError:
-        """Remember and return a divergence: swallowing it does not help, the run fails with it."""
-        self.divergence = NonDeterminismError(f"workflow {self.workflow.name}: {message}", run_id=self.run_id)
+        """Remember a divergence and return the first: swallowing it does not help, the run fails with it."""
+        if self.divergence is None:
+            self.divergence = NonDeterminismError(f"workflow {self.workflow.name}: {message}", run_id=self.run_id)
         return self.divergence
+
+    def tick(self) -> int:
+        """Return a number above those of the journal that was read, and above all such numbers before."""
+        self._ticks += 1
+        return self._ticks
+
+    async def catch_up(self) -> None:
+        """Let every branch replay what the journal holds before the first effect of any.
+
+        One that a failure stopped when this happened must be stopped by it again, not run on meanwhile.
+        """
+        quiet = 0
+        while self.replaying and quiet < QUIET_TURNS:
+            before = self.progress
+            await asyncio.sleep(0)
+            quiet = quiet + 1 if self.progress == before else 0
+        self.replaying = False
+        if self.gone:
+            raise Suspend
 
     def drop(self) -> None:
         """Forget the run: unwind whatever is left of it and tell the worker."""
@@ -432,8 +461,13 @@ class Run:
         finally:
             self.abandon()
 
+    @property
+    def held_up(self) -> bool:
+        """Whether no step may start: the run is being paused or cancelled, or the process shuts down."""
+        return self.pausing is not None or self.cancelling or self.worker.stopping
+
     async def hold(self) -> None:
-        """Keep a branch from starting a step while the run is paused or the process shuts down."""
+        """Keep a branch from starting a step."""
         self.held_back = True
         await self.block(self.loop.create_future())
 
@@ -467,6 +501,7 @@ class Run:
         """Run ``work`` in a task of its own that the engine knows under ``scope``; ``done`` hears of its end."""
         context = copy_context()
         context.run(CURRENT.set, scope)
+        self.progress += 1
         self._more_busy()
 
         async def go() -> Any:
@@ -480,6 +515,7 @@ class Run:
         def ended(task: asyncio.Task[Any]) -> None:
             self.tasks.discard(task)
             scope.task = None
+            self.progress += 1
             if not task.cancelled():
                 task.exception()  # seen: nobody may be left to ask for it
             done(task)

@@ -17,7 +17,7 @@ RunT = TypeVar("RunT", bound=Replayed)
 class Scope(Generic[RunT]):
     """Where calls get their paths: the workflow itself, or one branch of a ``gather`` or ``map``."""
 
-    __slots__ = ("at", "counts", "groups", "order", "prefix", "run", "task")
+    __slots__ = ("at", "counts", "groups", "order", "prefix", "run", "seen", "task")
 
     def __init__(self, run: RunT, prefix: str) -> None:
         self.run = run
@@ -27,25 +27,39 @@ class Scope(Generic[RunT]):
         self.task: asyncio.Task[Any] | None = None
         self.order: Sequence[str] = () if run.history is None else run.history.orders.get(prefix, ())
         self.at = 0
+        self.seen = 0
 
-    def enter(self, name: str) -> tuple[str, Recorded | None]:
-        """Return the path of the next call named ``name`` and what the journal knows of it.
+    def enter(self, name: str, kind: str) -> tuple[str, Recorded | None]:
+        """Return the path of the next call named ``name``, a step or child say, and what the journal knows of it.
 
         Raises:
-            NonDeterminismError: the journal holds another call at this place.
+            NonDeterminismError: the journal holds another call at this place, or the run has diverged before.
         """
         run = self.run
         if run.gone:
             raise Suspend
+        if run.divergence is not None:
+            raise run.divergence
         count = self.counts[name] = self.counts.get(name, 0) + 1
         path = f"{self.prefix}{name}#{count}"
         at = self.at
         if at >= len(self.order):
             return path, None
         self.at = at + 1
+        run.progress += 1
         if self.order[at] != path or run.history is None:
             raise run.diverged(f"the journal holds {self.order[at]!r} where the code calls {path!r}")
-        return path, run.history.calls[path]
+        recorded = run.history.calls[path]
+        if recorded.kind != kind:
+            raise run.diverged(f"the journal holds a {recorded.kind} at {path!r} where the code calls a {kind}")
+        return path, recorded
+
+    def hear(self, seq: int | None = None) -> None:
+        """Note which event the code hears of; None is one that is only now being written.
+
+        By this it is known who was first: live as in a replay.
+        """
+        self.seen = self.run.tick() if seq is None else seq
 
     def leave(self) -> None:
         """Check that a finished scope called everything its journal holds."""

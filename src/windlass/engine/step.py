@@ -108,7 +108,7 @@ class Step(Generic[P, R]):
             return plain
         if asyncio.current_task() is not scope.task:
             current_scope(f"step {self.name}")
-        path, recorded = scope.enter(self.name)
+        path, recorded = scope.enter(self.name, "step")
         mark = digest(args, kwargs)
         if recorded is not None:
             if recorded.digest is not None and recorded.digest != mark:
@@ -128,9 +128,7 @@ class Step(Generic[P, R]):
         scope.hear(recorded.seq)
         if recorded.settled == "step_completed":
             return self.signature.restore(to_json(data.get("output")))
-        if recorded.settled == "step_failed":
-            raise failure(path, data["error"], data["error_type"], data["attempt"])
-        raise scope.run.diverged(f"the journal holds a {recorded.settled} at {path!r}, where the code calls a step")
+        raise failure(path, data["error"], data["error_type"], data["attempt"])
 
     async def _live(
         self, scope: Scope[Run], path: str, mark: str, recorded: Recorded | None, args: Any, kwargs: Any
@@ -146,7 +144,7 @@ class Step(Generic[P, R]):
             attempt += 1
             if run.replaying:
                 await run.catch_up()
-            if run.pausing is not None or run.worker.stopping:
+            if run.held_up:
                 await run.hold()
             if run.unsettled:
                 await run.barrier()

@@ -322,13 +322,19 @@ class Committer:
                 self._turn.wait(TURN_SECONDS)
 
     def _work_off(self, batch: list[Pending]) -> None:
-        """Write a batch from the thread, for as long as it takes the database to come back."""
-        tries = 0
+        """Write a batch from the thread, for as long as it takes the database to come back.
+
+        What has come in meanwhile goes along with each new try: callers from outside hear that it is away.
+        """
+        queue, tries = self._queue, 0
         while batch:
             batch = self._write(batch)
             if batch:
                 self._pause.wait(RECONNECT_PAUSES[min(tries, len(RECONNECT_PAUSES) - 1)])
                 tries += 1
+                if self._max_batch > 1:
+                    batch += [queue.popleft() for _ in range(len(queue))]
+                self._in_hand = len(batch)
 
     def _write(self, batch: list[Pending]) -> list[Pending]:
         """Write a batch once and answer; returns what must be tried again because the database is away."""

@@ -15,6 +15,7 @@ class Loss(Enum):
     QUESTION = "it never reaches the server"
     ANSWER = "the server does it and answers, but the client never hears"
     WAIT = "it reaches the server, and the client is cut off before there is an answer"
+    DELAY = "the client is cut off at once, and the server gets it when ``deliver`` is called"
 
 
 class Proxy:
@@ -30,15 +31,23 @@ class Proxy:
         self._next: Loss | None = None
         self._threads: list[threading.Thread] = []
         self._closing = False
+        self._deliver = threading.Event()
+        self._delivered = threading.Event()
         self._start(self._accept)
 
     def lose(self, loss: Loss) -> None:
         """Lose what a client says next."""
         self._next = loss
 
+    def deliver(self) -> None:
+        """Let the server have what was delayed, and wait until it has dealt with it."""
+        self._deliver.set()
+        self._delivered.wait(30)
+
     def close(self) -> None:
         """Cut everything."""
         self._closing = True
+        self._deliver.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for thread in self._threads:
@@ -68,6 +77,8 @@ class Proxy:
                             return
             except OSError:
                 return
+            finally:
+                self._delivered.set()
 
     def _pass(self, data: bytes, source: socket.socket, client: socket.socket, server: socket.socket) -> bool:
         """Hand data over; says whether the connection goes on."""
@@ -75,8 +86,11 @@ class Proxy:
             client.sendall(data)
             return True
         loss, self._next = self._next, None
+        if loss is Loss.DELAY:
+            client.close()
+            self._deliver.wait(30)
         if loss is not Loss.QUESTION:
             server.sendall(data)
-        if loss is Loss.ANSWER:
+        if loss in {Loss.ANSWER, Loss.DELAY}:
             server.recv(1 << 16)
         return loss is None

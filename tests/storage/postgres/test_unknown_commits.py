@@ -76,13 +76,31 @@ def test_a_lost_answer_is_settled_by_the_marker(
     session.close()
 
 
-def test_a_whole_transaction_in_flight_is_not_mistaken_for_none(
+def test_a_whole_transaction_still_on_its_way_is_not_mistaken_for_none(
+    distant: PostgresBackend, proxy: Proxy, admin: Admin
+) -> None:
+    """The server hears of it after the client has asked, and been told that it is not there."""
+    session = LosingSession(distant, proxy)
+    session.begin(1)
+    session.commit()
+    session.loss = Loss.DELAY
+    tx = session.begin(2)
+    tx.insert_rows(NOTES, ["note_id", "text"], [[2, "x"]])
+    with pytest.raises(UnknownCommit):
+        session.commit()
+
+    assert session.committed(2) is False
+
+    proxy.deliver()
+    assert notes(admin) == []
+    session.close()
+
+
+def test_a_transaction_the_server_is_at_work_on_is_ended_before_it_is_asked_for(
     distant: PostgresBackend, proxy: Proxy, admin: Admin, pg_dsn: str
 ) -> None:
-    """Nothing of it had been answered, and the server was still at work on it when the client asked."""
     session = LosingSession(distant, proxy)
-    tx = session.begin(1)
-    tx.insert_rows(NOTES, ["note_id", "text"], [[1, "x"]])
+    session.begin(1)
     session.commit()
     with psycopg.connect(pg_dsn) as blocker:
         blocker.execute("LOCK TABLE notes IN EXCLUSIVE MODE")
@@ -95,8 +113,7 @@ def test_a_whole_transaction_in_flight_is_not_mistaken_for_none(
         assert session.committed(2) is False
 
         blocker.rollback()
-    assert notes(admin) == [1]
-    assert session.begin(3) is not None
+    assert notes(admin) == []
     session.close()
 
 

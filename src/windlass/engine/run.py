@@ -62,7 +62,8 @@ class Run:
         self.pending: list[NewEvent] = []
         self.mail = Mailbox()
         self.dues: dict[asyncio.Future[Any], int] = {}
-        self.tasks: set[asyncio.Task[Any]] = set()
+        # In order, unlike sets: what is unwound first must not hang on addresses.
+        self.tasks: dict[asyncio.Task[Any], None] = {}
         self.executing: dict[str, int] = {}
         self.busy = 1
         self.counted = True
@@ -81,7 +82,7 @@ class Run:
         self._air = 0
         self._ashore: list[asyncio.Future[None]] = []
         self._settling: asyncio.Handle | None = None
-        self._blocked: set[asyncio.Future[Any]] = set()
+        self._blocked: dict[asyncio.Future[Any], None] = {}
         self._timers: dict[asyncio.Future[Any], asyncio.TimerHandle] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -95,7 +96,7 @@ class Run:
             self.deliver(row)
         task = self.loop.create_task(self._main(scope), context=context)
         scope.task = self._task = task
-        self.tasks.add(task)
+        self.tasks[task] = None
 
     async def _main(self, scope: Scope[Run]) -> None:
         try:
@@ -173,6 +174,9 @@ class Run:
             if not future.done():
                 future.set_exception(Suspend())
         self.worker.left(self)
+
+    def _end_task(self, task: asyncio.Task[Any]) -> None:
+        self.tasks.pop(task, None)
 
     def abandon(self) -> None:
         """Forget the run and stop its tasks: it was cancelled, or this process no longer holds it."""
@@ -319,13 +323,13 @@ class Run:
         """Wait for a future that ``release`` settles; the branch is not busy meanwhile."""
         if self.gone:
             raise Suspend
-        self._blocked.add(future)
+        self._blocked[future] = None
         self._less_busy()
         try:
             return await future
         finally:
             if future in self._blocked:
-                self._blocked.discard(future)
+                del self._blocked[future]
                 self._more_busy()
 
     def _less_busy(self) -> None:
@@ -343,7 +347,7 @@ class Run:
         """Let a blocked branch go on; from this moment it counts as busy."""
         if not future.done():
             if future in self._blocked:
-                self._blocked.discard(future)
+                del self._blocked[future]
                 self._more_busy()
             future.set_result(value)
 
@@ -407,8 +411,8 @@ class Run:
         if self.busy == 0 or self.pausing is not None:
             self._parking = True
             task = self.loop.create_task(self._park())
-            self.tasks.add(task)
-            task.add_done_callback(self.tasks.discard)
+            self.tasks[task] = None
+            task.add_done_callback(self._end_task)
 
     async def _park(self) -> None:
         try:
@@ -513,7 +517,7 @@ class Run:
             return value
 
         def ended(task: asyncio.Task[Any]) -> None:
-            self.tasks.discard(task)
+            self._end_task(task)
             scope.task = None
             self.progress += 1
             if not task.cancelled():
@@ -523,6 +527,6 @@ class Run:
 
         task = self.loop.create_task(go(), context=context)
         scope.task = task
-        self.tasks.add(task)
+        self.tasks[task] = None
         task.add_done_callback(ended)
         return task

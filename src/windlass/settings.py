@@ -145,16 +145,17 @@ class Settings(BaseSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _empty_is_default(cls, data: dict[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in data.items() if value != ""}
-
-    @model_validator(mode="before")
-    @classmethod
     def _one_database(cls, data: dict[str, Any]) -> dict[str, Any]:
         alone = data.get("database_url_workflows")
         if alone is not None and data.setdefault("database_url", alone) != alone:
             raise ValueError("DATABASE_URL_WORKFLOWS differs from DATABASE_URL: there is one database, name it once")
         return data
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_default(cls, data: dict[str, Any]) -> dict[str, Any]:
+        # The last of these validators runs first, so that the others see no empty value.
+        return {name: value for name, value in data.items() if value != ""}
 
     @model_validator(mode="after")
     def _open_writes_are_meant(self) -> Self:

@@ -113,9 +113,7 @@ def test_secrets_are_never_printed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("place", ["environment", "file"])
-def test_a_name_that_looks_like_ours_and_is_none_is_refused(
-    place: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_name_that_looks_like_ours_and_is_none_is_refused(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if place == "file":
         Path(".env").write_text("WINDLASS_LOG_LEVL=DEBUG\n")
     else:
@@ -129,6 +127,14 @@ def test_the_older_name_of_the_database_is_taken_alone(monkeypatch: pytest.Monke
     monkeypatch.setenv("DATABASE_URL_WORKFLOWS", "sqlite:///other.db")
 
     assert settings.load().database_url == "sqlite:///other.db"
+
+
+def test_a_copy_of_the_example_environment_changes_nothing_but_the_log() -> None:
+    before = settings.load()
+
+    Path(".env").write_text((ROOT / ".env.example").read_text())
+
+    assert settings.load() == before.model_copy(update={"log_file": Path("logs/app.log")})
 
 
 def test_two_different_databases_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

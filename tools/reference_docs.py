@@ -1,7 +1,7 @@
-"""Write `docs/reference/events.md` and `docs/reference/errors.md` from the code.
+"""Write the pages of `docs/reference` on events, errors and HTTP from the code.
 
-`python -m tools.reference_docs` writes both; a test fails when either is out of date, or when the code has an event
-that nothing here explains.
+`python -m tools.reference_docs` writes them; a test fails when one is out of date, or when the code has an event that
+nothing here explains.
 """
 
 from __future__ import annotations
@@ -15,9 +15,12 @@ from pathlib import Path
 
 import windlass
 from windlass.cli.exits import MEANINGS, explain
+from windlass.contexts.records.api import REPORTS
 from windlass.contexts.records.api import Status as RecordStatus
 from windlass.engine.types import Status as RunStatus
+from windlass.http import records, reports, runs, system
 from windlass.http.errors import TABLE
+from windlass.http.routing import IDEMPOTENCY_KEY, DirectRoute
 from windlass.kernel.errors import Kind, ValidationFailed, WindlassError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -156,8 +159,8 @@ def errors_page() -> str:
     exported = set(windlass.__all__)
     return (
         "# Errors" + _GENERATED + "\n## Over HTTP and on the command line\n\n"
-        'An error is `{"error": {"code", "message", "details"}, "request_id"}`. A command that meets one ends with its\n'
-        "exit code.\n\n"
+        'An error is `{"error": {"code", "message", "details"}, "request_id"}`. A command that meets one ends\n'
+        "with its exit code.\n\n"
         + _table("status|code|exit code|means", _codes())
         + "\nOf HTTP alone: 405 `METHOD_NOT_ALLOWED`.\n\n## Exit codes\n\n"
         + _table("code|means", ((str(code.value), meaning) for code, meaning in MEANINGS.items()))
@@ -173,7 +176,48 @@ def errors_page() -> str:
     )
 
 
-GENERATED = {"docs/reference/events.md": events_page, "docs/reference/errors.md": errors_page}
+HTTP_OPENING = """
+Every call with its parameters, bodies and answers is described by the service itself: for people at `/docs`, which also
+lets you try them and needs no network, for machines at `/openapi.json`.
+
+```bash
+curl -s http://localhost:8000/openapi.json | jq -c '.info'
+```
+
+```json
+{"title": "workflow_service", "version": "0.1.0", "…": "…"}
+```
+
+* Errors are [one envelope](errors.md). Every answer carries `X-Request-ID`: yours when you sent one, else a new one.
+* With `API_KEY` set, calls that change something need it in `X-API-Key`.
+* `Idempotency-Key` makes a repeated request harmless where the table has a star: it gets the first one's answer.
+* Dates: `2026-01-31` is a whole UTC day; a date-time needs its zone.
+* Unknown query parameters and fields are refused.
+"""
+
+
+def http_page() -> str:
+    """Return `docs/reference/http.md`."""
+    parts = [route for part in (records, reports, runs, system) for route in part.routes()]
+    calls = ((f"{_call(route)}{'*' if _keyed(route) else ''}", str(route.summary)) for route in parts)
+    names = ", ".join(f"`{name}`" for name in REPORTS)
+    return "# HTTP" + _GENERATED + HTTP_OPENING + "\n" + _table("call|does", calls) + f"\nThe reports are {names}.\n"
+
+
+def _call(route: DirectRoute) -> str:
+    [method] = route.methods or ("GET",)
+    return f"`{method} {route.path}`"
+
+
+def _keyed(route: DirectRoute) -> bool:
+    return IDEMPOTENCY_KEY in (route.openapi_extra or {}).get("parameters", ())
+
+
+GENERATED = {
+    "docs/reference/events.md": events_page,
+    "docs/reference/errors.md": errors_page,
+    "docs/reference/http.md": http_page,
+}
 
 
 def main() -> int:

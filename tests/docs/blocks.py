@@ -16,8 +16,8 @@ _HEADING = re.compile(r"^(?P<level>#+) (?P<title>.+)$")
 class Block:
     """A fenced block.
 
-    `info` is what follows the opening fence, `section` the second-level heading above it, `line` where its text
-    begins, `adjacent` whether nothing but empty lines stands between it and the block before.
+    `info` is what follows the opening fence, `section` the heading of the second or third level above it, `line` where
+    its text begins, `adjacent` whether nothing but empty lines stands between it and the block before.
     """
 
     page: Path
@@ -68,5 +68,7 @@ def _blocks(page: Path) -> Iterator[Block]:
             adjacent = False
             if heading["level"] == "##":
                 section = heading["title"]
+            elif heading["level"] == "###":
+                section = section.partition(": ")[0] + ": " + heading["title"]
         elif line.strip():
             adjacent = False

@@ -1,6 +1,14 @@
 """Commands of the documents that no test runs, each with its reason; their syntax is checked all the same."""
 
-NO_DOCKER = "there may be no Docker engine where the tests run; hadolint and the compose schema check the files"
-
-NOT_RUN: dict[str, str] = {}
+NOT_RUN = {
+    'alembic revision --autogenerate -m "Description of changes"': (
+        "it would write a migration into the very package that the tests run on; tests/migrations check that there is"
+        " nothing to write"
+    ),
+}
 """A line of a block, stripped, and why it is left out."""
+
+SYSTEM_ONLY = {
+    "lsof -i :8000": "lsof is a system package without a stand-in: `make test-system` runs it",
+}
+"""The same, for `make test` alone."""

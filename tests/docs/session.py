@@ -2,8 +2,8 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.docs.blocks import Block
@@ -29,7 +29,6 @@ class Session:
 
     Args:
         folder: an empty folder; it is made to look like a fresh clone.
-        environment: settings that the text tells the reader to have.
         stand_ins: do without an installed curl, jq and SQLite shell.
         postgres: gives the address of an empty PostgreSQL database.
         skipped: commands that are not run, one line of a block each.
@@ -37,7 +36,6 @@ class Session:
 
     folder: Path
     postgres: Callable[[], str]
-    environment: Mapping[str, str] = field(default_factory=dict)
     stand_ins: bool = True
     skipped: frozenset[str] = frozenset()
 
@@ -56,7 +54,6 @@ class Session:
             "PATH": search_path(self.stand_ins),
             "PORT": str(self._port),
             "LOG_FILE": "logs/app.log",
-            **self.environment,
         }
         served = False
         printed: str | None = None

@@ -1,6 +1,5 @@
 """Run a document's commands as its reader would: one shell, in a folder like the repository's root."""
 
-import json
 import os
 import re
 import signal
@@ -14,14 +13,24 @@ import httpx2
 
 from tests.support.paths import BIN, ROOT, package_folder
 from tests.support.servers import GuardedProcess
-from tests.support.waiting import wait_until
 
 PROGRAMS = Path(__file__).with_name("programs")
 SERVERS = re.compile(r"(make run|windlass (up|serve)|uvicorn windlass\.http)\b")
 WORKERS = re.compile(r"(windlass worker|tail -f)\b")
 """Commands that run until they are stopped: those that answer HTTP, and the others."""
 
-_LINKED = ("Makefile", "alembic.ini", "docs", "examples", "pyproject.toml", "scripts", "src", "uv.lock", ".venv")
+_LINKED = (
+    ".env.example",
+    "Makefile",
+    "alembic.ini",
+    "docs",
+    "examples",
+    "pyproject.toml",
+    "scripts",
+    "src",
+    "uv.lock",
+    ".venv",
+)
 _END = "\x1e"
 
 
@@ -69,7 +78,7 @@ class Shell:
                 start_new_session=True,
                 text=True,
             )
-        self.run("set -eu\n", "the shell's start")
+        self.run("set -e\n", "the shell's start")
 
     def run(self, text: str, where: str) -> str:
         """Run a block and return what it printed.
@@ -122,16 +131,6 @@ def shell(folder: Path, environment: Mapping[str, str]) -> Iterator[Shell]:
         yield opened
     finally:
         opened.close()
-
-
-def log_lines(path: Path) -> list[dict[str, object]]:
-    """The lines of a log file, read."""
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def wait_for_file(path: Path) -> None:
-    """Return once a file is there and not empty."""
-    wait_until(lambda: path.exists() and path.stat().st_size > 0, what=str(path))
 
 
 def _pipe(pipe: IO[str] | None) -> IO[str]:

@@ -178,12 +178,18 @@ class Worker:
         self.keep(asyncio.get_running_loop().create_task(self._relive()))
 
     async def _relive(self) -> None:
-        try:
+        """Take another lease, as soon as the database gives one."""
+        while not self.stopping:
             self._lease.close()
             self._lease = ExitStack()
-            await self._take_lease()
-        finally:
-            self._reliving = False
+            try:
+                await self._take_lease()
+            except Exception as error:
+                self.telemetry.event("lease.failed", error=repr(error))
+                await asyncio.sleep(POLL_SECONDS)
+            else:
+                break
+        self._reliving = False
         self._bell.set()
 
     def check_lease(self) -> None:

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.storage.databases import Database, create_tables, memory_database, postgres_database, sqlite_database
+from tests.storage.databases import (
+    Database,
+    create_tables,
+    empty_tables,
+    memory_database,
+    postgres_database,
+    sqlite_database,
+)
 from tests.storage.scene import Scene
 from tests.support.databases import fresh_postgres
 from windlass.engine.ports import Backend
@@ -22,11 +29,11 @@ def sqlite_model(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.fixture(scope="session")
-def pg_model(pg_server_dsn: str, pg_template: str) -> Iterator[str]:
-    """The name of a migrated PostgreSQL database with a table of somebody else."""
+def pg_suite_dsn(pg_server_dsn: str, pg_template: str) -> Iterator[str]:
+    """A migrated PostgreSQL database with a table of somebody else, for one test after the other."""
     with fresh_postgres(pg_server_dsn, template=pg_template) as dsn:
         create_tables(dsn)
-        yield dsn.rpartition("/")[2]
+        yield dsn
 
 
 @pytest.fixture(params=["memory", "sqlite", "sqlite-inline", "postgres"])
@@ -41,9 +48,9 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
         shutil.copy(request.getfixturevalue("sqlite_model"), path)
         yield sqlite_database(path, inline=request.param.endswith("inline"))
     else:
-        server, template = request.getfixturevalue("pg_server_dsn"), request.getfixturevalue("pg_model")
-        with fresh_postgres(server, template=template) as dsn:
-            yield postgres_database(dsn, empty=False)
+        dsn = request.getfixturevalue("pg_suite_dsn")
+        yield postgres_database(dsn, empty=False)
+        empty_tables(dsn)
 
 
 @pytest.fixture

@@ -305,6 +305,6 @@ def test_twins_cannot_be_told_apart(sqlite_model: Path) -> None:
     run_state_machine_as_test(
         Told,
         settings=settings(
-            max_examples=60, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )

@@ -66,6 +66,10 @@ def main() -> None:
     contenders = {side.contender for side in sides}
     peers = install() if contenders & PEERS else None
     described = machine.describe(given.folder)
+    if not given.quick and machine.is_busy():
+        console.print(
+            "The machine is busy: the figures will say more about that than about anything else.", style="bold"
+        )
     start = time.monotonic()
     databases = Databases(given.folder, durable=not given.quick)
     try:

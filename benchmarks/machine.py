@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks.databases import file_system
 
+_QUIET_LOAD = 0.5
 _PACKAGES = ("windlass", "sqlalchemy", "psycopg", "uvicorn", "uvloop", "fastapi", "pydantic", "orjson")
 
 
@@ -23,6 +24,11 @@ def _processor() -> str:
 def _memory() -> str:
     kilobytes = int(Path("/proc/meminfo").read_text().split()[1])
     return f"{kilobytes / 1024**2:.0f} GiB"
+
+
+def is_busy() -> bool:
+    """Whether something else has kept a good part of a core busy lately."""
+    return os.getloadavg()[0] > _QUIET_LOAD
 
 
 def describe(folder: Path) -> dict[str, str]:

@@ -137,7 +137,7 @@ def share(value: float) -> str:
 
 def fraction(value: float) -> str:
     """Write a small ratio as one over something: ``1/40``."""
-    return f"1/{1 / value:.0f}" if value < 0.2 else f"1/{1 / value:.1f}"
+    return f"1/{1 / value:.2g}" if value > 0.1 else f"1/{1 / value:.0f}"
 
 
 def kilobytes(value: float) -> str:

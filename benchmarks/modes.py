@@ -5,28 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.model import Side, Store
-from benchmarks.runner import Lab, Settings
+from benchmarks.runner import Knobs, Lab
 from benchmarks.sides import dbos, restate, side
 
-_DBOS: list[Settings] = [
+_DBOS: list[Knobs] = [
     {"style": "sync", "pool": "5"},
     {"style": "sync", "pool": "20"},
     {"style": "async", "pool": "5"},
 ]
-_RESTATE: list[Settings] = [
+_RESTATE: list[Knobs] = [
     {"partitions": "24", "workers": "1", "loop": "asyncio"},
     {"partitions": "4", "workers": "1", "loop": "asyncio"},
     {"partitions": "4", "workers": "2", "loop": "asyncio"},
     {"partitions": "4", "workers": "1", "loop": "uvloop"},
     {"partitions": "1", "workers": "1", "loop": "uvloop"},
 ]
-_SESSION_SQLITE: list[Settings] = [{"style": "sync", "pool": "1"}, {"style": "sync", "pool": "5"}]
-_SESSION_POSTGRES: list[Settings] = [
+_SESSION_SQLITE: list[Knobs] = [{"style": "sync", "pool": "1"}, {"style": "sync", "pool": "5"}]
+_SESSION_POSTGRES: list[Knobs] = [
     {"style": "sync", "pool": "20"},
     {"style": "async", "pool": "5"},
     {"style": "async", "pool": "20"},
 ]
-_TRIALS: list[tuple[Side, list[Settings]]] = [
+_TRIALS: list[tuple[Side, list[Knobs]]] = [
     (dbos("ten-steps", "steps/s", Store.SQLITE, 60), _DBOS),
     (dbos("ten-steps", "steps/s", Store.POSTGRES, 60), _DBOS),
     (restate("ten-steps", "steps/s", 200), _RESTATE),

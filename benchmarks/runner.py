@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 import json
 import multiprocessing
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -16,10 +18,11 @@ from benchmarks.contender import Outcome, answer
 from benchmarks.databases import Databases
 from benchmarks.install import ROOT, Peers
 from benchmarks.model import Benchmark, Side, Store
+from windlass.settings import Settings
 
 _LONGEST = 900
 _PRELOADED = ["benchmarks.bare", "benchmarks.ours", "benchmarks.ours_crash", "benchmarks.ours_grown"]
-Settings = dict[str, str]
+Knobs = dict[str, str]
 Say = Callable[[str], None]
 
 
@@ -39,10 +42,10 @@ class Lab:
     peers: Peers | None
     quick: bool
     say: Say
-    modes: dict[tuple[str, Store], Settings] = field(default_factory=dict)
+    modes: dict[tuple[str, Store], Knobs] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
 
-    def measure(self, side: Side, settings: Settings | None = None, size: int | None = None) -> Outcome:
+    def measure(self, side: Side, settings: Knobs | None = None, size: int | None = None) -> Outcome:
         """Run one side once on a new database."""
         asked = size or (side.quick if self.quick else side.size)
         chosen = self.modes.get((side.contender, side.store), {}) if settings is None else settings
@@ -52,8 +55,8 @@ class Lab:
             for name, value in {**chosen, **self._places(side)}.items():
                 arguments += ["--set", f"{name}={value}"]
             if self.quick:
-                return _run_forked(side, arguments)
-            return _run(side, [str(self._python(side)), "-m", side.module, *arguments])
+                return _run_forked(side, arguments, place.folder)
+            return _run(side, [str(self._python(side)), "-m", side.module, *arguments], place.folder)
 
     def _python(self, side: Side) -> Path:
         if side.contender != "dbos":
@@ -61,16 +64,25 @@ class Lab:
         assert self.peers is not None
         return self.peers.dbos
 
-    def _places(self, side: Side) -> Settings:
+    def _places(self, side: Side) -> Knobs:
         if side.contender != "restate":
             return {}
         assert self.peers is not None
         return {"server": str(self.peers.restate_server), "python": str(self.peers.restate)}
 
 
-def _run(side: Side, command: list[str]) -> Outcome:
+def _environment() -> dict[str, str]:
+    """Return our environment without the settings of a product that is run here, and with this code importable."""
+    kept = {name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields}
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**kept, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def _run(side: Side, command: list[str], folder: Path) -> Outcome:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=_LONGEST, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, cwd=folder, env=_environment(), timeout=_LONGEST, check=False
+        )
     except subprocess.TimeoutExpired as error:
         raise MeasurementFailed(f"{side.name} took over {_LONGEST} s") from error
     lines = done.stdout.strip().splitlines()
@@ -80,12 +92,12 @@ def _run(side: Side, command: list[str]) -> Outcome:
     return Outcome(float(answer["value"]), answer["detail"])
 
 
-def _run_forked(side: Side, arguments: list[str]) -> Outcome:
+def _run_forked(side: Side, arguments: list[str], folder: Path) -> Outcome:
     """Run a contender of our own in a process that has its modules loaded already: a second saved each time."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOADED)
     here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_answer, args=(side.module, arguments, there))
+    process = context.Process(target=_answer, args=(side.module, arguments, folder, there))
     process.start()
     there.close()
     try:
@@ -97,7 +109,11 @@ def _run_forked(side: Side, arguments: list[str]) -> Outcome:
     return outcome
 
 
-def _answer(module: str, arguments: list[str], pipe: Connection) -> None:
+def _answer(module: str, arguments: list[str], folder: Path, pipe: Connection) -> None:
+    environment = _environment()
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
     pipe.send(answer(importlib.import_module(module).SHAPES, arguments))
 
 
@@ -109,6 +125,7 @@ def run(lab: Lab, benchmark: Benchmark, wanted: Callable[[Side], bool], rounds: 
         shift = number % len(sides) if sides else 0
         for side in sides[shift:] + sides[:shift]:
             if side.rounds is None or number < side.rounds:
+                start = time.monotonic()
                 try:
                     outcome = lab.measure(side)
                 except MeasurementFailed as failure:
@@ -116,5 +133,6 @@ def run(lab: Lab, benchmark: Benchmark, wanted: Callable[[Side], bool], rounds: 
                     lab.say(str(failure))
                     continue
                 outcomes[side].append(outcome)
-                lab.say(f"{number + 1}/{rounds} {side.name}: {outcome.value:,.6g} {side.unit}")
+                seconds = time.monotonic() - start
+                lab.say(f"{number + 1}/{rounds} {side.name}: {outcome.value:,.6g} {side.unit} ({seconds:.0f} s)")
     return outcomes

@@ -33,11 +33,11 @@ def side(
     return Side(contender, store, _CONTENDERS[contender], shape, unit, size, quick, at_a_time, rounds)
 
 
-def restate(shape: str, unit: str, size: int) -> Side:
+def restate(shape: str, unit: str, size: int, *, rounds: int | None = None) -> Side:
     """Return Restate's side of a shape; it has no quick size, as tests do not install peers."""
-    return side("restate", shape, unit, Store.OWN, size, max(1, size // 10))
+    return side("restate", shape, unit, Store.OWN, size, max(1, size // 10), rounds=rounds)
 
 
-def dbos(shape: str, unit: str, store: Store, size: int) -> Side:
+def dbos(shape: str, unit: str, store: Store, size: int, *, rounds: int | None = None) -> Side:
     """Return DBOS's side of a shape; it has no quick size, as tests do not install peers."""
-    return side("dbos", shape, unit, store, size, max(1, size // 10))
+    return side("dbos", shape, unit, store, size, max(1, size // 10), rounds=rounds)

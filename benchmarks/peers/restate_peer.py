@@ -9,7 +9,6 @@ as it comes: one node, a replicated log on RocksDB whose WAL is synced to disk f
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import time
@@ -76,11 +75,12 @@ bind-address = "127.0.0.1:{admin}"
     return path
 
 
+def _said(command: list[str]) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
 def _check_durable(server: str, config: Path) -> None:
-    dumped = subprocess.run(
-        [server, "--config-file", str(config), "--dump-config"], capture_output=True, text=True, check=True
-    )
-    settings = tomllib.loads(dumped.stdout)
+    settings = tomllib.loads(_said([server, "--config-file", str(config), "--dump-config"]))
     unsynced = settings["log-server"]["rocksdb-disable-wal-fsync"]
     if unsynced or settings["bifrost"]["default-provider"] != "replicated":
         raise RuntimeError("this Restate server does not sync its log to disk")
@@ -88,8 +88,7 @@ def _check_durable(server: str, config: Path) -> None:
 
 @contextmanager
 def _process(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
-    with log.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=out, env=environment) as process:
+    with log.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=out) as process:
         try:
             yield process
         finally:
@@ -159,7 +158,12 @@ worker_class = "{settings.get("loop", "asyncio")}"
 
 
 def _detail(options: Options, report: load.Report) -> dict[str, object]:
+    asks = "from importlib.metadata import version; print(version('restate-sdk'), version('hypercorn'))"
+    sdk, hypercorn = _said([options.settings["python"], "-c", asks]).split()
     return {
+        "server": _said([options.settings["server"], "--version"]).split()[1],
+        "restate-sdk": sdk,
+        "hypercorn": hypercorn,
         "partitions": options.settings.get("partitions", "24"),
         "workers": options.settings.get("workers", "1"),
         "loop": options.settings.get("loop", "asyncio"),

@@ -3,7 +3,7 @@
 from benchmarks.model import Benchmark, Goal, Ratio, times
 from benchmarks.sides import DATABASES, side
 
-_OURS = {store: side("windlass crash", "recovery", "x", store, 10_000, 100, rounds=3) for store in DATABASES}
+_OURS = {store: side("windlass crash", "recovery", "x", store, 10_000, 100) for store in DATABASES}
 _GOAL = Goal(3, 1.5, times, at_least=False)
 
 BENCHMARK = Benchmark(

@@ -163,13 +163,8 @@ def test_requests_of_one_batch_apply_in_turn(scene: Scene) -> None:
 
     answers = scene.batch(*((CONTROL, request) for request in requests))
 
-    assert [answer.result for answer in answers[:5]] == [
-        "applied",
-        "already_applied",
-        "applied",
-        "applied",
-        "already_applied",
-    ]
+    results = [answer.result for answer in answers[:5]]
+    assert results == ["applied", "already_applied", "applied", "applied", "already_applied"]
     assert isinstance(answers[5], RunConflict)
     assert scene.types(run) == ["run_paused", "run_resumed", "cancel_acknowledged", "run_cancelled"]
 

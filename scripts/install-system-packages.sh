@@ -1,11 +1,13 @@
 #!/bin/sh
-# Install what tests/system needs beside the Python packages: promtool and Chromium.
+# Install what tests/system needs beside the Python packages: promtool, Chromium, and what the documents use.
 # Does nothing when both are there; fails, naming what is missing, where it may not install.
 set -eu
 
 missing() {
     command -v promtool >/dev/null 2>&1 || printf ' prometheus'
-    command -v chromium >/dev/null 2>&1 || printf ' chromium'
+    for program in chromium curl jq lsof sqlite3; do
+        command -v "$program" >/dev/null 2>&1 || printf ' %s' "$program"
+    done
 }
 
 packages=$(missing)
@@ -22,7 +24,7 @@ else
     exit 1
 fi
 if ! command -v apt-get >/dev/null 2>&1; then
-    echo "missing:$packages; there is no apt-get here, install promtool and chromium by hand" >&2
+    echo "missing:$packages; there is no apt-get here, install them by hand (promtool is part of prometheus)" >&2
     exit 1
 fi
 

@@ -53,7 +53,7 @@ async def serving(database_url: str, *, worker: bool = True, **settings: Any) ->
     """Start the application, end it afterwards."""
     lines = Lines()
     made = Settings(**{"database_url": database_url, "lease_seconds": 5.0, **settings})
-    app = create_app(made, log=Log(lines), worker=worker)
+    app = create_app(made, log=Log(lines, made.log_level), worker=worker)
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
     async with (
         app.router.lifespan_context(app),

@@ -49,6 +49,24 @@ def running_service(
         process.stop()
 
 
+@contextmanager
+def running_asgi(folder: Path, *options: str, environment: Mapping[str, str] | None = None) -> Iterator[Service]:
+    """Start `uvicorn windlass.http.app:app` as the seed says; see `running_service`."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    process = GuardedProcess(
+        [BIN / "uvicorn", "windlass.http.app:app", "--port", str(port), *options],
+        folder=folder,
+        log=folder / "service.log",
+        environment={**os.environ, **(environment or {})},
+    )
+    try:
+        process.wait_ready(lambda: _healthy(url), timeout=60)
+        yield Service(url, process, folder)
+    finally:
+        process.stop()
+
+
 def _healthy(url: str) -> bool:
     try:
         return httpx2.get(f"{url}/health", timeout=5).status_code == httpx2.codes.OK

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from windlass.http.logs import REQUEST_ID, Log
 from windlass.http.responses import Json
+from windlass.http.routing import methods_of
 from windlass.kernel.errors import Kind, Unavailable, ValidationFailed, WindlassError
 
 
@@ -43,7 +44,8 @@ TABLE = {
 }
 """What a kind of error is over HTTP."""
 
-_CODES = {shown.status: shown.code for shown in TABLE.values()} | {405: "METHOD_NOT_ALLOWED"}
+NOT_ALLOWED = "METHOD_NOT_ALLOWED"
+_CODES = {shown.status: shown.code for shown in TABLE.values()} | {405: NOT_ALLOWED}
 _BUSINESS = frozenset({Kind.INVALID, Kind.NOT_FOUND, Kind.CONFLICT, Kind.TOO_LARGE, Kind.RATE_LIMITED})
 INTERNAL = "Internal server error"
 
@@ -107,4 +109,5 @@ def answer_http(request: Request, error: Exception) -> Response:
     code = _CODES.get(error.status_code, HTTPStatus(error.status_code).name)
     log: Log = request.app.state.log
     log.events.info("http.error", status_code=error.status_code, error={"code": code, "message": message})
-    return envelope(error.status_code, code, message, headers=error.headers)
+    headers = {"Allow": ", ".join(methods_of(request.app, request.scope["path"]))} if code == NOT_ALLOWED else None
+    return envelope(error.status_code, code, message, headers=headers)

@@ -10,11 +10,12 @@ from starlette.responses import Response
 from windlass.contexts.records.api import read_json
 from windlass.http.query import read_query
 from windlass.http.responses import Json
-from windlass.http.routing import DirectRoute, application, route
+from windlass.http.routing import DirectRoute, application, route, whole
 from windlass.http.schemas import QueueAnswer, QueuesAnswer
 from windlass.kernel.errors import Issue, ValidationFailed
 from windlass.storage.queues import MOST, change_queue, queues
 
+QUEUE_NAME = r"^(\*|[A-Za-z_][A-Za-z0-9_.<>:-]{0,199})$"
 CHANGE_BODY: dict[str, Any] = {
     "type": "object",
     "title": "Changes of a queue",
@@ -56,12 +57,12 @@ def read_changes(raw: bytes) -> dict[str, Any]:
             issues.append(Issue(("body", name), "Extra inputs are not permitted", "extra_forbidden"))
         elif name == "paused" and type(given) is not bool:
             issues.append(Issue(("body", name), "Input should be true or false", "bool_type"))
-        elif name == "limit" and given is not None and (type(given) is not int or not 1 <= given <= MOST):
+        elif name == "limit" and given is not None and not 1 <= (whole(given) or 0) <= MOST:
             message = f"Input should be an integer from 1 to {MOST}, or null"
             issues.append(Issue(("body", name), message, "int_type"))
     if issues:
         raise ValidationFailed(issues)
-    return value
+    return value if value.get("limit") is None else value | {"limit": whole(value["limit"])}
 
 
 def routes() -> list[DirectRoute]:
@@ -71,5 +72,5 @@ def routes() -> list[DirectRoute]:
     return [
         route("GET", "/queues", listing, tag=tag, answers={200: QueuesAnswer}, errors=(422,)),
         route("PATCH", "/queues/{queue}", change, tag=tag, answers={200: QueueAnswer},
-              errors=(400, 401, 413, 422), body=body),
+              errors=(400, 401, 413, 422), body=body, path_pattern=QUEUE_NAME),
     ]  # fmt: skip

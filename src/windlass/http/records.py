@@ -26,7 +26,7 @@ from windlass.contexts.records.api import (
 )
 from windlass.http.query import NO_NUL, Parameter, choice, free, integer, label, moment, read_query
 from windlass.http.responses import Json
-from windlass.http.routing import DirectRoute, application, idempotency_key, route
+from windlass.http.routing import DirectRoute, application, idempotency_key, route, whole
 from windlass.http.schemas import AcceptedAnswer, BulkAnswer, ManyAnswer, RecordAnswer, RecordsAnswer
 from windlass.kernel.errors import Issue, ValidationFailed
 
@@ -204,7 +204,8 @@ def read_many(raw: bytes) -> tuple[Filter, int | None]:
         if name not in MANY_BODY["properties"]:
             issues.append(Issue(place, "Extra inputs are not permitted", "extra_forbidden"))
         elif name == "limit":
-            if type(given) is not int or given < 1:
+            number = whole(given)
+            if number is None or number < 1:
                 issues.append(Issue(place, "Input should be an integer, 1 or more", "int_type"))
         elif not isinstance(given, str):
             issues.append(Issue(place, "Input should be a string", "string_type"))
@@ -223,7 +224,7 @@ def read_many(raw: bytes) -> tuple[Filter, int | None]:
         None if after is None else read_moment(after, "created_after"),
         None if before is None else read_moment(before, "created_before", end=True),
     )
-    return wanted, value.get("limit")
+    return wanted, whole(value.get("limit"))
 
 
 def routes() -> list[DirectRoute]:
@@ -232,7 +233,7 @@ def routes() -> list[DirectRoute]:
     json_body = {"application/json": {"schema": RECORD_BODY}}
     lines = {
         "application/x-ndjson": {"schema": {"type": "string"}},
-        "application/json": {"schema": {"type": "array", "items": RECORD_BODY}},
+        "application/json": {"schema": {"description": "An array of records, each checked and answered by itself"}},
     }
     files = {"description": "The records", "content": {"application/x-ndjson": {}, "text/csv": {}}}
     ran: dict[int, Any] = {200: RecordAnswer, 202: AcceptedAnswer}
@@ -241,7 +242,7 @@ def routes() -> list[DirectRoute]:
               body=json_body, keyed=True),
         route("GET", "/records", listing, tag=tag, answers={200: RecordsAnswer}, errors=(400, 422), parameters=LIST),
         route("POST", "/records/bulk", bulk, tag=tag, answers={200: BulkAnswer}, errors=(401, 409, 413, 422),
-              parameters=BULK, body=lines, keyed=True),
+              parameters=BULK, body=lines, body_required=False, keyed=True),
         route("POST", "/records/process", process_many, tag=tag, answers={202: ManyAnswer},
               errors=(400, 401, 409, 413, 422), body={"application/json": {"schema": MANY_BODY}}, keyed=True),
         route("GET", "/records/export", export, tag=tag, answers={200: files}, errors=(400, 422), parameters=EXPORT),

@@ -6,6 +6,7 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.requests import Request
@@ -19,6 +20,7 @@ from windlass.kernel.errors import Issue, ValidationFailed
 
 Handler = Callable[[Request], Awaitable[Response]]
 
+_EXACT = float(1 << 53)
 _KEY = re.compile(rb"[\x21-\x7e]{1,255}")
 _PATH_PARAMETER = re.compile(r"{(\w+)}")
 _MEANINGS = {
@@ -47,7 +49,7 @@ class DirectRoute(APIRoute):
         self.app = request_response(endpoint)
 
 
-def route(
+def route(  # noqa: PLR0913  the words of an operation
     method: str,
     path: str,
     handler: Handler,
@@ -57,6 +59,8 @@ def route(
     errors: Sequence[int] = (),
     parameters: Sequence[Parameter] = (),
     body: dict[str, Any] | None = None,
+    body_required: bool = True,
+    path_pattern: str = NO_NUL,
     keyed: bool = False,
 ) -> DirectRoute:
     """Return a route and its description.
@@ -70,10 +74,12 @@ def route(
         errors: the statuses of the envelopes it may answer.
         parameters: its query parameters.
         body: the media types of its body.
+        body_required: whether there must be one.
+        path_pattern: what the parameters in the path match.
         keyed: whether it takes an Idempotency-Key.
     """
     described: list[dict[str, Any]] = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "pattern": NO_NUL}}
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "pattern": path_pattern}}
         for name in _PATH_PARAMETER.findall(path)
     ]
     described += [parameter.described() for parameter in parameters]
@@ -81,7 +87,7 @@ def route(
         described.append(IDEMPOTENCY_KEY)
     extra: dict[str, Any] = {"parameters": described} if described else {}
     if body is not None:
-        extra["requestBody"] = {"required": True, "content": body}
+        extra["requestBody"] = {"required": body_required, "content": body}
     responses: dict[int | str, dict[str, Any]] = {
         status: {"model": answer} if isinstance(answer, type) else answer for status, answer in answers.items()
     }
@@ -106,6 +112,20 @@ def application(request: Request) -> Application:
     """Return the running application behind a request."""
     found: Application = request.app.state.application
     return found
+
+
+def methods_of(app: FastAPI, path: str) -> list[str]:
+    """Return what can be asked of the resource at a path."""
+    routes = [route for route in app.router.routes if isinstance(route, APIRoute)]
+    template = next((route.path for route in routes if route.path_regex.match(path)), None)
+    return sorted({method for route in routes if route.path == template for method in route.methods or ()})
+
+
+def whole(value: object) -> int | None:
+    """Return a JSON number without a fraction as an integer, anything else as None."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+        return int(value)
+    return value if type(value) is int else None
 
 
 def idempotency_key(request: Request) -> str | None:

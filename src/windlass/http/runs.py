@@ -166,7 +166,7 @@ def routes() -> list[DirectRoute]:
               parameters=EVENTS),
         *(
             route("POST", f"/runs/{{run_id}}/{action}", _control(action, words), tag=tag,
-                  answers={200: ControlAnswer}, errors=(401, 404, 409, 413, 422), body=optional)
+                  answers={200: ControlAnswer}, errors=(401, 404, 409, 413, 422), body=optional, body_required=False)
             for action, words in controls.items()
         ),
     ]  # fmt: skip

@@ -1,0 +1,34 @@
+"""Schemathesis reads the OpenAPI document and tries to find what the service does not keep of it."""
+
+import os
+import subprocess
+from pathlib import Path
+
+from tests.support.paths import BIN, ROOT
+from tests.support.service import running_asgi
+
+CONFIGURATION = ROOT / "tests" / "http" / "schemathesis.toml"
+EXAMPLES = 15
+SEED = 20261122
+
+
+def test_nothing_is_found(tmp_path: Path) -> None:
+    # A queue that the tests pause lets processing wait, not so long that it counts as slow.
+    with running_asgi(tmp_path, environment={"PROCESS_WAIT_SECONDS": "0.5"}) as service:
+        done = subprocess.run(
+            [
+                BIN / "st", "--config-file", CONFIGURATION, "run", f"{service.url}/openapi.json",
+                "--checks", "all", "--max-examples", str(EXAMPLES), "--seed", str(SEED),
+                "--generation-database", "none", "--continue-on-failure", "--no-color",
+            ],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONWARNINGS": ""},
+            capture_output=True,
+            text=True,
+            check=False,
+        )  # fmt: skip
+
+        log = (tmp_path / "service.log").read_text()
+        assert done.returncode == 0, done.stdout[-12_000:] + done.stderr
+        assert "unhandled exception" not in log
+        assert '"status_code":201' in log

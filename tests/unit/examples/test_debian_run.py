@@ -26,21 +26,21 @@ def test_what_fits_has_no_fault() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda records, summary: records.pop(),
-        lambda records, summary: records.append(records[0]),
-        lambda records, summary: records[0].update(category="mail"),
-        lambda records, summary: records[0].update(id="1"),
-        lambda records, summary: records[0].update(attempts=2),
-        lambda records, summary: records[0].update(status="pending"),
-        lambda records, summary: records[1].update(error="worse"),
-        lambda records, summary: summary["totals"].update(processed=2),
-        lambda records, summary: summary["by_category"][0].update(count=2),
-        lambda records, summary: summary["failure_reasons"].clear(),
+        lambda told: told["records"].pop(),
+        lambda told: told["records"].append(told["records"][0]),
+        lambda told: told["records"][0].update(category="mail"),
+        lambda told: told["records"][0].update(id="1"),
+        lambda told: told["records"][0].update(attempts=2),
+        lambda told: told["records"][0].update(status="pending"),
+        lambda told: told["records"][1].update(error="worse"),
+        lambda told: told["summary"]["totals"].update(processed=2),
+        lambda told: told["summary"]["by_category"][0].update(count=2),
+        lambda told: told["summary"]["failure_reasons"].clear(),
     ],
 )
 def test_a_fault_is_found(change: Any) -> None:
     records, summary = deepcopy(RECORDS), deepcopy(SUMMARY)
 
-    change(records, summary)
+    change({"records": records, "summary": summary})
 
     assert faults(ENTRIES, records, summary)

@@ -208,7 +208,7 @@ from windlass.engine.errors import Fenced
 from windlass.engine.journal import ADVANCE, START
 from windlass.engine.ops import CALL
 from windlass.engine.types import Advance, Lease, NewEvent, NewRun, StartRequest
-from windlass.storage.committer import BatchWriter, Pending
+from windlass.storage.batches import BatchWriter, Pending
 from windlass.storage.postgres.backend import PostgresBackend
 
 url, inside = sys.argv[1], sys.argv[2] == "inside"

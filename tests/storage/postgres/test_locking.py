@@ -10,7 +10,7 @@ import pytest
 from tests.storage.scene import EPOCH, Scene
 from tests.support.waiting import wait_until
 from windlass.engine.ports import IdempotencyRow, Transaction
-from windlass.storage.committer import ConnectionLost
+from windlass.storage.batches import ConnectionLost
 from windlass.storage.postgres.backend import PostgresBackend
 from windlass.storage.postgres.session import PostgresSession
 

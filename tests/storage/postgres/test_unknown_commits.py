@@ -16,7 +16,8 @@ from tests.support.waiting import wait_until
 from windlass.engine.errors import UnknownCommit
 from windlass.engine.ops import CALL
 from windlass.engine.ports import Transaction
-from windlass.storage.committer import BatchWriter, Committer, ConnectionLost, Pending
+from windlass.storage.batches import BatchWriter, ConnectionLost, Pending
+from windlass.storage.committer import Committer
 from windlass.storage.postgres.backend import PostgresBackend
 from windlass.storage.postgres.session import PostgresSession
 

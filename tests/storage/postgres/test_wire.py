@@ -18,7 +18,7 @@ from windlass.engine.journal import ADVANCE, START
 from windlass.engine.ops import CALL, Operation
 from windlass.engine.ports import Transaction
 from windlass.engine.types import StartRequest
-from windlass.storage.committer import BatchWriter, ConnectionLost, Pending
+from windlass.storage.batches import BatchWriter, ConnectionLost, Pending
 from windlass.storage.postgres.session import PostgresSession
 from windlass.storage.postgres.wire import Wire
 
@@ -290,6 +290,21 @@ def test_a_server_process_that_ended_between_batches_is_not_noticed_outside(scen
     admin.execute("SELECT pg_terminate_backend(%s, 10000)", (pid,))
 
     assert scene.start()
+
+
+def test_changing_a_table_does_not_make_the_connection_forget_its_statements(scene: Scene, wire: Wire) -> None:
+    """Psycopg itself would: it drops what it has prepared when it sees a table altered."""
+
+    def alter(tx: Transaction) -> None:
+        for _ in range(10):
+            tx.connection.execute(sa.text("SELECT :a"), {"a": 1})
+        tx.connection.execute(sa.text("ALTER TABLE notes ADD COLUMN more int"))
+        tx.connection.execute(sa.text("SELECT 1"))
+
+    scene.call(alter)
+
+    assert scene.start()
+    assert not wire.lost
 
 
 def test_forgotten_statements_are_prepared_anew(scene: Scene) -> None:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from windlass.engine.ports import Ring
 from windlass.kernel.clock import Clock, SystemClock
 from windlass.kernel.errors import Unavailable
-from windlass.storage.committer import ConnectionLost
+from windlass.storage.batches import ConnectionLost
 from windlass.storage.postgres import sql
 from windlass.storage.postgres.bells import Bells
 from windlass.storage.postgres.connect import OwnedConnection, alchemy_engine, connect

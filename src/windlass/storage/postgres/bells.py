@@ -11,7 +11,7 @@ import orjson
 import psycopg
 
 from windlass.kernel.clock import Clock
-from windlass.storage.committer import RECONNECT_PAUSES, ConnectionLost
+from windlass.storage.batches import RECONNECT_PAUSES, ConnectionLost
 from windlass.storage.postgres import sql
 from windlass.storage.postgres.wire import Wire
 

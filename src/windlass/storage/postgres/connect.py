@@ -14,7 +14,7 @@ from psycopg.types.string import TextLoader
 
 from windlass.engine.errors import TransactionLost
 from windlass.kernel.errors import ConfigError
-from windlass.storage.committer import ConnectionLost
+from windlass.storage.batches import ConnectionLost
 from windlass.storage.urls import DatabaseUrl
 
 MINIMUM_VERSION = 150000

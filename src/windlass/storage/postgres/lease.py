@@ -8,11 +8,12 @@ from collections.abc import Callable
 import psycopg
 
 from windlass.kernel.clock import Clock
-from windlass.storage.committer import ConnectionLost
+from windlass.storage.batches import ConnectionLost
 from windlass.storage.postgres import sql
 from windlass.storage.postgres.wire import Wire
 
 RETRY_SECONDS = 0.2
+STOP_SECONDS = 0.5
 
 
 class LeaseKeeper:
@@ -57,10 +58,10 @@ class LeaseKeeper:
             thread.start()
 
     def stop(self) -> None:
-        """Renew no more."""
+        """Renew no more; a renewal under way to a server that does not answer is not waited for."""
         self._over.set()
         for thread in self._threads:
-            thread.join()
+            thread.join(STOP_SECONDS)
 
     def _renew(self) -> None:
         pause = self._ttl / 3

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from windlass.engine.errors import TransactionLost, UnknownCommit
 from windlass.kernel.ids import new_id
-from windlass.storage.committer import ConnectionLost
+from windlass.storage.batches import ConnectionLost
 from windlass.storage.postgres import sql
 from windlass.storage.postgres.connect import alchemy_engine, connect
 from windlass.storage.postgres.hints import Hints
@@ -154,7 +154,7 @@ class PostgresSession:
 
     def _open(self) -> _Link:
         if self._link is None:
-            raw = connect(self._url, sql.SETTINGS)
+            raw = connect(self._url, sql.SETTINGS, prepare_threshold=None)
             try:
                 view = alchemy_engine(lambda: raw, sa.StaticPool).connect()
                 wire = Wire(raw)

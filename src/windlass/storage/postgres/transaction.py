@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from windlass.engine.errors import TransactionLost
 from windlass.engine.ports import IdempotencyRow
 from windlass.engine.types import ClaimedRun, Event, InboxRow, Lease, NewRun, RunHead
-from windlass.storage.committer import ConnectionLost
+from windlass.storage.batches import ConnectionLost
 from windlass.storage.postgres import sql
 from windlass.storage.postgres.claims import claim
 from windlass.storage.postgres.hints import Hints

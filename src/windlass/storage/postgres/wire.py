@@ -18,7 +18,7 @@ from psycopg.errors import error_from_result
 from psycopg.pq.abc import PGresult
 
 from windlass.engine.errors import TransactionLost, UnknownCommit
-from windlass.storage.committer import ConnectionLost
+from windlass.storage.batches import ConnectionLost
 from windlass.storage.postgres.connect import OwnedConnection
 
 Value = str | bytes | int | None

@@ -19,13 +19,15 @@ from windlass.engine.ops import CALL, Commits, Operation
 from windlass.engine.ports import Backend, Transaction
 from windlass.engine.types import TERMINAL, Event, RunView
 from windlass.kernel.clock import SystemClock
-from windlass.storage.committer import BatchWriter, Committer, Pending
+from windlass.storage.batches import BatchWriter, Pending
+from windlass.storage.committer import Committer
 from windlass.storage.invariant import adrift
 from windlass.storage.own import OwnTransactions
 
 A = TypeVar("A")
 R = TypeVar("R")
 T = TypeVar("T")
+
 
 class MovableClock(SystemClock):
     """The machine's clock, which a test moves on by days."""
@@ -82,11 +84,11 @@ class Lab:
         writers: list[Committer | OwnTransactions] = [main]
         if backend.own_transactions:
             sessions = [backend.write_session() for _ in range(2)]
-            writers.append(OwnTransactions(sessions, on_rings=lambda rings: engine.worker.on_rings(rings)))
+            writers.append(OwnTransactions(sessions, on_rings=lambda rings: hear(rings)))  # noqa: PLW0108  not made yet
         mortals = [Mortal(writer) for writer in writers]
         commits: list[Commits] = [*mortals]
         engine = Engine(backend, commits[0], transactions=commits[-1], **{"clock": self.clock, **settings})
-        main.on_rings = engine.worker.on_rings
+        main.on_rings = hear = engine.worker.on_rings
         for writer in writers:
             writer.start()
         self.processes[engine] = Process(backend, mortals, engine)

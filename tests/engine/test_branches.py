@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 
@@ -267,7 +269,7 @@ async def test_a_step_in_a_task_of_the_code_s_own_is_refused_by_name(engine: Eng
     @workflow
     async def astray() -> None:
         try:
-            await asyncio.create_task(same(1))  # type: ignore[arg-type]
+            await asyncio.create_task(same(1))
         except BareTaskError as error:
             refused.append(error)
             raise
@@ -283,8 +285,9 @@ async def test_whatever_the_engine_offers_is_refused_in_a_bare_task(engine: Engi
 
     @workflow
     async def astray(which: int) -> None:
-        calls = [lambda: sleep(1), lambda: signal("x"), lambda: gather(), lambda: map(same, []), child]
-        await asyncio.gather(asyncio.create_task(calls[which]()), return_exceptions=False)  # type: ignore[arg-type]
+        calls: list[Callable[[], Coroutine[Any, Any, Any]]]
+        calls = [lambda: sleep(1), lambda: signal("x"), gather, lambda: map(same, []), child]
+        await asyncio.create_task(calls[which]())
 
     for which, name in enumerate(["sleep", "signal 'x'", "gather", "map", "workflow"]):
         with pytest.raises(RunFailed, match=f"{name}.* was called from a task of its own"):

@@ -211,7 +211,7 @@ async def event_types_of_all(engine: Engine, handle: Handle) -> list[str]:
 
 
 @pytest.mark.parametrize("overall", [False, True])
-async def test_parents_in_the_same_limited_queue_as_their_children_never_deadlock(engine: Engine, overall: bool) -> None:
+async def test_parents_and_children_in_the_same_limited_queue_never_deadlock(engine: Engine, overall: bool) -> None:
     @workflow(queue="narrow")
     async def leaf(number: int) -> int:
         return await double(number)

@@ -159,7 +159,8 @@ async def test_branches_that_end_in_another_order_get_their_own_results(lab: Lab
         gate.door(name).set()
         await gate.passed(name)
 
-    assert await second.handle(handle.run_id).result(timeout=10) == [["a1 1", "a2 1"], ["b1 1", "b2 1"], ["c1 1", "c2 1"]]
+    results = await second.handle(handle.run_id).result(timeout=10)
+    assert results == [["a1 1", "a2 1"], ["b1 1", "b2 1"], ["c1 1", "c2 1"]]
     assert gate.executed == ["c1", "a1", "c2", "b1", "b2", "a2"]
 
 

@@ -94,7 +94,8 @@ async def test_names_do_not_get_in_each_other_s_way(engine: Engine) -> None:
 
 async def test_a_repeated_dedup_id_is_heard_once(engine: Engine) -> None:
     handle = await engine.start_run(listener, 3)
-    sent = [await handle.signal("news", text, dedup_id=dedup) for text, dedup in [("a", "1"), ("again", "1"), ("b", "2")]]
+    texts = [("a", "1"), ("again", "1"), ("b", "2")]
+    sent = [await handle.signal("news", text, dedup_id=dedup) for text, dedup in texts]
     await wait_until_async(lambda: heard(engine, handle.run_id, 2))
     sent.append(await handle.signal("news", "after it was heard", dedup_id="1"))
     sent.append(await handle.signal("news", "c"))

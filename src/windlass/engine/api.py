@@ -120,21 +120,26 @@ async def call_child(workflow: Definition, args: Sequence[Any], kwargs: dict[str
             scope.hear(recorded.seq)
             return _child_result(workflow, recorded.data or {}, path)
         child = recorded.opened["run_id"] if recorded.opened else None
-    if child is None:
-        if run.replaying:
-            await run.catch_up()
-        if run.held_up:
-            await run.hold()
-        child = await _start_child(run, workflow, path, mark, args, kwargs)
-    row = await run.wait(listen=f"child:{child}")
-    if row is None:
-        raise Suspend
+    while True:
+        if child is None:
+            if run.replaying:
+                await run.catch_up()
+            if run.held_up:
+                await run.hold()
+            child = await _start_child(run, workflow, path, mark, args, kwargs)
+        row = await run.wait(listen=f"child:{child}")
+        if row is None:
+            raise Suspend
+        letter = orjson.loads(row.payload)
+        if letter.get("by") != "parent":
+            break
+        run.mail.consume(row)
+        child = None  # taken along by this run's own failure, which has been retried since
     payload = f'{{"type":"child","run_id":"{child}",{row.payload[1:]}'
-    now = run.worker.clock.now()
-    run.pending.append(NewEvent("child_completed", path, payload, now))
+    run.pending.append(NewEvent("child_completed", path, payload, run.worker.clock.now()))
     run.mail.consume(row)
     scope.hear()
-    return _child_result(workflow, orjson.loads(payload), path)
+    return _child_result(workflow, letter | {"run_id": child}, path)
 
 
 async def _start_child(

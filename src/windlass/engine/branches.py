@@ -8,12 +8,14 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from windlass.engine.errors import Suspend
+from windlass.engine.failures import beside
 from windlass.engine.run import Run
 from windlass.engine.scope import Scope, current_scope
 
 T = TypeVar("T")
 A = TypeVar("A")
 Work = Callable[[], Awaitable[Any]]
+
 
 async def gather(*work: Awaitable[Any], return_exceptions: bool = False, limit: int | None = None) -> list[Any]:
     """Run steps, children or any coroutines of the workflow side by side; results come in the order given.
@@ -103,6 +105,8 @@ class Group:
 
     def _stop(self) -> None:
         self._failed = True
+        for scope in self._scopes:
+            scope.stopped = True
         for task in self._tasks:
             task.cancel()
 
@@ -116,6 +120,7 @@ class Group:
                 failed.append((scope.seen, error))
         if failed and not self._keep_errors:
             self._scope.seen, first = min(failed, key=lambda failure: failure[0])
+            beside(first, [error for _, error in failed])
             raise first
         self._scope.seen = max(scope.seen for scope in self._scopes)
         return [task.exception() or task.result() for task in self._tasks]

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from windlass.engine.ending import cancel
 from windlass.engine.errors import Fenced, RunConflict, UnknownRun
 from windlass.engine.heads import append, number, to_json, wake
+from windlass.engine.history import History
 from windlass.engine.journal import RUN_STARTED
 from windlass.engine.ops import Operation
 from windlass.engine.ports import Ring, Transaction
@@ -119,9 +120,10 @@ def unread(tx: Transaction, head: RunHead, *kinds: str) -> list[str]:
 
 
 def retry(tx: Transaction, head: RunHead, unit: ControlRequest) -> str:
-    """Open a failed run again; which steps run anew is read from ``run_failed`` on replay.
+    """Open a failed run again, and with it the failed children it waits for.
 
-    A cancellation or pause that came too late for the failure is not meant for this attempt.
+    Which calls run anew is read from ``run_failed`` on replay. A cancellation or pause that came too late for the
+    failure is not meant for this attempt.
     """
     if head.status != Status.FAILED:
         raise RunConflict(f"run is {head.status}, only a failed run can be retried", run_id=head.run_id)
@@ -132,7 +134,19 @@ def retry(tx: Transaction, head: RunHead, unit: ControlRequest) -> str:
     tx.write_heads([head])
     tx.finish_runs([(head.run_id, None, None, None)])
     tx.rings.append(Ring("ready", head.run_id))
+    retry_children(tx, head, unit)
     return "applied"
+
+
+def retry_children(tx: Transaction, head: RunHead, unit: ControlRequest) -> None:
+    """Retry the failed children of a run that is being retried; letters of their failures are over with that."""
+    awaited = History(tx.load_events([head.run_id]).get(head.run_id, ())).awaited_children()
+    failed = [child for child in tx.lock_runs(awaited).values() if child.status == Status.FAILED]
+    again = {child.run_id for child in failed}
+    letters = tx.load_inbox([head.run_id]).get(head.run_id, ()) if again else ()
+    tx.consume_inbox([row.inbox_id for row in letters if row.kind == "child" and row.name in again])
+    for child in failed:
+        retry(tx, child, unit)
 
 
 class Signals(Operation[SignalRequest, bool]):

@@ -31,9 +31,12 @@ def finish(tx: Transaction, ends: Sequence[tuple[Advance, Finish]], changed: dic
 
 
 def tell_parent(tx: Transaction, row: InboxRow) -> RunHead | None:
-    """Ring the parent's holder; returns the parent's head when it is still open."""
+    """Ring the parent's holder; returns the parent's head unless it has ended for good.
+
+    One that failed finds the letter when it is retried.
+    """
     parent = tx.heads.get(row.run_id)
-    if parent is None or parent.status in TERMINAL:
+    if parent is None or parent.status in {Status.SUCCEEDED, Status.CANCELLED}:
         return None
     if parent.holder is not None:
         tx.rings.append(Ring("inbox", row.run_id, parent.holder, row))
@@ -43,14 +46,15 @@ def tell_parent(tx: Transaction, row: InboxRow) -> RunHead | None:
 def child_letter(parent_run_id: str, run_id: str, outcome: Finish, at: int) -> InboxRow:
     """Return the inbox row that tells a parent how its child ended."""
     result = outcome.outputs if outcome.status is Status.SUCCEEDED else outcome.error
-    payload = f'{{"status":"{outcome.status.value}","result":{result or "null"}}}'
+    by = "" if outcome.by is None else f'"by":{to_json(outcome.by)},'
+    payload = f'{{"status":"{outcome.status.value}",{by}"result":{result or "null"}}}'
     return InboxRow(f"child:{run_id}:{at}", parent_run_id, "child", run_id, None, payload, at)
 
 
 def cancel(tx: Transaction, heads: Sequence[RunHead], by: str, reason: str | None, at: int) -> None:
     """Cancel locked runs that nobody holds, and their children."""
     text = reason or "cancelled_by_user"
-    outcome = Finish(Status.CANCELLED, error=to_json({"type": "Cancelled", "message": text}), reason=text)
+    outcome = Finish(Status.CANCELLED, error=to_json({"type": "Cancelled", "message": text}), reason=text, by=by)
     for head in heads:
         close(head, outcome)
         append(tx, head, *cancel_events(by, text, "claimer", at))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from concurrent.futures import CancelledError
 from typing import Any
 
 from windlass.engine.errors import StepFailed
+from windlass.kernel.errors import WindlassError
+
+_BESIDE = "windlass_beside"
 
 
 def own_error(error: BaseException) -> Exception:
@@ -37,14 +41,25 @@ def describe(error: BaseException) -> dict[str, Any]:
 
 
 def failed_steps(error: BaseException) -> list[str]:
-    """Return the paths of the calls whose failure this is, through causes and contexts."""
+    """Return the paths of the calls whose failure this is: along its causes the first, and those that failed beside it.
+
+    What lies further back was caught, and something else was done instead.
+    """
     paths = []
     seen: set[int] = set()
-    cause: BaseException | None = error
-    while cause is not None and id(cause) not in seen:
-        seen.add(id(cause))
-        step = getattr(cause, "data", {}).get("step") if hasattr(cause, "data") else None
-        if isinstance(step, str):
-            paths.append(step)
-        cause = cause.__cause__ or cause.__context__
+    chains: list[BaseException | None] = [error]
+    while chains:
+        cause = chains.pop()
+        while cause is not None and id(cause) not in seen:
+            seen.add(id(cause))
+            chains.extend(cause.__dict__.get(_BESIDE, ()))
+            if isinstance(cause, WindlassError) and isinstance(step := cause.data.get("step"), str):
+                paths.append(step)
+                break
+            cause = cause.__cause__ or cause.__context__
     return paths
+
+
+def beside(error: BaseException, others: Iterable[BaseException]) -> None:
+    """Keep with a failure that is raised those of the branches beside it: a retry begins with all of them."""
+    error.__dict__.setdefault(_BESIDE, []).extend(other for other in others if other is not error)

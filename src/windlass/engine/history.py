@@ -15,17 +15,22 @@ OUTCOMES = frozenset({
 })  # fmt: skip
 """Events that settle a call; ``step_failed`` does when it says so."""
 
+FAILURES = frozenset({"step_failed", "child_completed", "signal_timed_out"})
+"""Outcomes that a retry takes back when they failed the run."""
+
 
 @dataclass(slots=True)
 class Recorded:
     """What the journal knows of one call.
 
-    ``kind`` is step, timer, signal, child or value. ``settled`` is the type of the event that ended it (None while
-    open), ``data`` that event's payload, ``opened`` the payload of the event that began it; ``attempts`` counts
-    failed ones, the next may start at ``retry_at`` (microseconds).
+    ``kind`` is step, timer, signal, child or value; ``begun`` and ``seq`` number its first event and the one that
+    ended it. ``settled`` is the type of the latter (None while the call is open), ``data`` its payload, ``opened``
+    the payload of the event that began it; ``attempts`` counts failed ones, the next may start at ``retry_at``
+    (microseconds).
     """
 
     path: str
+    begun: int
     seq: int
     kind: str
     digest: str | None = None
@@ -56,7 +61,7 @@ class History:
         call = self.calls.get(path)
         data = orjson.loads(event.payload)
         if call is None:
-            call = self.calls[path] = Recorded(path, event.seq, event.type.partition("_")[0])
+            call = self.calls[path] = Recorded(path, event.seq, event.seq, event.type.partition("_")[0])
             self.orders.setdefault(scope_of(path), []).append(path)
         if data.get("input") is not None:
             call.digest = data["input"]
@@ -71,15 +76,35 @@ class History:
             call.opened = data
 
     def _reopen(self, failed: Sequence[str]) -> None:
-        """Forget how the steps that failed the run ended, and children cancelled with it; what succeeded stays."""
+        """Forget how the calls that failed the run ended; what succeeded stays, and so do failures that were caught."""
         for path in failed:
             call = self.calls.get(path)
-            if call is not None and call.settled in {"step_failed", "child_completed", "signal_timed_out"}:
-                call.settled = call.data = call.opened = call.retry_at = None
-                call.attempts = 0
-        for call in self.calls.values():
-            if call.kind == "child" and call.settled is None:
+            if call is None or call.settled not in FAILURES or self._went_on_after(call):
+                continue
+            if call.kind != "child" or (call.data or {}).get("status") != "failed":
                 call.opened = None
+            call.settled = call.data = call.retry_at = None
+            call.attempts = 0
+
+    def _went_on_after(self, failed: Recorded) -> bool:
+        """Whether the code called anything after a failure, but for the branches beside it: then it had caught it."""
+        branches = [failed.path[: at + 1] for at, letter in enumerate(failed.path) if letter == "/"]
+        groups = [(branch[: branch.rindex(".") + 1], branch) for branch in branches]
+        return any(
+            call.begun > failed.seq
+            and not any(call.path.startswith(group) and not call.path.startswith(branch) for group, branch in groups)
+            for call in self.calls.values()
+        )
+
+    @property
+    def has_children(self) -> bool:
+        """Whether the run has started any."""
+        return any(call.kind == "child" for call in self.calls.values())
+
+    def awaited_children(self) -> list[str]:
+        """Return the ids of children that were started and not heard of since."""
+        waits = [call for call in self.calls.values() if call.kind == "child" and call.settled is None]
+        return [call.opened["run_id"] for call in waits if call.opened is not None]
 
 
 def scope_of(path: str) -> str:

@@ -68,7 +68,7 @@ class Run:
         self.busy = 1
         self.counted = True
         self.gone = False
-        self.has_children = False
+        self.has_children = self.history is not None and self.history.has_children
         self.pausing: InboxRow | None = None
         self.cancelling = False
         self.held_back = False
@@ -486,7 +486,7 @@ class Run:
         said = orjson.loads(row.payload)
         reason = said["reason"] or "cancelled_by_user"
         error = to_json({"type": "Cancelled", "message": reason})
-        finish = Finish(Status.CANCELLED, error=error, reason=reason, children=True)
+        finish = Finish(Status.CANCELLED, error=error, reason=reason, children=True, by=said["by"])
         finish.parent_run_id = self.claimed.head.parent_run_id
         self.mail.consume(row)
         events = cancel_events(said["by"], reason, "holder", self.worker.clock.now())

@@ -17,7 +17,7 @@ RunT = TypeVar("RunT", bound=Replayed)
 class Scope(Generic[RunT]):
     """Where calls get their paths: the workflow itself, or one branch of a ``gather`` or ``map``."""
 
-    __slots__ = ("at", "counts", "groups", "order", "prefix", "run", "seen", "task")
+    __slots__ = ("at", "counts", "groups", "order", "prefix", "run", "seen", "stopped", "task")
 
     def __init__(self, run: RunT, prefix: str) -> None:
         self.run = run
@@ -28,6 +28,7 @@ class Scope(Generic[RunT]):
         self.order: Sequence[str] = () if run.history is None else run.history.orders.get(prefix, ())
         self.at = 0
         self.seen = 0
+        self.stopped = False
 
     def enter(self, name: str, kind: str) -> tuple[str, Recorded | None]:
         """Return the path of the next call named ``name``, a step or child say, and what the journal knows of it.
@@ -38,6 +39,8 @@ class Scope(Generic[RunT]):
         run = self.run
         if run.gone:
             raise Suspend
+        if self.stopped:
+            raise asyncio.CancelledError
         if run.divergence is not None:
             raise run.divergence
         count = self.counts[name] = self.counts.get(name, 0) + 1

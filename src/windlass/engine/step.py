@@ -7,6 +7,7 @@ import functools
 import inspect
 import traceback
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
@@ -269,7 +270,8 @@ class Step(Generic[P, R]):
             await run.wait(due=retry_at)
             return
         scope.hear()
-        await run.commit([*events, NewEvent("step_failed", path, to_json(details), now)])
+        with suppress(asyncio.CancelledError):  # what the journal holds is told, also to a branch that is being stopped
+            await run.commit([*events, NewEvent("step_failed", path, to_json(details), now)])
         raise failure(path, details["error"], details["error_type"], attempt) from error
 
 

@@ -141,7 +141,7 @@ class Finish:
     """A terminal outcome: ``outputs`` or ``error`` is JSON text.
 
     ``parent_run_id`` is told of it; ``children`` says that the run started some, so that those still open
-    are cancelled with it.
+    are cancelled with it; ``by`` is who cancelled it.
     """
 
     status: Status
@@ -150,6 +150,7 @@ class Finish:
     reason: str | None = None
     parent_run_id: str | None = None
     children: bool = False
+    by: str | None = None
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from windlass.engine.api import now, random, signal, sleep, sleep_until, uuid
     from windlass.engine.branches import gather, map  # noqa: A004
-    from windlass.engine.engine import Engine, Handle
+    from windlass.engine.engine import Engine
     from windlass.engine.errors import (
         BareTaskError,
         Fatal,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         UnknownRun,
         UnknownWorkflow,
     )
+    from windlass.engine.handle import Handle
     from windlass.engine.registry import Registry
     from windlass.engine.step import Step, StepInfo, step, step_info
     from windlass.engine.workflow import Workflow, workflow
@@ -38,7 +39,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "api": ("now", "random", "signal", "sleep", "sleep_until", "uuid"),
     "branches": ("gather", "map"),
-    "engine": ("Engine", "Handle"),
+    "engine": ("Engine",),
+    "handle": ("Handle",),
     "errors": (
         "BareTaskError",
         "Fatal",

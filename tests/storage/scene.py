@@ -38,7 +38,7 @@ from windlass.engine.types import (
     Status,
 )
 from windlass.kernel.clock import SECOND, to_iso
-from windlass.storage.committer import BatchWriter, Pending
+from windlass.storage.batches import BatchWriter, Pending
 from windlass.storage.queries import micros, text
 
 T = TypeVar("T")

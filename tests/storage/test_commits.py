@@ -13,7 +13,7 @@ from windlass.engine.journal import ADVANCE, START
 from windlass.engine.ops import CALL, Operation
 from windlass.engine.ports import Transaction
 from windlass.engine.types import Advance, StartRequest
-from windlass.storage.committer import BatchWriter, ConnectionLost, Pending
+from windlass.storage.batches import BatchWriter, ConnectionLost, Pending
 
 
 @pytest.fixture

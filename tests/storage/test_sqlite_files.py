@@ -18,7 +18,7 @@ from tests.support.waiting import wait_until
 from windlass.engine.journal import ADVANCE, START
 from windlass.engine.ops import CALL
 from windlass.engine.types import StartRequest
-from windlass.storage.committer import ConnectionLost
+from windlass.storage.batches import ConnectionLost
 from windlass.storage.sqlite import session as sessions
 from windlass.storage.sqlite.folder import RunFolder, TurnLock
 

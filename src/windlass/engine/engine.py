@@ -8,11 +8,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Self, TypeVar
 
-import orjson
-
 from windlass.engine.codec import encode
 from windlass.engine.control import CONTROL, SIGNAL
-from windlass.engine.errors import RunCancelled, RunFailed, UnknownRun, UnknownWorkflow
+from windlass.engine.errors import UnknownRun, UnknownWorkflow
+from windlass.engine.handle import Handle, outcome
 from windlass.engine.journal import START
 from windlass.engine.ops import CALL, Commits, Operation
 from windlass.engine.ports import Backend, Transaction
@@ -28,7 +27,6 @@ from windlass.engine.types import (
     RunView,
     SignalRequest,
     StartRequest,
-    Status,
 )
 from windlass.engine.worker import Worker
 from windlass.kernel.clock import SECOND, Clock, SystemClock, from_datetime
@@ -41,55 +39,6 @@ R = TypeVar("R")
 
 KEY_SECONDS = 24 * 3600
 ACTIONS = ("cancel", "pause", "resume", "retry")
-
-
-class Handle:
-    """A run, seen from anywhere: any process with the same database can hold one."""
-
-    def __init__(self, engine: Engine, run_id: str, created: bool = True) -> None:
-        self._engine = engine
-        self.run_id = run_id
-        self.created = created
-
-    def __repr__(self) -> str:
-        return f"<run {self.run_id}>"
-
-    async def result(self, timeout: float | None = None) -> Any:
-        """Wait for the end and return the output as JSON values.
-
-        Args:
-            timeout: seconds to wait; the run goes on when they are over.
-
-        Raises:
-            RunFailed, RunCancelled: it ended so.
-            TimeoutError: it has not ended in time.
-            UnknownRun: there is no such run.
-        """
-        return await self._engine.result(self.run_id, timeout)
-
-    async def status(self) -> RunView:
-        """Return the run as it stands."""
-        return await self._engine.get_run(self.run_id)
-
-    async def cancel(self, reason: str | None = None) -> ControlResult:
-        """Cancel the run, its children and its running steps."""
-        return await self._engine.control(self.run_id, "cancel", reason=reason)
-
-    async def pause(self) -> ControlResult:
-        """Keep the run from starting further steps."""
-        return await self._engine.control(self.run_id, "pause")
-
-    async def resume(self) -> ControlResult:
-        """Let a paused run go on."""
-        return await self._engine.control(self.run_id, "resume")
-
-    async def retry(self) -> ControlResult:
-        """Open a failed run again from its failed step."""
-        return await self._engine.control(self.run_id, "retry")
-
-    async def signal(self, name: str, payload: object = None, *, dedup_id: str | None = None) -> bool:
-        """Send a signal to the run; see ``Engine.signal``."""
-        return await self._engine.signal(self.run_id, name, payload, dedup_id=dedup_id)
 
 
 class Engine:
@@ -407,7 +356,7 @@ class Engine:
                 finally:
                     self._forget(run_id, future)
                 if ended is not None:
-                    return _result(ended)
+                    return outcome(ended)
 
     async def _ended(self, run_id: str, future: asyncio.Future[Ended | None]) -> Ended | None:
         """Look whether a run of another process has ended; if not, wait until it is said to have."""
@@ -445,14 +394,3 @@ class Engine:
     def read(self, fn: Callable[[Any], T]) -> Awaitable[T]:
         """Run ``fn`` with a read-only SQLAlchemy connection on a thread."""
         return self.worker.read(lambda: self.backend.read(fn))
-
-
-def _result(ended: Ended) -> Any:
-    run_id, status, text = ended
-    value = None if text is None else orjson.loads(text)
-    if status == Status.SUCCEEDED:
-        return value
-    message = (value or {}).get("message", status)
-    if status == Status.CANCELLED:
-        raise RunCancelled(f"run {run_id} was cancelled: {message}", run_id=run_id, error=value)
-    raise RunFailed(f"run {run_id} failed: {message}", run_id=run_id, error=value)

@@ -19,8 +19,10 @@ from windlass.engine.ops import CALL, Operation
 from windlass.engine.ports import Transaction
 from windlass.engine.types import StartRequest
 from windlass.storage.batches import BatchWriter, ConnectionLost, Pending
+from windlass.storage.postgres.connect import connect
 from windlass.storage.postgres.session import PostgresSession
 from windlass.storage.postgres.wire import Wire
+from windlass.storage.urls import parse
 
 Admin = psycopg.Connection[tuple[object, ...]]
 
@@ -312,3 +314,12 @@ def test_forgotten_statements_are_prepared_anew(scene: Scene) -> None:
         scene.call(lambda tx: tx.execute("DEALLOCATE ALL"))
 
     assert scene.start()
+
+
+def test_a_server_that_says_nothing_is_not_waited_for_for_ever(pg_dsn: str) -> None:
+    wire = Wire(connect(parse(pg_dsn), {}), patience=0.1)
+
+    with pytest.raises(ConnectionLost, match="no answer"):
+        wire.ask("SELECT pg_sleep(60)")
+
+    assert wire.lost

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from windlass.engine.errors import TransactionLost, UnknownCommit
 from windlass.kernel.errors import ConfigError
 from windlass.kernel.ids import new_id
-from windlass.storage.committer import ConnectionLost
+from windlass.storage.batches import ConnectionLost
 from windlass.storage.lite import alchemy_view, is_away
 from windlass.storage.sqlite.folder import RunFolder, TurnLock
 from windlass.storage.sqlite.transaction import SqliteTransaction

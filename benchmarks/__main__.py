@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
 import time
 from pathlib import Path
 
@@ -51,6 +53,7 @@ def _settings(lab: Lab, results: dict[Benchmark, Outcomes]) -> dict[str, str]:
 def main() -> None:
     """Measure what was asked for, print it, and write the results of a whole run."""
     given = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to stop"))
     console = Console(soft_wrap=True)
     chosen = [benchmark for benchmark in BENCHMARKS if not given.only or benchmark.name in given.only]
     with_peers = not (given.quick or given.without_peers)

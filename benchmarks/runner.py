@@ -6,10 +6,12 @@ import importlib
 import json
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -79,15 +81,22 @@ def _environment() -> dict[str, str]:
 
 
 def _run(side: Side, command: list[str], folder: Path) -> Outcome:
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, cwd=folder, env=_environment(), timeout=_LONGEST, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise MeasurementFailed(f"{side.name} took over {_LONGEST} s") from error
-    lines = done.stdout.strip().splitlines()
-    if done.returncode != 0 or not lines:
-        raise MeasurementFailed(f"{side.name} ended with {done.returncode}:\n{(done.stderr + done.stdout)[-4000:]}")
+    """Run a contender in a process group of its own, so that no server of it outlives a failure."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, stdout=pipe, stderr=pipe, text=True, cwd=folder, env=_environment(), start_new_session=True
+    ) as process:
+        try:
+            said, complained = process.communicate(timeout=_LONGEST)
+        except subprocess.TimeoutExpired as error:
+            raise MeasurementFailed(f"{side.name} took over {_LONGEST} s") from error
+        finally:
+            if process.returncode != 0:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+    lines = said.strip().splitlines()
+    if process.returncode != 0 or not lines:
+        raise MeasurementFailed(f"{side.name} ended with {process.returncode}:\n{(complained + said)[-4000:]}")
     answer = json.loads(lines[-1])
     return Outcome(float(answer["value"]), answer["detail"])
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from windlass.engine.codec import Signature, digest
 from windlass.engine.errors import Fenced, StepFailed, StepTimeout, Suspend
@@ -298,8 +298,27 @@ def trace(error: BaseException) -> str:
     return "".join(traceback.format_exception(error))[-4000:]
 
 
+class Decorator(Protocol):
+    """``@step(...)``: takes an async or a plain function."""
+
+    @overload
+    def __call__(self, fn: Callable[P, Awaitable[R]], /) -> Step[P, R]: ...
+    @overload
+    def __call__(self, fn: Callable[P, R], /) -> Step[P, R]: ...
+
+
+class TransactionalDecorator(Protocol):
+    """``@step(transactional=True)``: takes a plain function whose first argument is the transaction."""
+
+    def __call__(self, fn: Callable[Concatenate[Any, P], R], /) -> Step[P, R]:
+        """Make the function a step that is called without the transaction."""
+        ...
+
+
 @overload
 def step(fn: Callable[P, Awaitable[R]], /) -> Step[P, R]: ...
+@overload
+def step(fn: Callable[P, R], /) -> Step[P, R]: ...
 @overload
 def step(
     *,
@@ -313,8 +332,23 @@ def step(
     fatal: tuple[type[BaseException], ...] = (),
     timeout: float | None = None,
     abandon: bool = False,
-    transactional: bool = False,
-) -> Callable[[Callable[..., Any]], Step[..., Any]]: ...
+    transactional: Literal[False] = False,
+) -> Decorator: ...
+@overload
+def step(
+    *,
+    name: str | None = None,
+    retries: int = 0,
+    backoff: float = 1.0,
+    factor: float = 2.0,
+    cap: float = 300.0,
+    jitter: float = 0.5,
+    retry_on: tuple[type[BaseException], ...] = (Exception,),
+    fatal: tuple[type[BaseException], ...] = (),
+    timeout: float | None = None,
+    abandon: bool = False,
+    transactional: Literal[True],
+) -> TransactionalDecorator: ...
 def step(  # noqa: PLR0913  the options of a step
     fn: Callable[..., Any] | None = None,
     /,

@@ -103,10 +103,10 @@ class Lab:
 
     async def crash(self, engine: Engine) -> None:
         """Abandon a process as ``kill -9`` does: no word to the database, every task gone; all others see it dead."""
-        process = self.processes.pop(engine)
+        process = self.processes[engine]
         worker = engine.worker
-        for writer in process.writers:
-            writer.dead = True
+        self.freeze(engine)
+        del self.processes[engine]
         worker.stopping = True
         tasks = {*worker._loops, *worker._tasks}
         for run in list(worker.runs.values()):
@@ -122,6 +122,11 @@ class Lab:
         self._close(process)
         self.write(lambda tx: self.database.after_death(tx, worker.holder))
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def freeze(self, engine: Engine) -> None:
+        """Let nothing that a process writes reach the database any more."""
+        for writer in self.processes[engine].writers:
+            writer.dead = True
 
     @staticmethod
     def _close(process: Process) -> None:

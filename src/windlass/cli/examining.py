@@ -158,7 +158,7 @@ async def mend(found: Settings, adrift: Sequence[Adrift], dead: Sequence[str]) -
         moved = sum([await _take_over(engine, holder) for holder in sorted(gone)])
         ids = [run.run_id for run in adrift if run.finding != HOLDER_DEAD]
         woken = await engine.transact(lambda tx: invariant.make_ready(tx, ids, engine.clock.now()))
-    said = f"{len(gone)} dead processes ended, {number(moved)} of their runs given back, {number(woken)} runs woken"
+    said = f"dead processes ended: {len(gone)}; their runs given back: {number(moved)}; runs woken: {number(woken)}"
     return Check("repair", "ok", said)
 
 

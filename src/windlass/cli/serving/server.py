@@ -14,6 +14,7 @@ from windlass.bootstrap import prepare_database
 from windlass.cli.exits import CommandError, ExitCode
 from windlass.cli.serving import banner
 from windlass.cli.serving.process import leave_on_signals, settle
+from windlass.contexts.records.api import load_processors
 from windlass.settings import Settings
 
 APP = "windlass.http.app:app"
@@ -64,12 +65,13 @@ def run(given: Mapping[str, Any], workers: int) -> None:
         workers: how many processes.
 
     Raises:
-        ConfigError: a setting is wrong, or the database is not at this version.
+        ConfigError: a setting is wrong, a module cannot be imported, or the database is not at this version.
         CommandError: the port is taken, or the server could not start.
     """
     server: Server | None = None
     leave_on_signals(lambda: server is not None and server.started)
     settings = settle(given)
+    load_processors(settings.app_modules)
     prepare_database(settings)
     listener = _listen(settings.host, settings.port)
     config = uvicorn.Config(

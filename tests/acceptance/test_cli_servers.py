@@ -1,0 +1,96 @@
+"""The processes that stay: what they say, how they are told, how they end."""
+
+import json
+import signal
+import socket
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.support.commands import Windlass
+from tests.support.ports import free_port
+from tests.support.waiting import wait_until
+
+OWN = '''
+"""A processor of the user's."""
+
+from windlass.contexts.records.api import processor
+
+
+@processor("own")
+def judge(payload: dict) -> dict:
+    return {"classification": "mine"}
+'''
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_up_says_where_to_look_and_stops_in_order(tmp_path: Path, number: signal.Signals) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    windlass = Windlass(tmp_path, {"EMBED_WORKER": "false", "LOG_FILE": "logs/app.log"})
+    with windlass.running("up", "--port", "0", "--app", "own") as server:
+        server.says("Windlass is up")
+        [url] = [line.split()[2] for line in server.err.splitlines() if line.startswith("Start page")]
+
+        body = {"source": "s", "category": "own", "payload": {}}
+        record = httpx2.post(f"{url}records", json=body).json()
+        processed = httpx2.post(f"{url}records/{record['id']}/process", timeout=30).json()
+        assert (processed["status"], processed["classification"]) == ("processed", "mine")
+
+        assert server.stop(number) == 0
+
+    assert "curl -X POST" in server.err
+    events = [json.loads(line)["event"] for line in server.out.splitlines()]
+    assert {"started", "request.end", "stopping"} <= set(events)
+    assert (tmp_path / "logs" / "app.log").exists()
+
+
+def test_several_processes_serve_one_port_and_end_together(tmp_path: Path) -> None:
+    windlass = Windlass(tmp_path, {})
+    port = free_port()
+    with windlass.running("serve", "--port", str(port), "--workers", "2", "--no-worker") as server:
+        server.says("Windlass is up")
+        assert "Runs are left to `windlass worker`." in server.err
+        pids = wait_until(lambda: sorted(set(started(server.out))), 60, "both processes")
+        wait_until(lambda: len(set(started(server.out))) == 2, 60, f"two processes, not {pids}")
+        assert httpx2.get(f"http://127.0.0.1:{port}/health", timeout=30).status_code == httpx2.codes.OK
+
+        assert server.stop() == 0
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def started(log: str) -> list[str]:
+    """The processes that say in the log that they have started."""
+    events = [json.loads(line)["event"] for line in log.splitlines() if line.endswith("}")]
+    return [event for event in events if event.startswith("Started server process")]
+
+
+@pytest.mark.parametrize(
+    "settings,arguments,code,complaint",
+    [
+        ({"WORKER_CONCURRENCY": "0"}, ("up",), 2, "WORKER_CONCURRENCY: Input should be greater than or equal to 1"),
+        ({}, ("serve", "--app", "no_such_module"), 2, "module 'no_such_module' cannot be imported"),
+        ({"DATABASE_URL": "postgresql://x:y@127.0.0.1:9/z"}, ("worker",), 5, "cannot be reached"),
+        ({"AUTO_MIGRATE": "false"}, ("serve",), 2, "is empty, this version needs"),
+    ],
+)
+def test_what_cannot_start_says_why_in_one_line(
+    tmp_path: Path, settings: dict[str, str], arguments: tuple[str, ...], code: int, complaint: str
+) -> None:
+    done = Windlass(tmp_path, settings)(*arguments, code=code)
+
+    assert done.out == ""
+    assert len(done.err.splitlines()) == 1
+    assert complaint in done.err
+
+
+def test_a_taken_port_is_said(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = Windlass(tmp_path, {})("serve", "--port", str(port), code=5)
+
+    assert done.err == (
+        f"windlass: cannot listen on 127.0.0.1:{port}: Address already in use"
+        " (choose another with --port; --port 0 takes a free one)\n"
+    )

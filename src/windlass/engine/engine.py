@@ -51,7 +51,7 @@ class Engine:
         registry: the workflows this process knows.
         clock: the one clock.
         worker: whether this process carries runs out; without, it only starts and watches them.
-        concurrency: how many runs may be busy at once.
+        concurrency: how many runs may be busy before no more are taken.
         threads: how many plain-function steps may run at once.
         lease_seconds: how long a silent process is believed to live.
         queues: carry out runs of these queues only.
@@ -319,6 +319,8 @@ class Engine:
             raise Invalid("a limit is at least 1; pause the queue instead", field="limit")
         name = queue if queue == "*" else check_name(queue)
         await self.commits.submit(CALL, lambda tx: tx.set_queue(name, limit, paused), bounded=True)
+        if limit is not None or paused:
+            self.worker.restricted |= {name}
         self.worker.ring_claims()
 
     # reading

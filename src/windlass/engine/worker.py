@@ -53,7 +53,7 @@ class Worker:
         transactions: where transactional steps run (the committer itself on SQLite).
         registry: the workflows this process knows.
         clock: the one clock.
-        concurrency: how many runs may be busy at once; those that wait do not count.
+        concurrency: how many runs may be busy before no more are taken; those that wait do not count.
         threads: how many plain-function steps may run at once.
         lease_seconds: how long a silent process is believed to live.
         queues: take runs of these queues only.
@@ -259,8 +259,7 @@ class Worker:
             or self.stopping
             or self._reliving
             or self.active + self.births >= self.concurrency
-            or queue in self.restricted
-            or "*" in self.restricted
+            or self.limits(queue)
             or (self.queues is not None and queue not in self.queues)
             or name not in self.registry
         ):
@@ -304,6 +303,13 @@ class Worker:
         if self.runs.get(run.run_id) is run:
             del self.runs[run.run_id]
         self.rests(run)
+        if self.limits(run.claimed.head.queue):
+            self._bell.set()
+            self.backend.ring([Ring("ready", run.run_id)])
+
+    def limits(self, queue: str) -> bool:
+        """Whether a queue is paused or limited, as far as this process has heard."""
+        return queue in self.restricted or "*" in self.restricted
 
     def finished(self, run: Held, finish: Finish) -> None:
         """Answer those who wait for a run that ended here."""
@@ -330,7 +336,7 @@ class Worker:
 
     def may_linger(self, run: Held) -> bool:
         """Whether a waiting run may stay in memory for a moment: not when it would keep a slot of a limited queue."""
-        return not (self.stopping or "*" in self.restricted or run.claimed.head.queue in self.restricted)
+        return not (self.stopping or self.limits(run.claimed.head.queue))
 
     # helpers
     def keep(self, task: asyncio.Task[Any]) -> None:

@@ -1,6 +1,10 @@
 """Commands of the documents that no test runs, each with its reason; their syntax is checked all the same."""
 
 NOT_RUN = {
+    "make test": "it is what runs the test that would run it",
+    "docker compose up --build": (
+        "there may be no Docker engine where the tests run; hadolint and the compose schema check what it reads"
+    ),
     'alembic revision --autogenerate -m "Description of changes"': (
         "it would write a migration into the very package that the tests run on; tests/migrations check that there is"
         " nothing to write"

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.support.paths import DOCS, ROOT
-from tools import reference_docs
+from tools import readme_speed, reference_docs
 from windlass.contexts.records.api import Status as RecordStatus
 from windlass.engine.types import Status as RunStatus
 from windlass.http.errors import TABLE
@@ -40,3 +40,29 @@ def test_decisions_are_short_and_listed() -> None:
     assert pages
     assert [path.name for path in pages if len(path.read_text().splitlines()) > 50] == []
     assert re.findall(r"\[\d+\]\((.+?)\)", (folder / "README.md").read_text()) == [path.name for path in pages]
+
+
+def test_the_readme_quotes_what_was_measured() -> None:
+    text = readme_speed.README.read_text()
+
+    assert readme_speed.BEGIN in text
+    assert readme_speed.quoted(text, readme_speed.results()) == text, "run python -m tools.readme_speed"
+
+
+def test_figures_are_quoted() -> None:
+    side = {"side": "windlass, SQLite", "unit": "steps/s", "values": [10_000.0, 30_000.0, 20_000.0]}
+    ratio = {"title": "over DBOS", "median": 41.26, "reach": 25}
+    found = {
+        "machine": {"cores": "2"},
+        "benchmarks": {"ten-steps": {"title": "10 steps", "sides": [side], "ratios": [ratio]}},
+    }
+    readme = f"before\n{readme_speed.BEGIN}old\n{readme_speed.END}after\n"
+
+    fresh = readme_speed.quoted(readme, found)
+
+    assert fresh.startswith("before\n")
+    assert fresh.endswith("after\n")
+    assert "old" not in fresh
+    assert "| windlass, SQLite | 20,000 steps/s |" in fresh
+    assert "| 10 steps: over DBOS | 41.3 | 25 |" in fresh
+    assert readme_speed.quoted(fresh, found) == fresh

@@ -1,5 +1,6 @@
 """The commands about the database: its version, its health, how fast it is, and what the program says of itself."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from tests.support.commands import Windlass
+from tests.support.commands import Windlass, started
 from windlass import __version__
 
 HEAVY = ("pydantic", "sqlalchemy", "fastapi", "starlette", "uvicorn", "httpx2", "rich", "orjson", "asyncio", "alembic")
@@ -72,20 +73,20 @@ def test_the_doctor_finds_what_is_adrift_and_mends_it(request: pytest.FixtureReq
     assert set(checks.values()) == {"ok"}
     assert {"database", "schema", "runs", "processes", "queue"} <= set(checks)
 
-    lost, orphan = (windlass("records", "process", "--no-wait", "--json").json["run_id"] for _ in range(2))
+    lost, orphan = (asyncio.run(started(address, "flow")) for _ in range(2))
     spoil(address, f"UPDATE workflow_runs SET ready_at = NULL WHERE run_id = '{lost}'")
     spoil(address, f"UPDATE workflow_runs SET ready_at = NULL, holder = 'gone' WHERE run_id = '{orphan}'")
 
     found = windlass("doctor", code=1)
     assert "2 adrift" in found.out
-    assert f"{lost} (records.process_many): nobody holds it and nothing will wake it" in found.out
-    assert f"{orphan} (records.process_many): its holder is dead" in found.out
+    assert f"{lost} (flow): nobody holds it and nothing will wake it" in found.out
+    assert f"{orphan} (flow): its holder is dead" in found.out
     assert "runs: windlass doctor --repair" in found.err
 
     mended = {check["check"]: check for check in windlass("doctor", "--repair", "--json", code=1).json["checks"]}
     assert mended["repair"]["said"] == "dead processes ended: 1; their runs given back: 1; runs woken: 1"
     assert mended["runs"]["result"] == "ok"
-    assert mended["queue"]["said"] == "no live process carries out records.process_many (2)"
+    assert mended["queue"]["said"] == "no live process carries out flow (2)"
 
 
 def spoil(address: str, statement: str) -> None:

@@ -8,11 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.commands import Windlass
+from tests.support.commands import Windlass, started
 from tests.support.service import Service, running_service
 from tests.support.waiting import wait_until
-from windlass import settings
-from windlass.bootstrap import run_application
 
 FLOWS = '''
 """Workflows of a user."""
@@ -76,13 +74,7 @@ def over_http(service: Service) -> Windlass:
 
 def start(service: Service, workflow: str, **inputs: Any) -> str:
     """Start a run from a process that carries none out."""
-
-    async def go() -> str:
-        url = f"sqlite:///{service.folder / 'workflow.db'}"
-        async with run_application(settings.load(database_url=url), worker=False) as application:
-            return (await application.engine.start_run(workflow, **inputs)).run_id
-
-    return asyncio.run(go())
+    return asyncio.run(started(f"sqlite:///{service.folder / 'workflow.db'}", workflow, **inputs))
 
 
 def test_a_run_is_listed_shown_and_waited_for(windlass: Windlass, service: Service) -> None:
@@ -99,6 +91,7 @@ def test_a_run_is_listed_shown_and_waited_for(windlass: Windlass, service: Servi
     assert [event["event_seq"] for event in events] == list(range(1, len(events) + 1))
     assert events[-1]["event_type"] == "run_completed"
     assert [(run["run_id"], run["status"], run["outputs"]) for run in listed] == [(run_id, "succeeded", 3)]
+    assert windlass("runs", "cancel", run_id, code=4).err == f"{run_id}: run is succeeded\n"
 
 
 def test_a_failed_run_is_retried_once_its_cause_is_gone(over_http: Windlass, service: Service) -> None:
@@ -116,19 +109,19 @@ def test_a_failed_run_is_retried_once_its_cause_is_gone(over_http: Windlass, ser
     assert "run is succeeded" in over_http("runs", "retry", run_id, code=4).err
 
 
-def test_a_run_is_paused_resumed_and_cancelled(windlass: Windlass, service: Service) -> None:
+def test_a_run_is_paused_resumed_and_cancelled(over_http: Windlass, service: Service) -> None:
     run_id = start(service, "patient")
-    wait_until(lambda: "waits for the signal 'paid'" in windlass("runs", "show", run_id).out, 30, "the run to park")
+    wait_until(lambda: "waits for the signal 'paid'" in over_http("runs", "show", run_id).out, 30, "the run to park")
 
-    windlass("runs", "pause", run_id, "--reason", "lunch")
-    paused = windlass("runs", "show", run_id, "--json").json
+    over_http("runs", "pause", run_id, "--reason", "lunch")
+    paused = over_http("runs", "show", run_id, "--json").json
     assert (paused["status"], paused["why"]) == ("paused", "paused: lunch; resume it to let it go on")
-    assert windlass("runs", "resume", run_id, "--json").json[0]["result"] == "applied"
-    assert windlass("runs", "wait", run_id, "--timeout", "0", code=5).out == ""
+    assert over_http("runs", "resume", run_id, "--json").json[0]["result"] == "applied"
+    assert over_http("runs", "wait", run_id, "--timeout", "0", code=5).out == ""
 
-    done = windlass("runs", "cancel", run_id, "no-such-run", code=3)
+    done = over_http("runs", "cancel", run_id, "no-such-run", code=3)
     assert done.err.startswith("no-such-run: ")
-    assert windlass("runs", "wait", run_id, code=1).err.startswith(f"windlass: run {run_id} cancelled")
+    assert over_http("runs", "wait", run_id, code=1).err.startswith(f"windlass: run {run_id} cancelled")
 
 
 def test_events_are_followed_to_the_end(over_http: Windlass, service: Service) -> None:
@@ -145,16 +138,12 @@ def test_events_are_followed_to_the_end(over_http: Windlass, service: Service) -
 
 
 def test_queues_are_limited_and_paused(windlass: Windlass) -> None:
-    assert windlass("queues", "limit", "mail", "3", "--json").json["limit"] == 3
+    windlass("queues", "limit", "mail", "3")
     assert windlass("queues", "pause", "mail", "--json").json["paused"] is True
 
     listed = windlass("queues", "list").out.splitlines()
     assert listed[0].split() == ["queue", "limit", "paused", "running", "ready", "open"]
     assert [line.split()[:3] for line in listed if line.startswith("mail")] == [["mail", "3", "yes"]]
-
-    assert windlass("queues", "resume", "mail", "--json").json == {
-        "queue": "mail", "limit": 3, "paused": False, "running": 0, "ready": 0, "open": 0,
-    }  # fmt: skip
 
 
 def test_what_is_not_there_is_not_found(over_http: Windlass) -> None:
@@ -177,8 +166,8 @@ def test_a_worker_takes_what_nobody_did_and_stops_in_order(tmp_path: Path) -> No
         assert json.loads(windlass("runs", "wait", run_id).out)["processed"] == 1
         assert worker.stop() == 0
 
-    [started] = [line for line in map(json.loads, worker.out.splitlines()) if line["event"] == "started"]
-    assert {"sum", "patient", "records.process"} <= set(started["workflows"])
+    [begun] = [line for line in map(json.loads, worker.out.splitlines()) if line["event"] == "started"]
+    assert {"sum", "patient", "records.process"} <= set(begun["workflows"])
 
 
 def test_a_worker_may_take_some_queues_only(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ import psutil
 
 from tests.support.paths import BIN
 from tests.support.waiting import wait_until
+from windlass import settings
+from windlass.bootstrap import run_application
 
 GUARD = Path(__file__).with_name("guard.py")
 
@@ -32,6 +34,12 @@ class Done:
     def json(self) -> Any:
         """What it printed, read as JSON."""
         return json.loads(self.out)
+
+
+async def started(address: str, workflow: str, **inputs: Any) -> str:
+    """Start a run from this process, which carries none out; returns its id."""
+    async with run_application(settings.load(database_url=address), worker=False) as application:
+        return (await application.engine.start_run(workflow, **inputs)).run_id
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ async def call_child(workflow: Definition, args: Sequence[Any], kwargs: dict[str
     scope = current_scope(f"workflow {workflow.name}")
     run = scope.run
     path, recorded = scope.enter(workflow.name, "child")
-    mark = digest(args, kwargs)
+    mark = digest(args, kwargs, f"input of {workflow.name}")
     run.has_children = True
     child: str | None = None
     if recorded is not None:
@@ -169,7 +169,7 @@ async def _start_child(
 
 def _child_result(workflow: Definition, data: dict[str, Any], path: str) -> Any:
     if data["status"] == Status.SUCCEEDED:
-        return workflow.signature.restore(to_json(data["result"]))
+        return workflow.signature.restore(to_json(data["result"]), f"output of {workflow.name}")
     kind = RunCancelled if data["status"] == Status.CANCELLED else RunFailed
     message = (data["result"] or {}).get("message", data["status"])
     raise kind(f"child {path} {data['status']}: {message}", step=path, run_id=data["run_id"], error=data["result"])

@@ -7,16 +7,24 @@ import hashlib
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import PurePath
+from types import SimpleNamespace
 from typing import Any, get_type_hints
 
 import orjson
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
 
 from windlass.engine.errors import NotSerializable
 
 _EXACT = frozenset({type(None), bool, int, str})
 _PLAIN = (Any, None, type(None), dict, list, inspect.Parameter.empty)
 _OPTIONS = orjson.OPT_NON_STR_KEYS
+_TOLD = (Decimal, timedelta, bytes, PurePath)
+"""Types without JSON of their own whose ``repr`` tells all of them."""
 
 
 def encode(value: object, what: str) -> str:
@@ -46,9 +54,11 @@ def decode(text: str) -> Any:
 
 def _default(value: object) -> object:
     if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    if isinstance(value, set | frozenset):
+        return value.model_dump(mode="json", round_trip=True)
+    if isinstance(value, AbstractSet):
         return sorted(value)
+    if isinstance(value, tuple):
+        return list(value)
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"type {type(value).__qualname__} is not JSON serializable")
@@ -62,8 +72,8 @@ def _has_nan(value: object) -> bool:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _has_nan(dataclasses.asdict(value))
     if isinstance(value, Mapping):
-        return any(_has_nan(item) for item in value.values())
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return any(_has_nan(key) or _has_nan(item) for key, item in value.items())
+    if isinstance(value, Sequence | AbstractSet) and not isinstance(value, str | bytes):
         return any(_has_nan(item) for item in value)
     return False
 
@@ -78,15 +88,24 @@ def _has_nul(value: object) -> bool:
     return False
 
 
-def digest(args: Sequence[object], kwargs: Mapping[str, object]) -> str:
-    """Return a short hash of a call's input, to notice that replayed code asks for something else."""
+def digest(args: Sequence[object], kwargs: Mapping[str, object], what: str) -> str:
+    """Return a short hash of a call's input, to notice that replayed code asks for something else.
+
+    Raises:
+        NotSerializable: a value of a JSON type that has no JSON; objects of other types count by their type alone.
+    """
     if not args and not kwargs:
         return "-"
-    data = orjson.dumps([args, kwargs], default=_loose, option=_OPTIONS | orjson.OPT_SORT_KEYS)
+    try:
+        data = orjson.dumps([args, kwargs], default=_loose, option=_OPTIONS | orjson.OPT_SORT_KEYS)
+    except (TypeError, ValueError) as error:
+        raise NotSerializable(f"{what} cannot be kept as JSON: {error}", what=what) from error
     return hashlib.blake2b(data, digest_size=8).hexdigest()
 
 
 def _loose(value: object) -> object:
+    if isinstance(value, _TOLD):
+        return repr(value)
     try:
         return _default(value)
     except TypeError:
@@ -110,21 +129,39 @@ class Signature:
         self._plain = all(p.kind is p.POSITIONAL_OR_KEYWORD for p in self._parameters)
         self._bare = self._signature.replace(parameters=self._parameters)
         self._adapters: dict[str, TypeAdapter[Any]] | None = None
+        self._ready = False
         self._returns: TypeAdapter[Any] | None = None
         self._exact: type | None = None
 
-    def _prepare(self) -> dict[str, TypeAdapter[Any]]:
-        if self._adapters is None:
-            hints = get_type_hints(self._fn, include_extras=True)
-            returns = hints.get("return")
+    def prepare(self, what: str) -> None:
+        """Read the annotation of the output.
+
+        Raises:
+            NotSerializable: it cannot be resolved, or pydantic does not know such a type.
+        """
+        if not self._ready:
+            returns = self._hint("return", what)
+            self._returns = None if returns in _PLAIN else _adapter(returns, what)
             self._exact = returns if returns in _EXACT else None
-            self._returns = None if returns in _PLAIN else TypeAdapter(returns)
+            self._ready = True
+
+    def _hint(self, name: str, what: str) -> Any:
+        """Return one resolved annotation; the others need not be known where the program runs."""
+        annotations = {key: hint for key, hint in self._fn.__annotations__.items() if key == name}
+        try:
+            hints = get_type_hints(
+                SimpleNamespace(__annotations__=annotations), self._fn.__globals__, include_extras=True
+            )
+        except NameError as error:
+            raise NotSerializable(f"{what}: its type cannot be resolved: {error}", what=what) from error
+        return hints.get(name, inspect.Parameter.empty)
+
+    def _arguments(self, what: str) -> dict[str, TypeAdapter[Any]]:
+        if self._adapters is None:
+            stored = [p for p in self._parameters if p.kind not in {p.VAR_POSITIONAL, p.VAR_KEYWORD}]
+            hints = {p.name: self._hint(p.name, f"{what}, argument {p.name}") for p in stored}
             self._adapters = {
-                parameter.name: TypeAdapter(hints[parameter.name])
-                for parameter in self._parameters
-                if parameter.name in hints
-                and hints[parameter.name] not in _PLAIN
-                and parameter.kind not in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}
+                name: _adapter(hint, f"{what}, argument {name}") for name, hint in hints.items() if hint not in _PLAIN
             }
         return self._adapters
 
@@ -134,7 +171,17 @@ class Signature:
         Raises:
             NotSerializable: an argument is missing, unknown, of the wrong type, or not JSON; names it.
         """
-        return encode(self._bind(args, kwargs, what), what)
+        values = self._bind(args, kwargs, what)
+        for name, adapter in self._arguments(what).items():
+            if name in values:
+                place = f"{what}, argument {name}"
+                values[name] = _plain(adapter, _checked(adapter, values[name], place), place)
+        try:
+            return encode(values, what)
+        except NotSerializable:
+            for name, value in values.items():
+                encode(value, f"{what}, argument {name}")
+            raise
 
     def unpack(self, text: str, what: str) -> dict[str, Any]:
         """Return stored arguments, converted to the annotated types.
@@ -145,23 +192,18 @@ class Signature:
         stored = decode(text)
         if not isinstance(stored, dict):
             raise NotSerializable(f"{what} is not an object of arguments", what=what)
-        return self._bind((), stored, what)
-
-    def _bind(self, args: Sequence[object], kwargs: Mapping[str, object], what: str) -> dict[str, Any]:
-        adapters = self._prepare()
-        names = self._names
-        if not kwargs and len(args) == len(names) and self._plain:
-            values = dict(zip(names, args, strict=True))
-        elif not args and self._plain and kwargs.keys() == self._name_set:
-            values = dict(kwargs)
-        else:
-            values = self._sort_out(args, kwargs, what)
-        for name, adapter in adapters.items():
+        values = self._bind((), stored, what)
+        for name, adapter in self._arguments(what).items():
             if name in values:
-                values[name] = self._check(adapter, values[name], f"{what}, argument {name}")
+                values[name] = _loaded(adapter, orjson.dumps(values[name]), f"{what}, argument {name}")
         return values
 
-    def _sort_out(self, args: Sequence[object], kwargs: Mapping[str, object], what: str) -> dict[str, Any]:
+    def _bind(self, args: Sequence[object], kwargs: Mapping[str, object], what: str) -> dict[str, Any]:
+        names = self._names
+        if not kwargs and len(args) == len(names) and self._plain:
+            return dict(zip(names, args, strict=True))
+        if not args and self._plain and kwargs.keys() == self._name_set:
+            return dict(kwargs)
         try:
             bound = self._bare.bind(*args, **kwargs)
         except TypeError as error:
@@ -177,32 +219,64 @@ class Signature:
                 values[name] = value
         return values
 
-    @staticmethod
-    def _check(adapter: TypeAdapter[Any], value: object, what: str) -> Any:
-        try:
-            return adapter.validate_python(value)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            place = ".".join(str(part) for part in first["loc"])
-            raise NotSerializable(f"{what}{': ' + place if place else ''}: {first['msg']}", what=what) from error
-
     def output(self, value: object, what: str) -> tuple[Any, str]:
         """Return an output as the code will see it and as JSON text.
 
         Raises:
             NotSerializable: it is not of the annotated type, or not JSON.
         """
-        self._prepare()
+        self.prepare(what)
         kind = type(value)
-        if kind is self._exact or (self._returns is None and kind in _EXACT):
+        adapter = self._returns
+        if kind is self._exact or (adapter is None and kind in _EXACT):
             return value, encode(value, what)
-        if self._returns is not None:
-            value = self._check(self._returns, value, what)
+        if adapter is not None:
+            value = _plain(adapter, _checked(adapter, value, what), what)
         text = encode(value, what)
-        return self.restore(text), text
+        return self.restore(text, what), text
 
-    def restore(self, text: str) -> Any:
-        """Return a stored output as the annotated type."""
-        self._prepare()
-        value = decode(text)
-        return value if self._returns is None else self._returns.validate_python(value)
+    def restore(self, text: str, what: str) -> Any:
+        """Return a stored output as the annotated type.
+
+        Raises:
+            NotSerializable: it is not of that type any more.
+        """
+        self.prepare(what)
+        return decode(text) if self._returns is None else _loaded(self._returns, text, what)
+
+
+def _adapter(hint: Any, what: str) -> TypeAdapter[Any]:
+    try:
+        return TypeAdapter(hint)
+    except PydanticUserError as error:
+        raise NotSerializable(f"{what}: {error.message.splitlines()[0]}", what=what) from error
+
+
+def _checked(adapter: TypeAdapter[Any], value: object, what: str) -> Any:
+    try:
+        return adapter.validate_python(value, by_alias=True, by_name=True)
+    except ValidationError as error:
+        raise _wrong(error, what) from error
+
+
+def _loaded(adapter: TypeAdapter[Any], text: str | bytes, what: str) -> Any:
+    try:
+        return adapter.validate_json(text, by_alias=True, by_name=True)
+    except ValidationError as error:
+        raise _wrong(error, what) from error
+
+
+def _plain(adapter: TypeAdapter[Any], value: object, what: str) -> Any:
+    """Return a checked value as what JSON has, by its type; computed fields are left out, for they are no input."""
+    if type(value) in _EXACT:
+        return value
+    try:
+        return adapter.dump_python(value, mode="json", round_trip=True)
+    except (TypeError, ValueError) as error:
+        raise NotSerializable(f"{what} cannot be kept as JSON: {error}", what=what) from error
+
+
+def _wrong(error: ValidationError, what: str) -> NotSerializable:
+    first = error.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return NotSerializable(f"{what}{': ' + place if place else ''}: {first['msg']}", what=what)

@@ -55,12 +55,14 @@ class Call(Operation[Callable[[Transaction], Any], Any]):
             rings = len(tx.rings)
             try:
                 with tx.savepoint():
-                    answers.append(fn(tx))
+                    value = fn(tx)
             except TransactionLost:
                 raise
             except Exception as error:
                 del tx.rings[rings:]
                 answers.append(error)
+            else:
+                answers.append(value)
         return answers
 
 

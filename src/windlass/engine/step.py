@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from contextvars import ContextVar, copy_context
@@ -14,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec,
 
 from windlass.engine.codec import Signature, digest
 from windlass.engine.errors import Fenced, StepFailed, StepTimeout, Suspend
-from windlass.engine.failures import own_error
+from windlass.engine.failures import own_error, told, trace
 from windlass.engine.heads import to_json
 from windlass.engine.ops import heard
 from windlass.engine.registry import check_name
 from windlass.engine.retry import RetryPolicy
 from windlass.engine.run import Run
 from windlass.engine.scope import CURRENT, Scope, current_scope
-from windlass.engine.transact import TRANSACT, Effect
+from windlass.engine.transact import TRANSACT, TRANSACT_ALONE, Effect, Effects
 from windlass.engine.types import NewEvent
 from windlass.kernel.clock import SECOND
 
@@ -110,7 +109,7 @@ class Step(Generic[P, R]):
         if asyncio.current_task() is not scope.task:
             current_scope(f"step {self.name}")
         path, recorded = scope.enter(self.name, "step")
-        mark = digest(args, kwargs)
+        mark = digest(args, kwargs, f"input of step {self.name}")
         if recorded is not None:
             if recorded.digest is not None and recorded.digest != mark:
                 raise scope.run.diverged(f"step {path!r} is called with another input than its journal holds")
@@ -128,7 +127,7 @@ class Step(Generic[P, R]):
         data = recorded.data or {}
         scope.hear(recorded.seq)
         if recorded.settled == "step_completed":
-            return self.signature.restore(to_json(data.get("output")))
+            return self.signature.restore(to_json(data.get("output")), f"output of step {self.name}")
         raise failure(path, data["error"], data["error_type"], data["attempt"])
 
     async def _live(
@@ -153,6 +152,7 @@ class Step(Generic[P, R]):
             started = clock.now()
             run.executing[path] = started
             try:
+                self.signature.prepare(f"output of step {self.name}")
                 if self.transactional:
                     value = await self._transact(run, path, mark, attempt, args, kwargs)
                     scope.hear()
@@ -235,13 +235,18 @@ class Step(Generic[P, R]):
         opening = NewEvent("step_started", path, self._opening, run.executing[path])
         effect = Effect(run.run_id, run.holder, call, events, self.timeout, self._quick)
         try:
-            value = await heard(run.worker.transactions.submit(TRANSACT, effect))
+            value = await heard(run.worker.transactions.submit(self._effects(run), effect))
         except Fenced:
             run.worker.fenced(run)
             raise Suspend from None
         run.executing.pop(path, None)
         self._ended(run)
         return value
+
+    @staticmethod
+    def _effects(run: Run) -> Effects:
+        shared = run.worker.transactions is run.worker.commits
+        return TRANSACT if shared else TRANSACT_ALONE
 
     @staticmethod
     def _ended(run: Run) -> None:
@@ -258,7 +263,7 @@ class Step(Generic[P, R]):
         run = scope.run
         now = run.worker.clock.now()
         details: dict[str, Any] = {
-            "step_id": self.name, "type": "step", "input": mark, "attempt": attempt, "error": str(error)[:2000],
+            "step_id": self.name, "type": "step", "input": mark, "attempt": attempt, "error": told(error),
             "error_type": type(error).__name__, "traceback": trace(error),
         }  # fmt: skip
         if isinstance(error, StepTimeout):
@@ -291,11 +296,6 @@ def failure(path: str, message: str, error_type: str, attempts: int) -> StepFail
     return StepFailed(
         f"step {path} failed: {error_type}: {message}", step=path, error_type=error_type, attempts=attempts
     )
-
-
-def trace(error: BaseException) -> str:
-    """Return the last lines of a traceback, for people who look at the journal."""
-    return "".join(traceback.format_exception(error))[-4000:]
 
 
 class Decorator(Protocol):

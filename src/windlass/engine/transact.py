@@ -12,6 +12,8 @@ from windlass.engine.ops import Operation
 from windlass.engine.ports import Transaction
 from windlass.engine.types import Event, NewEvent, RunHead
 
+OWN_SECONDS = 60.0
+"""How long a statement of user code may take in a transaction of its own, where a step says nothing shorter."""
 SHARED_WRITER_SECONDS = 5.0
 """How long user code may use a writer that others wait for, where a step says nothing shorter."""
 
@@ -75,4 +77,38 @@ class Effects(Operation[Effect, Any]):
         return answers
 
 
+class LoneEffects(Effects):
+    """Runs each in a transaction of its own: the run is locked after the user's code, not while it works.
+
+    A signal, a cancellation or another branch of the run would wait for a slow step otherwise, and with them the
+    whole batch that they are in. A run that is no longer ours by then takes the step's effects back.
+    """
+
+    def locks(self, unit: Effect) -> Iterable[str]:  # noqa: ARG002  nothing yet
+        """Lock nothing beforehand."""
+        return ()
+
+    def apply(self, tx: Transaction, units: Sequence[Effect]) -> list[Any]:
+        """Run the effects, then fence and journal each."""
+        return [self._one(tx, unit) for unit in units]
+
+    @staticmethod
+    def _one(tx: Transaction, unit: Effect) -> Any:
+        try:
+            with tx.savepoint(unit.timeout or OWN_SECONDS):
+                value, text = unit.call(tx)
+                head = tx.lock_runs([unit.run_id]).get(unit.run_id)
+                if head is None or head.holder != unit.holder or not tx.lease_is_live(unit.holder):
+                    raise Fenced(unit.run_id)
+                tx.append_events(number(head, unit.events(text)))
+                head.deaths = 0
+                tx.bump_runs([head])
+        except TransactionLost:
+            raise
+        except Exception as error:
+            return error
+        return value
+
+
 TRANSACT = Effects()
+TRANSACT_ALONE = LoneEffects()

@@ -47,6 +47,17 @@ def test_an_import_that_is_killed_is_finished_by_repeating_it(tmp_path: Path) ->
         assert each_is_there_once(windlass)
 
 
+def test_an_import_stops_at_once_when_it_is_interrupted(tmp_path: Path) -> None:
+    windlass = Windlass(tmp_path, {})
+    with windlass.running("records", "import", "-", "--patience", "0") as importing:
+        importing.feed(lines(0, HALF) + b"nonsense\n" * 2000, last=False)
+        importing.says("line 6001: invalid JSON")
+
+        assert importing.stop(signal.SIGINT) == 130
+    assert importing.err.endswith("stopped; the same command goes on where this one was\n")
+    assert importing.out == ""
+
+
 def test_an_import_outlives_its_server(tmp_path: Path) -> None:
     port = ("--port", str(free_port()))
     windlass = Windlass(tmp_path, {}, ("--url", f"http://127.0.0.1:{port[1]}"))

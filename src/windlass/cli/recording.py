@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import csv
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -73,7 +74,7 @@ async def import_records(order: ImportOrder, url: str | None, api_key: str | Non
         async with open_client(url, api_key, creates=True) as client:
             importer = Importer(client, order.name, rejects, order.patience)
             begun = loop.time()
-            with progress("Importing", source.total, "bytes") as shown:
+            with progress("Importing", source.total, "bytes") as shown, _told_when_stopped():
 
                 def tell(tally: Tally) -> None:
                     rate = (tally.accepted - tally.repeated) / max(loop.time() - begun, 1e-6)
@@ -96,6 +97,15 @@ async def import_records(order: ImportOrder, url: str | None, api_key: str | Non
         source.close()
     if tally.refused:
         raise typer.Exit(ExitCode.FINDING)
+
+
+@contextmanager
+def _told_when_stopped() -> Iterator[None]:
+    try:
+        yield
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        output.note("stopped; the same command goes on where this one was")
+        raise
 
 
 def _tell_import(answer: Row, *, json: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -12,6 +13,11 @@ import typer
 T = TypeVar("T")
 
 
+def _interrupt(_number: int, _frame: object) -> None:
+    """Stop at once: asyncio's own handler would wait for a read from stdin to come back."""
+    raise KeyboardInterrupt
+
+
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end.
 
@@ -19,6 +25,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     """
     import asyncio
 
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         value = asyncio.run(work)
         sys.stdout.flush()

@@ -44,6 +44,12 @@ def test_lines_that_are_all_refused_do_not_pile_up() -> None:
     assert [len(batch.refused) for batch in found] == [2, 2, 1]
 
 
+def test_a_large_record_travels_alone() -> None:
+    large = Item(3, b'{"n":"%s"}' % (b"x" * 600_000))
+
+    assert [batch.lines for batch in batches([*items(2), large, *items(1, first=4)])] == [[1, 2], [3], [4]]
+
+
 def test_what_was_gathered_before_a_fault_is_not_sent() -> None:
     def broken() -> Iterator[Item | Refused]:
         yield from items(3)

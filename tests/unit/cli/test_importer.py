@@ -4,11 +4,12 @@ import pytest
 
 from tests.unit.cli.fakes import scripted
 from windlass.cli.client.protocol import Fault, Stored
+from windlass.cli.exits import CommandError
 from windlass.cli.importing.batches import Batch, batches
 from windlass.cli.importing.importer import Importer, Tally
 from windlass.cli.importing.items import Item, Refused
 from windlass.cli.importing.rejects import Rejects
-from windlass.kernel.errors import Unavailable
+from windlass.kernel.errors import TooLarge, Unavailable
 
 
 class Heard(Rejects):
@@ -74,6 +75,18 @@ async def test_a_batch_is_sent_again_under_the_same_key(capsys: pytest.CaptureFi
     assert len(script.asked) == 3
     assert len(set(script.asked)) == 1
     assert capsys.readouterr().err == "waiting, then sending line 1 and on again: no answer from http://x\n"
+
+
+async def test_a_record_too_large_for_the_server_is_refused_by_its_line() -> None:
+    rejects = Heard()
+    _, client = scripted(store=[TooLarge("record 1 is larger than 9 bytes"), TooLarge("too large")])
+    importer = Importer(client, "", rejects, patience=60)
+
+    await importer.run(lines(7), lambda _tally: None)
+
+    assert [str(one) for one in rejects.told] == ["line 7: record 1 is larger than 9 bytes"]
+    with pytest.raises(CommandError, match="lines 8 to 9: too large"):
+        await importer.run(lines(8, 9), lambda _tally: None)
 
 
 async def test_patience_ends() -> None:

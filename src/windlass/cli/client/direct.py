@@ -13,6 +13,7 @@ from windlass import settings
 from windlass.bootstrap import Application, run_application
 from windlass.cli.client.protocol import RecordFilter, ReportFilter, Row, RunQuery, Stored
 from windlass.cli.client.results import stored
+from windlass.cli.modules import look_in_working_folder
 from windlass.contexts.records.api import Accepted, Filter, Import, read_filter, read_moment, written
 from windlass.engine.types import Event, RunFilter, RunView
 from windlass.kernel.clock import to_iso
@@ -107,6 +108,8 @@ async def open_direct(*, creates: bool) -> AsyncIterator[DirectClient]:
         Unavailable: the database cannot be reached.
     """
     found = settings.load()
+    if found.app_modules:
+        look_in_working_folder()
     if not creates and found.auto_migrate is None:
         found = found.model_copy(update={"auto_migrate": False})
     async with run_application(found, worker=False) as application:

@@ -12,10 +12,11 @@ import orjson
 from windlass.cli.client.protocol import RecordFilter, ReportFilter, Row, RunQuery, Stored
 from windlass.cli.client.results import given, stored
 from windlass.cli.exits import bad_input
-from windlass.kernel.errors import Kind, Unavailable, WindlassError
+from windlass.kernel.errors import Kind, TooLarge, Unavailable, WindlassError
 
 TIMEOUT = httpx2.Timeout(120.0, connect=10.0)
 PAGE = 200
+TOO_LARGE = 413
 _KINDS = {
     400: Kind.INVALID,
     401: Kind.UNAUTHORIZED,
@@ -23,7 +24,6 @@ _KINDS = {
     404: Kind.NOT_FOUND,
     405: Kind.INVALID,
     409: Kind.CONFLICT,
-    413: Kind.TOO_LARGE,
     422: Kind.VALIDATION,
 }
 _LATER = frozenset({429, 502, 503, 504})
@@ -171,6 +171,8 @@ def refusal(url: str, response: httpx2.Response) -> WindlassError:
         message = "; ".join(f"{'.'.join(map(str, issue['loc'][1:]))}: {issue['msg']}" for issue in details) or message
     if response.status_code in _LATER:
         return Unavailable(f"{url}: {message}", retry_after=_after(response))
+    if response.status_code == TOO_LARGE:
+        return TooLarge(message)
     return Refusal(response.status_code, str(error.get("code")), message)
 
 

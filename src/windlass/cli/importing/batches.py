@@ -10,6 +10,8 @@ from windlass.cli.importing.items import Item, Refused
 
 BATCH_RECORDS = 2000
 BATCH_BYTES = 2 * 1024 * 1024
+ALONE_BYTES = 512 * 1024
+"""A record longer than that is sent alone, so that a server that finds it too large refuses nothing else."""
 
 
 @dataclass(slots=True)
@@ -44,13 +46,17 @@ def batches(found: Iterable[Item | Refused], records: int = BATCH_RECORDS, size:
     """
     batch = Batch()
     for one in found:
+        alone = isinstance(one, Item) and len(one.body) > ALONE_BYTES
+        if alone and batch.lines:
+            yield batch
+            batch = Batch()
         if isinstance(one, Refused):
             batch.refused.append(one)
         else:
             batch.lines.append(one.line)
             batch.parts.append(one.body)
             batch.size += len(one.body)
-        if len(batch.lines) >= records or batch.size >= size or len(batch.refused) >= records:
+        if alone or len(batch.lines) >= records or batch.size >= size or len(batch.refused) >= records:
             yield batch
             batch = Batch()
     if batch.lines or batch.refused:

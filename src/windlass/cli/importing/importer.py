@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from windlass.cli.client.protocol import Client, Stored
+from windlass.cli.client.protocol import Client, Fault, Stored
+from windlass.cli.exits import bad_input
 from windlass.cli.importing.batches import Batch
 from windlass.cli.importing.items import Refused, shown
 from windlass.cli.importing.rejects import Rejects
 from windlass.cli.output import note
-from windlass.kernel.errors import Unavailable
+from windlass.kernel.errors import TooLarge, Unavailable
 
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 5.0
@@ -72,6 +73,8 @@ class Importer:
         while True:
             try:
                 return await self._client.store(body, key)
+            except TooLarge as error:
+                return _refused(batch, error)
             except Unavailable as error:
                 if loop.time() + pause > until:
                     raise
@@ -79,3 +82,14 @@ class Importer:
                     note(f"waiting, then sending line {batch.lines[0]} and on again: {error.message}")
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
+
+
+def _refused(batch: Batch, error: TooLarge) -> Stored:
+    """Return a batch of one record as refused: it is larger than the server takes.
+
+    Raises:
+        CommandError: there are several, and the server did not say which.
+    """
+    if len(batch.lines) > 1:
+        bad_input(f"lines {batch.lines[0]} to {batch.lines[-1]}: {error.message}", "the server's limits are too low")
+    return Stored(0, 0, [Fault(1, None, error.message)])

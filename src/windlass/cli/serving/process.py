@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 
 from windlass import settings
+from windlass.cli.modules import look_in_working_folder
 from windlass.settings import Settings
 
 SWITCH_SECONDS = 0.0005
@@ -26,8 +27,7 @@ def settle(given: Mapping[str, object]) -> Settings:
     for name, value in said.items():
         os.environ[name.upper()] = str(value).lower() if isinstance(value, bool) else str(value)
     sys.setswitchinterval(SWITCH_SECONDS)
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # --app names modules of the working folder too
+    look_in_working_folder()
     return found
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import lz4.frame  # type: ignore[import-untyped]
 import pytest
 
-from examples.debian import convert, sample
+from examples.debian import convert, sampling
 from examples.debian.packages import BadIndex, fields, open_index, paragraphs
 from tests.support.paths import EXAMPLES, ROOT
 
@@ -138,7 +138,7 @@ def test_a_sample_is_taken_evenly(tmp_path: Path) -> None:
     index, output = tmp_path / "Packages", tmp_path / "sample.xz"
     index.write_text("".join(f"Package: p{number}\nTag: a,\n b\n\n" for number in range(10)))
 
-    assert sample.main([str(index), "4", str(output)]) == 0
+    assert sampling.main([str(index), "4", str(output)]) == 0
 
     assert lzma.decompress(output.read_bytes()).decode() == "".join(
         f"Package: p{n}\nTag: a,\n b\n\n" for n in (0, 2, 5, 7)
@@ -149,5 +149,5 @@ def test_a_sample_larger_than_the_index_is_refused(tmp_path: Path, capsys: pytes
     index = tmp_path / "Packages"
     index.write_text("Package: p\n")
 
-    assert sample.main([str(index), "2", str(tmp_path / "sample.xz")]) == 1
+    assert sampling.main([str(index), "2", str(tmp_path / "sample.xz")]) == 1
     assert "has 1 entries" in capsys.readouterr().err

@@ -1,6 +1,6 @@
 """Take some entries evenly from a Debian package index, as they are: this made `sample/Packages.xz`.
 
-python -m examples.debian.sample Packages.lz4 2000 examples/debian/sample/Packages.xz
+python -m examples.debian.sampling Packages.lz4 2000 examples/debian/sample/Packages.xz
 """
 
 from __future__ import annotations

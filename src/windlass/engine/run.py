@@ -202,6 +202,8 @@ class Run:
         return self._write(unit)
 
     async def _write(self, unit: Advance) -> Any:
+        if self.gone:
+            raise Suspend
         self._air += 1
         try:
             return await heard(self.worker.commits.submit(ADVANCE, unit))

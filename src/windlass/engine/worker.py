@@ -452,11 +452,12 @@ class Worker:
         edge = self.clock.now() - LONG_STEP
         for run in list(self.runs.values()):
             long = [(path, at) for path, at in run.executing.items() if 0 < at < edge]
-            for path, at in long:
-                run.executing[path] = 0
-                name = path.rpartition("/")[2].rpartition("#")[0]
-                opening = f'{{"step_id":"{name}","type":"step"}}'
-                try:
-                    await run.commit([NewEvent("step_started", path, opening, at)])
-                except Suspend:
-                    break
+            if long:
+                run.executing.update((path, 0) for path, _ in long)
+                with suppress(Suspend):
+                    await run.commit([_opening(path, at) for path, at in long])
+
+
+def _opening(path: str, at: int) -> NewEvent:
+    name = path.rpartition("/")[2].rpartition("#")[0]
+    return NewEvent("step_started", path, f'{{"step_id":"{name}","type":"step"}}', at)

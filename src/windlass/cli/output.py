@@ -90,8 +90,8 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], numbers: Seq
     from rich.text import Text
 
     shown = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        shown.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+    for place, column in enumerate(columns):
+        shown.add_column(column, justify="right" if column in numbers else "left", overflow="fold", no_wrap=place == 0)
     for row in cells:
         shown.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
     console().print(shown)
@@ -117,7 +117,7 @@ def fields(values: Mapping[str, object]) -> None:
 
     for name, value in values.items():
         said = text(value)
-        shown.print(Text(f"{name.ljust(width)}  ", style="bold") + Text(said, style=STYLES.get(said, "")))
+        shown.print(Text.assemble((f"{name.ljust(width)}  ", "bold"), (said, STYLES.get(said, ""))))
 
 
 def heading(title: str) -> None:
@@ -133,7 +133,7 @@ def text(value: object) -> str:
     """Return a value as people read it: nothing as a dash, JSON compactly, times to the second."""
     import orjson
 
-    if value is None or value == "":
+    if value is None:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"

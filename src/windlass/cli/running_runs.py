@@ -26,8 +26,8 @@ async def list_runs(query: RunQuery, url: str | None, api_key: str | None, *, js
     if json:
         output.as_json(found)
         return
-    columns = ("run", "workflow", "status", "waits for", "queue", "created", "ended")
-    names = ("run_id", "name", "status", "wait_reason", "queue", "created_at", "ended_at")
+    columns = ("run", "workflow", "status", "waits for", "created")
+    names = ("run_id", "name", "status", "wait_reason", "created_at")
     output.table(columns, [[run[name] for name in names] for run in found])
 
 

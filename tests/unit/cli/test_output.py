@@ -13,7 +13,7 @@ from windlass.cli import output
     "value,expected",
     [
         (None, "-"),
-        ("", "-"),
+        ("", ""),
         (0, "0"),
         (True, "yes"),
         (False, "no"),

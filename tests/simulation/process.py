@@ -1,0 +1,154 @@
+"""One simulated process: the real engine and the real committer, on a clock, dice and a store that are not real."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from collections.abc import Callable
+from contextvars import Context, copy_context
+from typing import TYPE_CHECKING, Any
+
+from tests.simulation.loop import PROCESS, SimLoop
+from windlass.engine.engine import Engine
+from windlass.engine.ports import WriteSession
+from windlass.kernel.clock import SECOND
+from windlass.storage.batches import RECONNECT_PAUSES, BatchWriter
+from windlass.storage.committer import Committer
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+EPOCH = 1_700_000_000 * SECOND
+LEASE_SECONDS = 5.0
+
+
+class ProcessGone(Exception):
+    """The process died with the call; nobody knows how far it had come."""
+
+
+class SimClock:
+    """Wall time of one machine, which may be set forward and back, and virtual monotonic time."""
+
+    def __init__(self, loop: SimLoop) -> None:
+        self._loop = loop
+        self.offset = 0
+
+    def now(self) -> int:
+        return EPOCH + self._loop.us + self.offset
+
+    def monotonic(self) -> float:
+        return self._loop.time()
+
+
+class SimCommitter(Committer):
+    """The real committer, whose thread is a callback now and then, and whose event loop may be late."""
+
+    def __init__(self, session: WriteSession, loop: SimLoop, dice: random.Random, limit: int) -> None:
+        super().__init__(session, limit=limit, patience=math.inf, monotonic=loop.time)
+        self._sim = loop
+        self._dice = dice
+        self._writer = BatchWriter(session, self._pass_time)
+        self._due = False
+
+    def start(self) -> None:
+        """There is no thread."""
+
+    def soon(self, loop: asyncio.AbstractEventLoop, flush: Callable[[], None]) -> None:
+        if self._dice.random() < 0.7:
+            loop.call_soon(flush)
+        else:
+            loop.call_later(self._sim.pause() / SECOND, flush)
+
+    def _wake_thread(self) -> None:
+        if not self._due and self._queue:
+            self._due = True
+            self._sim.in_thread(self._sim.pause(), self._take_turn)
+
+    def _take_turn(self) -> None:
+        """Do what the thread does between two looks at its queue."""
+        if not self._writing.acquire(blocking=False):
+            self._sim.in_thread(self._sim.pause(), self._take_turn)
+            return
+        batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._max_batch))]
+        self._in_hand = len(batch)
+        self._work(batch, 0)
+
+    def _work(self, batch: list[Any], tries: int) -> None:
+        kept = self._write(batch)
+        if kept:
+            pause = RECONNECT_PAUSES[min(tries, len(RECONNECT_PAUSES) - 1)]
+            self._sim.in_thread(int(pause * SECOND), lambda: self._work(kept, tries + 1))
+            return
+        self._in_hand = 0
+        self._due = False
+        self._writing.release()
+        self._wake_thread()
+
+    def _pass_time(self, seconds: float) -> bool:
+        self._sim.us += int(seconds * SECOND)
+        return self._closing
+
+
+class Told:
+    """Telemetry for the trace."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+
+    def event(self, name: str, **fields: object) -> None:
+        self._process.world.trace(f"{self._process.name} {name} {fields}")
+
+    def run_finished(self, workflow: str, status: str) -> None:
+        """The journal tells."""
+
+
+class Process:
+    """An operating system process with one engine.
+
+    Args:
+        name: never used twice.
+        options: go to the engine.
+    """
+
+    def __init__(self, world: World, name: str, **options: Any) -> None:
+        self.world = world
+        self.name = name
+        self.options = options
+        self.context: Context = copy_context()
+        self.context.run(PROCESS.set, name)
+        self.dead = False
+        self.frozen = self.stopped_once = False
+        self.ready = False
+        self.calls: dict[asyncio.Future[Any], None] = {}
+        self.holders: set[str] = set()
+        self.clock = SimClock(world.loop)
+        self.context.run(self._build)
+
+    def _build(self) -> None:
+        world = self.world
+        dice = random.Random(world.dice.getrandbits(64))
+        self.site = world.store.site(self.name, world.faults, lambda: world.checks.committed(self.name))
+        session = self.site.session()
+        self.committer = SimCommitter(session, world.loop, dice, limit=200)
+        self.engine = Engine(
+            self.site.backend,
+            self.committer,
+            registry=world.registry,
+            clock=self.clock,
+            lease_seconds=LEASE_SECONDS,
+            telemetry=Told(self),
+            **self.options,
+        )
+        self.engine.worker.random = dice.random
+        self.committer.on_rings = self.engine.worker.on_rings
+
+    @property
+    def up(self) -> bool:
+        """Whether it can be called."""
+        return self.ready and not self.dead
+
+    @property
+    def works(self) -> bool:
+        """Whether it carries out runs."""
+        return bool(self.options.get("worker", True))

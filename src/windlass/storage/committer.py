@@ -30,6 +30,8 @@ R = TypeVar("R")
 
 MAX_BATCH = 1000
 MAX_INLINE = 250
+CROWD = 4
+"""From how many waiting callers on a batch is worth another turn of the event loop."""
 PATIENCE_SECONDS = 0.02
 """When batches written by the event loop take longer than this on average, the thread writes for a second."""
 TURN_SECONDS = 0.005
@@ -138,7 +140,7 @@ class Committer:
             return
         if loop is not None and self._monotonic() > self._slow_until and pending.op.quick(pending.unit):
             self._scheduled = True
-            self.soon(loop, self._flush)
+            self.soon(loop, self._gather)
         else:
             self._wake_thread()
 
@@ -150,6 +152,13 @@ class Committer:
         if self._asleep:
             self._asleep = False
             self._bell.release()
+
+    def _gather(self) -> None:
+        """Flush; but give a crowd one more turn first, so that requests which have just arrived join its batch."""
+        if len(self._queue) < CROWD:
+            self._flush()
+        else:
+            self.soon(asyncio.get_running_loop(), self._flush)
 
     def _flush(self) -> None:
         """Write what is waiting on the event loop, or leave it to the thread."""

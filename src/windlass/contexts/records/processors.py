@@ -36,6 +36,7 @@ class Processor:
 
     work: Callable[..., Any] | Workflow[..., Any]
     schema: type[BaseModel] | None = None
+    wants_category: bool = False
     retries: int = 0
     timeout: float | None = None
 
@@ -62,24 +63,20 @@ class Processor:
     def arguments(self, payload: str, category: str) -> tuple[Any, ...]:
         """Return what the work is called with."""
         value = self.read(payload)
-        return (value, category) if _wants_category(self.work) else (value,)
+        return (value, category) if self.wants_category else (value,)
 
 
-def _wants_category(work: Callable[..., Any] | Workflow[..., Any]) -> bool:
-    function = work.fn if isinstance(work, Workflow) else work
-    return len(inspect.signature(function).parameters) > 1
-
-
-def _schema(work: Callable[..., Any] | Workflow[..., Any]) -> type[BaseModel] | None:
+def _made(work: Callable[..., Any] | Workflow[..., Any], retries: int = 0, timeout: float | None = None) -> Processor:
     function = work.fn if isinstance(work, Workflow) else work
     names = list(inspect.signature(function).parameters)
     if not names:
         raise TypeError(f"a processor takes the payload: {function.__qualname__}(payload)")
     hint = get_type_hints(function).get(names[0])
-    return hint if isinstance(hint, type) and issubclass(hint, BaseModel) else None
+    schema = hint if isinstance(hint, type) and issubclass(hint, BaseModel) else None
+    return Processor(work, schema, len(names) > 1, retries, timeout)
 
 
-DEFAULT = Processor(rules.classify)
+DEFAULT = _made(rules.classify)
 
 
 @dataclass(slots=True)
@@ -101,7 +98,7 @@ class Processors:
         Raises:
             ConfigError: the category has another processor already.
         """
-        made = Processor(work, _schema(work), retries, timeout)
+        made = _made(work, retries, timeout)
         if self.known.get(category, made).work is not work:
             raise ConfigError(f"two processors are registered for the category {category!r}")
         self.known[category] = made

@@ -22,6 +22,9 @@ from windlass.storage.sqlite.folder import RunFolder, TurnLock
 from windlass.storage.urls import DatabaseUrl
 
 STOP_SECONDS = 5.0
+SWITCH_SECONDS = 0.0005
+"""How long a thread of a server keeps the interpreter when another wants it: at Python's usual 5 ms, threads that read
+from the database hold the event loop up for that long at every turn."""
 TRANSACTION_CONNECTIONS = 8
 """How many transactional steps may run at once, where each has a transaction of its own."""
 

@@ -31,7 +31,8 @@ def register(app: typer.Typer) -> None:
 def up(port: Port = None, host: Host = None, app: Modules = None) -> None:
     """Start everything in one process.
 
-    API, pages and worker, with the migrations applied.
+    API, pages and worker. An older SQLite database is migrated first; for PostgreSQL that is `windlass db upgrade`, or
+    AUTO_MIGRATE=true.
     """
     from windlass.cli.serving import server
 

@@ -15,7 +15,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 
 from windlass import settings as configuration
-from windlass.bootstrap import run_application
+from windlass.bootstrap import SWITCH_SECONDS, run_application
 from windlass.http import queues, records, reports, runs, system
 from windlass.http.errors import answer_http, answer_windlass
 from windlass.http.logs import Log, open_log
@@ -152,6 +152,7 @@ def _serve() -> FastAPI:
         settings = configuration.load()
     except ConfigError as error:
         sys.exit(f"windlass does not start:\n{error}")
+    sys.setswitchinterval(SWITCH_SECONDS)
     share_with_siblings()
     log = open_log(settings)
     log.install()

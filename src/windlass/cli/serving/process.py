@@ -8,12 +8,9 @@ import sys
 from collections.abc import Callable, Mapping
 
 from windlass import settings
+from windlass.bootstrap import SWITCH_SECONDS
 from windlass.cli.modules import look_in_working_folder
 from windlass.settings import Settings
-
-SWITCH_SECONDS = 0.0005
-"""How long a thread keeps the interpreter when another wants it: at the usual 5 ms, threads that read from the
-database hold up the event loop for that long at every turn."""
 
 
 def settle(given: Mapping[str, object]) -> Settings:

@@ -23,7 +23,7 @@ async def note(name: str) -> str:
     return name
 
 
-@workflow
+@workflow(name="cancelling.noting")
 async def noting() -> str:
     return await note("done")
 

@@ -21,7 +21,7 @@ async def child(number: int) -> int:
     return await double(number)
 
 
-@workflow
+@workflow(name="children.parent")
 async def parent(number: int) -> int:
     return await child(number) + 1
 

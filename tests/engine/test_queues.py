@@ -78,7 +78,7 @@ async def test_a_place_that_becomes_free_is_taken_at_once(lab: Lab, monkeypatch:
     assert meter.most == 1
 
 
-async def test_a_place_that_a_waiting_run_gives_back_is_taken_at_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_place_given_back_by_a_waiting_run_is_taken_at_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("windlass.engine.worker.POLL_SECONDS", 3600.0)
 
     @workflow(queue="narrow")

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 import pytest
@@ -377,7 +378,7 @@ async def test_a_long_run_survives_one_crash_after_another(lab: Lab, crashes: in
     engine = await lab.engine()
     handle = await engine.start_run(long)
     for day in range(crashes):
-        await wait_until_async(lambda day=day: executed == list(range(3 * day + 3)))  # type: ignore[misc]
+        await wait_until_async(partial(lambda day: executed == list(range(3 * day + 3)), day))
         await parked(engine.handle(handle.run_id))
         await lab.crash(engine)
         lab.clock.move(days=1)

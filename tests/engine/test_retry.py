@@ -218,7 +218,7 @@ async def test_a_branch_cut_short_by_the_failure_goes_on(engine: Engine) -> None
     @step
     async def fails_late() -> str:
         await cut.wait()
-        return await do.fn("a")
+        return str(await do.fn("a"))
 
     @workflow
     async def pair() -> list[str]:

@@ -1,4 +1,4 @@
-"""Starting runs: once per key, later, first things first, in a transaction of one's own, or before anybody knows how."""
+"""Starting runs: once per key, later, in order of importance, in one's own transaction, before anybody knows how."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -118,7 +118,7 @@ async def test_a_key_is_forgotten_when_its_time_is_up(engine: Engine, lab: Lab) 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "a\nb", "nul\0"])
 async def test_a_key_that_is_none_is_refused(engine: Engine, key: str) -> None:
-    with pytest.raises(Invalid, match="an idempotency key is 1 to 255 printable characters"):
+    with pytest.raises(Invalid, match="idempotency_key is 1 to 255 printable characters"):
         await engine.start_run(noting, 1, idempotency_key=key)
 
 
@@ -164,7 +164,7 @@ async def test_times_that_make_no_sense_are_refused(engine: Engine) -> None:
         ("delay cannot be negative", {"delay": -1}),
     ):
         with pytest.raises(Invalid, match=message):
-            await engine.start_run(noting, 1, **when)  # type: ignore[arg-type]
+            await engine.start_run(noting, 1, **when)
     assert await engine.list_runs() == []
 
 
@@ -291,7 +291,7 @@ async def test_what_cannot_be_known_is_refused(engine: Engine) -> None:
         await engine.start_run(unknown, 1)
     with pytest.raises(UnknownWorkflow, match="no workflow 'stranger' is registered here: give its input by name"):
         await engine.start_run("stranger", 1)
-    with pytest.raises((Invalid, ValueError), match="is no name"):
+    with pytest.raises(Invalid, match="is no name"):
         await engine.start_run("no such name!")
 
 
@@ -304,8 +304,8 @@ async def test_a_workflow_is_an_async_function_and_its_name_is_taken_once() -> N
 
     async def two() -> None: ...
 
-    with pytest.raises(TypeError, match="workflow .*plain: write it as 'async def'"):
-        workflow(registry=registry)(plain)  # type: ignore[arg-type, type-var]
+    with pytest.raises(TypeError, match=r"workflow .*plain: write it as 'async def'"):
+        workflow(registry=registry)(plain)  # type: ignore[arg-type]
     workflow(name="same", registry=registry)(one)
     with pytest.raises(ValueError, match="two workflows are named 'same'"):
         workflow(name="same", registry=registry)(two)
@@ -313,10 +313,10 @@ async def test_a_workflow_is_an_async_function_and_its_name_is_taken_once() -> N
 
 async def test_a_refused_input_starts_nothing(engine: Engine) -> None:
     with pytest.raises(NotSerializable, match="input of noting, argument what"):
-        await engine.start_run(noting, "seven")  # type: ignore[arg-type]
+        await engine.start_run(noting, "seven")
     with pytest.raises(NotSerializable, match="input of noting: missing a required argument: 'what'"):
         await engine.start_run(noting)
-    with pytest.raises(NotSerializable, match="input of noting: .*unexpected keyword argument 'which'"):
+    with pytest.raises(NotSerializable, match=r"input of noting: .*unexpected keyword argument 'which'"):
         await engine.start_run(noting, 1, which=2)
 
     assert await engine.list_runs() == []

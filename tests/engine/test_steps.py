@@ -330,4 +330,4 @@ async def test_a_step_cancelled_by_its_own_code_fails_like_any_other(engine: Eng
 )
 def test_a_wrong_option_is_refused_where_it_is_written(options: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        step(**{"name": "s", **options})(lambda: None)  # type: ignore[arg-type]
+        step(**{"name": "s", **options})(lambda: None)  # type: ignore[call-overload]

@@ -17,7 +17,7 @@ def note(tx: Transaction, text: str) -> str:
     return f"noted {text}"
 
 
-@workflow
+@workflow(name="transactional_steps.noting")
 async def noting(text: str) -> str:
     return await note(text)
 

@@ -7,11 +7,13 @@ from typing import NamedTuple
 
 from windlass.engine.ending import cancel
 from windlass.engine.errors import Fenced, RunConflict, UnknownRun
+from windlass.engine.failures import storable
 from windlass.engine.heads import append, number, to_json, wake
 from windlass.engine.history import History
 from windlass.engine.journal import RUN_STARTED
 from windlass.engine.ops import Operation
 from windlass.engine.ports import Ring, Transaction
+from windlass.engine.registry import check_text
 from windlass.engine.types import (
     POISON_DEATHS,
     RESUMED,
@@ -28,8 +30,25 @@ from windlass.engine.types import (
     Status,
 )
 from windlass.kernel.clock import to_iso
+from windlass.kernel.errors import Invalid
 
 TAKEOVER_CHUNK = 1000
+
+
+ACTIONS = ("cancel", "pause", "resume", "retry")
+
+
+def check_control(action: str, by: str, reason: str | None) -> None:
+    """Check what somebody wants a run to do.
+
+    Raises:
+        Invalid: no such action, or the texts cannot be kept.
+    """
+    if action not in ACTIONS:
+        raise Invalid(f"action is one of {', '.join(ACTIONS)}, not {action!r}", field="action")
+    check_text("by", by)
+    if reason is not None and not (1 <= len(reason) <= 2000 and storable(reason) == reason):
+        raise Invalid("reason is 1 to 2000 characters, without NUL and half surrogate pairs", field="reason")
 
 
 class Controls(Operation[ControlRequest, ControlResult]):

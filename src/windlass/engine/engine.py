@@ -9,13 +9,13 @@ from datetime import datetime
 from typing import Any, Self, TypeVar
 
 from windlass.engine.codec import encode
-from windlass.engine.control import CONTROL, SIGNAL
+from windlass.engine.control import CONTROL, SIGNAL, check_control
 from windlass.engine.errors import UnknownRun, UnknownWorkflow
 from windlass.engine.handle import Handle, outcome
 from windlass.engine.journal import START
 from windlass.engine.ops import CALL, Commits, Operation
 from windlass.engine.ports import Backend, Transaction
-from windlass.engine.registry import Definition, Registry, check_name, default_registry
+from windlass.engine.registry import Definition, Registry, check_name, check_text, default_registry
 from windlass.engine.telemetry import Silent, Telemetry
 from windlass.engine.types import (
     ControlRequest,
@@ -38,7 +38,6 @@ A = TypeVar("A")
 R = TypeVar("R")
 
 KEY_SECONDS = 24 * 3600
-ACTIONS = ("cancel", "pause", "resume", "retry")
 
 
 class Engine:
@@ -223,6 +222,8 @@ class Engine:
         else:
             inputs = encode(dict(kwargs), f"input of {name}")
         now = self.clock.now()
+        for field, text in (("run_id", run_id), ("tenant_id", tenant_id), ("owner", owner), ("key", key)):
+            check_text(field, text)
         run = NewRun(
             run_id or new_id(),
             name,
@@ -241,8 +242,7 @@ class Engine:
             return StartRequest(run, own_id=run_id is not None)
         if run_id is not None:
             raise Invalid("give run_id or idempotency_key, not both", field="idempotency_key")
-        if not 1 <= len(idempotency_key) <= 255 or not idempotency_key.isprintable():
-            raise Invalid("an idempotency key is 1 to 255 printable characters", field="idempotency_key")
+        check_text("idempotency_key", idempotency_key)
         digest = hashlib.sha256(f"{name}\n{inputs}".encode()).hexdigest()
         return StartRequest(run, idempotency_key, digest, now + int(key_seconds * SECOND))
 
@@ -291,6 +291,7 @@ class Engine:
 
     def _signal(self, run_id: str, name: str, payload: object, dedup_id: str | None) -> SignalRequest:
         text = encode(payload, f"payload of signal {name}")
+        check_text("dedup_id", dedup_id)
         return SignalRequest(run_id, check_name(name), text, dedup_id, new_id(), self.clock.now())
 
     async def control(self, run_id: str, action: str, *, by: str = "user", reason: str | None = None) -> ControlResult:
@@ -304,8 +305,7 @@ class Engine:
             UnknownRun: there is no such run.
             RunConflict: the run's state does not allow it; its outcome is unchanged.
         """
-        if action not in ACTIONS:
-            raise Invalid(f"action is one of {', '.join(ACTIONS)}, not {action!r}", field="action")
+        check_control(action, by, reason)
         request = ControlRequest(run_id, action, by, reason, new_id(), self.clock.now())
         return await self.commits.submit(CONTROL, request, bounded=True)
 

@@ -28,7 +28,7 @@ async def noting() -> str:
     return await note("done")
 
 
-@workflow
+@workflow(name="cancelling.waiting")
 async def waiting() -> str:
     await signal("never")
     return await note("done")

@@ -9,7 +9,7 @@ from tests.support.waiting import wait_until_async
 from windlass import Engine, RunConflict, RunFailed, SignalTimeout, UnknownRun, gather, signal, sleep, step, workflow
 
 
-@workflow
+@workflow(name="signals.listener")
 async def listener(times: int = 1) -> list[object]:
     return [await signal("news") for _ in range(times)]
 

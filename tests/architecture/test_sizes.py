@@ -49,9 +49,7 @@ def test_functions_stay_within_their_budget() -> None:
 
 
 def test_the_engine_can_be_read_in_an_evening() -> None:
-    assert (
-        sum(_lines(path) for path in source_files() if path.is_relative_to(SOURCE / "engine")) <= ENGINE_LINES
-    )
+    assert sum(_lines(path) for path in source_files() if path.is_relative_to(SOURCE / "engine")) <= ENGINE_LINES
 
 
 def test_a_long_function_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,11 +54,11 @@ class Checks:
         if self.first is not None:
             raise self.first
         world = self._world
+        for process in world.processes.values():
+            process.holders.add(process.engine.worker.holder)
         if world.loop.us >= self._next_look:
             self._next_look = world.loop.us + _LOOK_EVERY
             self._look_into_memories()
-            for process in world.processes.values():
-                process.holders.add(process.engine.worker.holder)
 
     def _look_into_memories(self) -> None:
         world = self._world

@@ -169,6 +169,7 @@ class MemorySite(MemoryBackend):
         self._faults = faults
         self._committed = committed
         self._leases: list[str] = []
+        self._frozen: list[str] = []
         self._sessions: list[FaultySession] = []
 
     def session(self) -> FaultySession:
@@ -196,12 +197,14 @@ class MemorySite(MemoryBackend):
         self.freeze()
 
     def freeze(self) -> None:
-        for holder in self._leases:
+        self._frozen = list(self._leases)
+        for holder in self._frozen:
             self.store.life.freeze(holder)
 
     def thaw(self) -> None:
-        for holder in self._leases:
-            self.store.thaw(holder)
+        for holder in self._frozen:
+            if holder in self._leases:
+                self.store.thaw(holder)
 
 
 class SimMemory:

@@ -17,7 +17,7 @@ import psutil
 from tests.support.paths import BIN
 from tests.support.waiting import wait_until
 from windlass import settings
-from windlass.bootstrap import run_application
+from windlass.bootstrap import visit_application
 
 GUARD = Path(__file__).with_name("guard.py")
 
@@ -38,7 +38,7 @@ class Done:
 
 async def started(address: str, workflow: str, **inputs: Any) -> str:
     """Start a run from this process, which carries none out; returns its id."""
-    async with run_application(settings.load(database_url=address), worker=False) as application:
+    async with visit_application(settings.load(database_url=address)) as application:
         return (await application.engine.start_run(workflow, **inputs)).run_id
 
 

@@ -149,9 +149,7 @@ class PostgresServer:
 
 def _can_run(program: Path, user: str | None) -> bool:
     try:
-        done = subprocess.run(
-            [program, "--version"], capture_output=True, cwd="/", check=False, **_identity(user)
-        )
+        done = subprocess.run([program, "--version"], capture_output=True, cwd="/", check=False, **_identity(user))
     except PermissionError:
         return False
     return done.returncode == 0

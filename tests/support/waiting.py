@@ -40,9 +40,7 @@ def wait_until(condition: Callable[[], T], timeout: float = 10.0, what: str = ""
 
 
 @overload
-async def wait_until_async(
-    condition: Callable[[], Awaitable[T]], timeout: float = 10.0, what: str = ""
-) -> T: ...
+async def wait_until_async(condition: Callable[[], Awaitable[T]], timeout: float = 10.0, what: str = "") -> T: ...
 
 
 @overload

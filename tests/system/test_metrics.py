@@ -8,9 +8,7 @@ from tests.support.service import Service
 
 
 def _check(promtool: str, text: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False
-    )
+    return subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False)
 
 
 def test_the_metrics_pass_promtool(promtool: str, service: Service) -> None:

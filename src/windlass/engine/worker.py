@@ -228,7 +228,7 @@ class Worker:
             answer = await claim
         finally:
             # What was claimed is ours, also when this loop has been told to end meanwhile.
-            if claim.done() and claim.exception() is None and holder == self.holder:
+            if claim.done() and claim.exception() is None and holder == self.holder and not self._reliving:
                 for claimed in claim.result().runs:
                     self.adopt(claimed)
         self.backlog = answer.more
@@ -274,7 +274,7 @@ class Worker:
         """
         if held:
             self.births -= 1
-        if landed and run.holder is not None and run.holder == self.holder and not self.stopping:
+        if landed and run.holder is not None and run.holder == self.holder and not (self.stopping or self._reliving):
             head = RunHead(
                 run.run_id, run.name, run.status, None, None, run.holder, run.last_seq, run.queue, run.priority,
                 0, None, None, 0, run.parent_run_id, "",

@@ -104,11 +104,46 @@ async def run_application(
         ConfigError: the database is not at this version, or a module of APP_MODULES cannot be imported.
         Unavailable: the database cannot be reached.
     """
+    wanted = settings.embed_worker if worker is None else worker
+    async with _open(settings, worker=wanted, queues=queues, telemetry=telemetry) as application:
+        engine, records = application.engine, application.records
+        await engine.start()
+        try:
+            await records.start()
+            yield application
+        finally:
+            await records.stop()
+            await engine.stop(STOP_SECONDS)
+
+
+@asynccontextmanager
+async def visit_application(settings: Settings) -> AsyncIterator[Application]:
+    """Open the database for a moment: runs can be started, spoken to and looked at, and nothing of the visit stays.
+
+    No lease is taken, so the engine hears of no run's end: ask for it.
+
+    Raises:
+        ConfigError: the database is not at this version, or a module of APP_MODULES cannot be imported.
+        Unavailable: the database cannot be reached.
+    """
+    async with _open(settings, worker=False, visiting=True) as application:
+        yield application
+
+
+@asynccontextmanager
+async def _open(
+    settings: Settings,
+    *,
+    worker: bool,
+    queues: Sequence[str] | None = None,
+    telemetry: Telemetry | None = None,
+    visiting: bool = False,
+) -> AsyncIterator[Application]:
     processors = load_processors(settings.app_modules)
     await asyncio.to_thread(prepare_database, settings)
     backend = open_backend(settings.database)
     commits = Committer(backend.write_session(), limit=settings.commit_queue_limit)
-    own = _own_transactions(backend, commits)
+    own = None if visiting else _own_transactions(backend, commits)
     engine = _engine(settings, backend, commits, own, worker, queues, telemetry)
     commits.on_rings = engine.worker.on_rings
     limits = Limits(settings.max_payload_bytes, settings.process_wait_seconds, settings.idempotency_seconds)
@@ -117,13 +152,7 @@ async def run_application(
     if own is not None:
         own.start()
     try:
-        await engine.start()
-        try:
-            await records.start()
-            yield Application(settings, backend, commits, engine, records)
-        finally:
-            await records.stop()
-            await engine.stop(STOP_SECONDS)
+        yield Application(settings, backend, commits, engine, records)
     finally:
         await asyncio.to_thread(_close, backend, commits, own)
 
@@ -144,7 +173,7 @@ def _engine(
     backend: Backend,
     commits: Committer,
     transactions: Commits | None,
-    worker: bool | None,
+    worker: bool,
     queues: Sequence[str] | None,
     telemetry: Telemetry | None,
 ) -> Engine:
@@ -156,7 +185,7 @@ def _engine(
         commits,
         transactions=transactions,
         registry=registry,
-        worker=settings.embed_worker if worker is None else worker,
+        worker=worker,
         concurrency=settings.worker_concurrency,
         lease_seconds=settings.lease_seconds,
         queues=queues,

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from tests.support.waiting import wait_until_async
 from windlass.bootstrap import Application
 from windlass.contexts.records import rollups
-from windlass.contexts.records.api import Filter, Import, read_filter
+from windlass.contexts.records.api import Filter, Import, read_filter, wrong_counts
 from windlass.contexts.records.rollups import rounded
 from windlass.contexts.records.tables import record_deltas, record_rollups
 from windlass.kernel.errors import Conflict
@@ -53,6 +53,7 @@ async def random_life(running: Application, dice: random.Random, steps: int) -> 
 async def test_counts_equal_a_full_recount(running: Application, seed: int) -> None:
     await random_life(running, random.Random(seed), 60)
 
+    assert await running.engine.read(wrong_counts) == 0
     before = await running.records.summary(read_filter(None, None, None, None))
     await running.records.fold()
     folded = await running.engine.read(kept)
@@ -94,8 +95,11 @@ async def test_counts_changed_by_hand_can_be_counted_anew(running: Application) 
     await Import(running.records, key=None, together=False, failures_only=True, max_record=1000).run(lines())
     await running.engine.transact(lambda tx: tx.execute("UPDATE records SET category = 'other'"))
     assert (await running.records.report("by_category", read_filter(None, None, None, None)))[0]["category"] == "c"
+    assert await running.engine.read(wrong_counts) > 0
 
     await running.records.rebuild_counts()
+
+    assert await running.engine.read(wrong_counts) == 0
 
     found = await running.records.report("by_category", read_filter(None, None, None, None))
     assert found == [{"category": "other", "count": 5}]

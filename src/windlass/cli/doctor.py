@@ -20,7 +20,7 @@ def doctor(
         bool,
         typer.Option(
             "--repair",
-            help="Mend what is safe to mend: take over the runs of dead processes, wake runs that are adrift.",
+            help="Mend what is safe to mend: take over runs of dead processes, wake runs adrift, count records anew.",
         ),
     ] = False,
     json: Json = False,

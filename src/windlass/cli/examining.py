@@ -12,10 +12,11 @@ from typing import Any
 import typer
 
 from windlass import settings
-from windlass.bootstrap import open_backend, run_application
+from windlass.bootstrap import open_backend, visit_application
 from windlass.cli import output
 from windlass.cli.exits import ExitCode
 from windlass.cli.output import number
+from windlass.contexts.records.api import wrong_counts
 from windlass.engine.control import TAKEOVER, TakeoverRequest
 from windlass.engine.engine import Engine
 from windlass.engine.ports import Backend
@@ -54,8 +55,9 @@ async def examine(*, repair: bool, json: bool) -> None:
         try:
             if repair:
                 adrift, dead = await asyncio.to_thread(lost, backend)
-                if adrift or dead:
-                    checks.append(await mend(found, adrift, dead))
+                miscounted = await asyncio.to_thread(backend.read, wrong_counts)
+                if adrift or dead or miscounted:
+                    checks.append(await mend(found, adrift, dead, miscounted))
             checks += await asyncio.to_thread(runs, backend)
         finally:
             backend.close()
@@ -112,6 +114,7 @@ def runs(backend: Backend) -> list[Check]:
         _invariant(adrift),
         _processes(live, dead),
         _queue(waiting, live),
+        _counts(backend.read(wrong_counts)),
     ]
 
 
@@ -150,15 +153,27 @@ def _queue(waiting: Sequence[overview.ReadyRuns], live: Sequence[overview.Proces
     return Check("queue", "ok", said)
 
 
-async def mend(found: Settings, adrift: Sequence[Adrift], dead: Sequence[str]) -> Check:
-    """Take over the runs of dead processes, and queue again those that nothing would wake."""
-    async with run_application(found, worker=False) as application:
+def _counts(miscounted: int) -> Check:
+    if not miscounted:
+        return Check("counts", "ok", "the counts of reports equal a look at every record")
+    said = f"{number(miscounted)} counts of reports are wrong: records were changed by hand"
+    return Check("counts", "failed", said, "windlass doctor --repair")
+
+
+async def mend(found: Settings, adrift: Sequence[Adrift], dead: Sequence[str], miscounted: int) -> Check:
+    """Take over the runs of dead processes, queue again those that nothing would wake, count records anew."""
+    async with visit_application(found) as application:
         engine = application.engine
         gone = {*dead, *(run.holder for run in adrift if run.finding == HOLDER_DEAD and run.holder is not None)}
         moved = sum([await _take_over(engine, holder) for holder in sorted(gone)])
         ids = [run.run_id for run in adrift if run.finding != HOLDER_DEAD]
         woken = await engine.transact(lambda tx: invariant.make_ready(tx, ids, engine.clock.now()))
-    said = f"dead processes ended: {len(gone)}; their runs given back: {number(moved)}; runs woken: {number(woken)}"
+        if miscounted:
+            await application.records.rebuild_counts()
+    said = (
+        f"dead processes ended: {len(gone)}; their runs given back: {number(moved)}; runs woken: {number(woken)};"
+        f" counts mended: {number(miscounted)}"
+    )
     return Check("repair", "ok", said)
 
 

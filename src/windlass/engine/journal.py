@@ -23,6 +23,9 @@ from windlass.engine.types import (
     Status,
 )
 
+STEP_STARTED = "step_started"
+"""Written alone by a step that runs long: that it began is no progress, or it could kill its holders for ever."""
+
 Parked = list[InboxRow] | None
 """Answer to an advance: None, or (for a refused park) what has come into the inbox meanwhile."""
 
@@ -59,7 +62,8 @@ class AdvanceRuns(Operation[Advance, Parked]):
                 seq += 1
                 events.append(Event(unit.run_id, seq, *event))
             head.last_seq = seq
-            head.deaths = 0
+            if unit.finish or unit.park or any(event.type != STEP_STARTED for event in unit.events):
+                head.deaths = 0
             bumped[unit.run_id] = head
             if unit.finish is not None:
                 ends.append((unit, unit.finish))

@@ -461,7 +461,8 @@ class Run:
         self._parking = True
         self.pausing = None
         try:
-            await self._leave(ready=self.busy > 0 or bool(self.executing))
+            if await self._leave(ready=self.busy > 0 or bool(self.executing)):
+                await self._leave(ready=True)
         except Suspend:
             pass
         finally:

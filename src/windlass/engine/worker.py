@@ -35,6 +35,7 @@ from windlass.engine.types import (
     Status,
 )
 from windlass.kernel.clock import SECOND, Clock
+from windlass.kernel.errors import Unavailable
 from windlass.kernel.ids import new_id
 
 T = TypeVar("T")
@@ -135,6 +136,9 @@ class Worker:
         if self._alarm is not None:
             self._alarm.cancel()
         self._lease.close()
+        for future in [future for waiting in self.results.values() for future in waiting]:
+            if not future.done():
+                future.set_exception(Unavailable("this process has been stopped; the run goes on in another"))
         self._pool.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self._readers.shutdown)
 

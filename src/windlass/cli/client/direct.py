@@ -1,4 +1,4 @@
-"""Answering commands in this process, on the database itself: an engine that starts runs and carries none out."""
+"""Answering commands in this process, on the database itself: a visitor that starts runs and carries none out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from windlass import settings
-from windlass.bootstrap import Application, run_application
+from windlass.bootstrap import Application, visit_application
 from windlass.cli.client.protocol import RecordFilter, ReportFilter, Row, RunQuery, Stored
 from windlass.cli.client.results import stored
 from windlass.cli.modules import look_in_working_folder
@@ -112,7 +112,7 @@ async def open_direct(*, creates: bool) -> AsyncIterator[DirectClient]:
         look_in_working_folder()
     if not creates and found.auto_migrate is None:
         found = found.model_copy(update={"auto_migrate": False})
-    async with run_application(found, worker=False) as application:
+    async with visit_application(found.model_copy(update={"process_wait_seconds": 0.0})) as application:
         yield DirectClient(application)
 
 

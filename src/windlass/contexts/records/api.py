@@ -13,6 +13,7 @@ from windlass.contexts.records.outcome import Outcome, Rejected
 from windlass.contexts.records.processors import Processors, processor
 from windlass.contexts.records.processors import load as load_processors
 from windlass.contexts.records.reports import REPORTS, ReportFilter, read_filter
+from windlass.contexts.records.rollups import wrong as wrong_counts
 from windlass.contexts.records.service import Accepted, Limits, Many, Page, Records
 
 __all__ = [
@@ -43,4 +44,5 @@ __all__ = [
     "read_json",
     "read_moment",
     "written",
+    "wrong_counts",
 ]

@@ -84,12 +84,17 @@ def _expanded(source: str, kind: str, dated: bool) -> str:
     )
 
 
+def _every(source: str) -> str:
+    """Return the counts of every kind that rows shaped like ``record_deltas`` amount to."""
+    kinds = [_expanded(source, kind, dated) for kind in _KINDS for dated in (True, False) if dated or kind != ENDED]
+    return " UNION ALL ".join(kinds)
+
+
 def _insert(source: str) -> str:
-    every = [_expanded(source, kind, dated) for kind in _KINDS for dated in (True, False) if dated or kind != ENDED]
     return (
         "INSERT INTO record_rollups (kind, period, status, category, value, amount)"  # noqa: S608
         " SELECT kind, period, status, category, value, CAST(sum(amount) AS BIGINT) FROM"
-        f" ({' UNION ALL '.join(every)}) e GROUP BY kind, period, status, category, value HAVING sum(amount) <> 0"
+        f" ({_every(source)}) e GROUP BY kind, period, status, category, value HAVING sum(amount) <> 0"
     )
 
 
@@ -124,6 +129,17 @@ def waiting(connection: sa.Connection, most: int) -> int:
     """Return how many deltas wait to be folded, counting no further than ``most``."""
     some = sa.select(sa.literal(1)).select_from(record_deltas).limit(most).subquery()
     return connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one()
+
+
+def wrong(connection: sa.Connection) -> int:
+    """Return how many counts are not what a look at every record gives: 0, unless somebody changed records by hand."""
+    columns = "kind, period, status, category, value"
+    said = f"SELECT {columns}, amount FROM record_rollups UNION ALL {_every('record_deltas')}"  # noqa: S608
+    seen = _every(_truth(is_postgres(connection)))
+    both = f"SELECT {columns}, amount FROM ({said}) s UNION ALL SELECT {columns}, -amount FROM ({seen}) t"  # noqa: S608
+    groups = f"SELECT 1 FROM ({both}) b GROUP BY {columns} HAVING sum(amount) <> 0"  # noqa: S608
+    differing = f"SELECT count(*) FROM ({groups}) d"  # noqa: S608
+    return int(connection.execute(sa.text(differing)).scalar_one())
 
 
 def rebuild(tx: Transaction) -> None:

@@ -71,7 +71,7 @@ def test_the_doctor_finds_what_is_adrift_and_mends_it(request: pytest.FixtureReq
     windlass = Windlass(tmp_path, {"DATABASE_URL": address})
     checks = {check["check"]: check["result"] for check in windlass("doctor", "--json").json["checks"]}
     assert set(checks.values()) == {"ok"}
-    assert {"database", "schema", "runs", "processes", "queue"} <= set(checks)
+    assert {"database", "schema", "runs", "processes", "queue", "counts"} <= set(checks)
 
     lost, orphan = (asyncio.run(started(address, "flow")) for _ in range(2))
     spoil(address, f"UPDATE workflow_runs SET ready_at = NULL WHERE run_id = '{lost}'")
@@ -84,7 +84,9 @@ def test_the_doctor_finds_what_is_adrift_and_mends_it(request: pytest.FixtureReq
     assert "runs: windlass doctor --repair" in found.err
 
     mended = {check["check"]: check for check in windlass("doctor", "--repair", "--json", code=1).json["checks"]}
-    assert mended["repair"]["said"] == "dead processes ended: 1; their runs given back: 1; runs woken: 1"
+    assert mended["repair"]["said"] == (
+        "dead processes ended: 1; their runs given back: 1; runs woken: 1; counts mended: 0"
+    )
     assert mended["runs"]["result"] == "ok"
     assert mended["queue"]["said"] == "no live process carries out flow (2)"
 

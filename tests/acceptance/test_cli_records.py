@@ -41,6 +41,8 @@ def windlass(request: pytest.FixtureRequest, tmp_path: Path) -> Windlass:
     if request.param == "server":
         found: Windlass = request.getfixturevalue("server")
         return found
+    if request.param == "postgres":
+        return Windlass(tmp_path, {"DATABASE_URL": request.getfixturevalue("migrated_pg_dsn")})
     return Windlass(tmp_path, {})
 
 
@@ -81,6 +83,7 @@ def test_records_go_in_and_come_out(windlass: Windlass, request: pytest.FixtureR
     assert summary["totals"] == {"all": 2, "pending": 2, "processed": 0, "failed": 0}
 
 
+@pytest.mark.parametrize("windlass", ["server", "database", "postgres"], indirect=True)
 def test_csv_comes_through_a_pipe_and_is_packed(windlass: Windlass, request: pytest.FixtureRequest) -> None:
     name = category(windlass, request)
     text = b"name,priority\nann,7\nbob,\n"

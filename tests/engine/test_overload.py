@@ -121,9 +121,7 @@ async def test_runs_at_work_are_not_refused(lab: Lab, jam: Jam) -> None:
     async def working(number: int) -> int:
         return await gated(number)
 
-    handles = []
-    for number in range(20):
-        handles.append(await engine.start_run(working, number))
+    handles = [await engine.start_run(working, number) for number in range(20)]
     busy = await jammed(engine, jam)
     gate.set()
     await wait_until_async(lambda: waiting_units(engine) >= 20)
@@ -139,7 +137,7 @@ async def test_work_of_one_s_own_is_not_refused_when_it_says_so(lab: Lab, jam: J
     engine = await lab.engine(limit=LIMIT)
     busy = await jammed(engine, jam)
     patient = [asyncio.ensure_future(engine.start_run(noting, number, bounded=False)) for number in range(4 * LIMIT)]
-    await wait_until_async(lambda: waiting_units(engine) == 4 * LIMIT)
+    await wait_until_async(lambda: waiting_units(engine) >= 4 * LIMIT)
     jam.over.set()
     await busy
 

@@ -23,9 +23,6 @@ from windlass.engine.types import (
     Status,
 )
 
-STEP_STARTED = "step_started"
-"""Written alone by a step that runs long: that it began is no progress, or it could kill its holders for ever."""
-
 Parked = list[InboxRow] | None
 """Answer to an advance: None, or (for a refused park) what has come into the inbox meanwhile."""
 
@@ -62,8 +59,7 @@ class AdvanceRuns(Operation[Advance, Parked]):
                 seq += 1
                 events.append(Event(unit.run_id, seq, *event))
             head.last_seq = seq
-            if unit.finish or unit.park or any(event.type != STEP_STARTED for event in unit.events):
-                head.deaths = 0
+            head.deaths = deaths_after(unit, head.deaths)
             bumped[unit.run_id] = head
             if unit.finish is not None:
                 ends.append((unit, unit.finish))
@@ -120,6 +116,12 @@ class AdvanceRuns(Operation[Advance, Parked]):
             changed[unit.run_id] = head
             leaving.append(unit.run_id)
         tx.free_slots(leaving)
+
+
+def deaths_after(unit: Advance, deaths: int) -> int:
+    """Return how many holders have died without progress: that a long step began is none, or it could kill for ever."""
+    gets_on = unit.finish or unit.park or any(event.type != "step_started" for event in unit.events)
+    return 0 if gets_on else deaths
 
 
 def insert(tx: Transaction, runs: Sequence[NewRun]) -> None:

@@ -26,6 +26,6 @@ def bench(
     It works in a place of its own beside the database in DATABASE_URL, a file or a schema that is removed afterwards,
     and with the same durability: every commit is on disk.
     """
-    from windlass.cli import benching
+    from windlass.cli.work import bench as work
 
-    run(benching.measure(seconds, json=json))
+    run(work.measure(seconds, json=json))

@@ -29,6 +29,6 @@ def doctor(
 
     The exit code is 0 when all is well, and 1 when there is a finding.
     """
-    from windlass.cli import examining
+    from windlass.cli.work import doctor as work
 
-    run(examining.examine(repair=repair, json=json))
+    run(work.examine(repair=repair, json=json))

@@ -22,9 +22,9 @@ def register(app: typer.Typer) -> None:
 @group.command("list")
 def list_(json: Json = False, url: Url = None, api_key: ApiKey = None) -> None:
     """List the queues that have a limit, are paused or have open runs."""
-    from windlass.cli import queueing
+    from windlass.cli.work import queues as work
 
-    run(queueing.list_queues(url, api_key, json=json))
+    run(work.list_queues(url, api_key, json=json))
 
 
 @group.command()
@@ -36,22 +36,22 @@ def limit(
     api_key: ApiKey = None,
 ) -> None:
     """Limit how many runs of a queue are worked on at the same time."""
-    from windlass.cli import queueing
+    from windlass.cli.work import queues as work
 
-    run(queueing.change(queue, {"limit": queueing.read_limit(runs)}, url, api_key, json=json))
+    run(work.change(queue, {"limit": work.read_limit(runs)}, url, api_key, json=json))
 
 
 @group.command()
 def pause(queue: Queue, json: Json = False, url: Url = None, api_key: ApiKey = None) -> None:
     """Start no run of a queue any more; those under way go on."""
-    from windlass.cli import queueing
+    from windlass.cli.work import queues as work
 
-    run(queueing.change(queue, {"paused": True}, url, api_key, json=json))
+    run(work.change(queue, {"paused": True}, url, api_key, json=json))
 
 
 @group.command()
 def resume(queue: Queue, json: Json = False, url: Url = None, api_key: ApiKey = None) -> None:
     """Start runs of a paused queue again."""
-    from windlass.cli import queueing
+    from windlass.cli.work import queues as work
 
-    run(queueing.change(queue, {"paused": False}, url, api_key, json=json))
+    run(work.change(queue, {"paused": False}, url, api_key, json=json))

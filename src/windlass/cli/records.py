@@ -78,13 +78,13 @@ def import_(  # noqa: PLR0913  each is an option
     An import that broke off can be repeated: what is stored already is recognised by its content and place, and not
     stored twice. Refused lines make the exit code 1.
     """
-    from windlass.cli import recording
+    from windlass.cli.work import records as work
 
     defaults = {key: text for key, text in (("source", source), ("category", category)) if text is not None}
-    order = recording.ImportOrder(
+    order = work.ImportOrder(
         file, None if format_ is None else format_.value, defaults, rejects, process, name, patience
     )
-    run(recording.import_records(order, url, api_key, json=json))
+    run(work.import_records(order, url, api_key, json=json))
 
 
 @group.command()
@@ -109,11 +109,11 @@ def export(
 
     A file appears under its name only when it is complete.
     """
-    from windlass.cli import recording
+    from windlass.cli.work import records as work
 
     wanted = RecordFilter(_value(status), category, source, created_after, created_before)
     fmt = _value(format_) or ("csv" if output is not None and output.suffix.lower() == ".csv" else "ndjson")
-    run(recording.export_records(wanted, fmt, output, url, api_key))
+    run(work.export_records(wanted, fmt, output, url, api_key))
 
 
 @group.command()
@@ -132,10 +132,10 @@ def process(  # noqa: PLR0913  each is an option
     api_key: ApiKey = None,
 ) -> None:
     """Process pending records: those named, or all that match, in one durable run that survives everything."""
-    from windlass.cli import recording
+    from windlass.cli.work import records as work
 
     wanted = RecordFilter("pending", category, source, created_after, created_before)
-    order = recording.ProcessOrder(wanted, limit, not no_wait, timeout, retry=False)
+    order = work.ProcessOrder(wanted, limit, not no_wait, timeout, retry=False)
     _process(ids, order, url, api_key, json=json)
 
 
@@ -155,10 +155,10 @@ def retry(  # noqa: PLR0913  each is an option
     api_key: ApiKey = None,
 ) -> None:
     """Process failed records again, once the cause is gone: those named, or all that match."""
-    from windlass.cli import recording
+    from windlass.cli.work import records as work
 
     wanted = RecordFilter("failed", category, source, created_after, created_before)
-    order = recording.ProcessOrder(wanted, limit, not no_wait, timeout, retry=True)
+    order = work.ProcessOrder(wanted, limit, not no_wait, timeout, retry=True)
     _process(ids, order, url, api_key, json=json)
 
 
@@ -179,25 +179,25 @@ def summary(
     api_key: ApiKey = None,
 ) -> None:
     """Print the report on records: counts, reasons of failures, durations."""
-    from windlass.cli import recording
+    from windlass.cli.work import records as work
 
     if json and csv:
         bad_input("--json and --csv exclude each other")
     wanted = ReportFilter(_value(status), category, date_from, date_to)
-    run(recording.summarise(wanted, "json" if json else "csv" if csv else "tables", url, api_key))
+    run(work.summarise(wanted, "json" if json else "csv" if csv else "tables", url, api_key))
 
 
 def _process(ids: list[str] | None, order: object, url: str | None, api_key: str | None, *, json: bool) -> None:
-    from windlass.cli import recording
+    from windlass.cli.work import records as work
 
-    assert isinstance(order, recording.ProcessOrder)  # noqa: S101  loaded lazily
+    assert isinstance(order, work.ProcessOrder)  # noqa: S101  loaded lazily
     if not ids:
-        run(recording.process_matching(order, url, api_key, json=json))
+        run(work.process_matching(order, url, api_key, json=json))
         return
     wanted = order.wanted
     if order.limit is not None or any((wanted.category, wanted.source, wanted.created_after, wanted.created_before)):
         bad_input("name records or filter them, not both")
-    run(recording.process_named(ids, order, url, api_key, json=json))
+    run(work.process_named(ids, order, url, api_key, json=json))
 
 
 def _value(choice: StrEnum | None) -> str | None:

@@ -37,20 +37,20 @@ def list_(
     api_key: ApiKey = None,
 ) -> None:
     """List runs, newest first."""
-    from windlass.cli import running_runs
+    from windlass.cli.work import runs as work
 
     query = RunQuery(
         None if status is None else status.value, name, queue, parent, created_after, created_before, limit
     )
-    run(running_runs.list_runs(query, url, api_key, json=json))
+    run(work.list_runs(query, url, api_key, json=json))
 
 
 @group.command()
 def show(run_id: RunId, json: Json = False, url: Url = None, api_key: ApiKey = None) -> None:
     """Show a run: what it is, why it waits, what happened last."""
-    from windlass.cli import running_runs
+    from windlass.cli.work import runs as work
 
-    run(running_runs.show(run_id, url, api_key, json=json))
+    run(work.show(run_id, url, api_key, json=json))
 
 
 @group.command()
@@ -64,9 +64,9 @@ def events(
     api_key: ApiKey = None,
 ) -> None:
     """Print a run's journal; with --json one event a line."""
-    from windlass.cli import running_runs
+    from windlass.cli.work import runs as work
 
-    run(running_runs.events(run_id, since, limit, url, api_key, follow=follow, json=json))
+    run(work.events(run_id, since, limit, url, api_key, follow=follow, json=json))
 
 
 @group.command()
@@ -81,9 +81,9 @@ def wait(
 
     The exit code is 0 when it succeeded, 1 when it failed or was cancelled, 5 when it has not ended in time.
     """
-    from windlass.cli import running_runs
+    from windlass.cli.work import runs as work
 
-    run(running_runs.wait(run_id, timeout, url, api_key, json=json))
+    run(work.wait(run_id, timeout, url, api_key, json=json))
 
 
 @group.command()
@@ -113,6 +113,6 @@ def retry(run_ids: RunIds, json: Json = False, url: Url = None, api_key: ApiKey 
 def _control(
     run_ids: list[str], action: str, reason: str | None, url: str | None, api_key: str | None, *, json: bool
 ) -> None:
-    from windlass.cli import running_runs
+    from windlass.cli.work import runs as work
 
-    run(running_runs.control(run_ids, action, reason, url, api_key, json=json))
+    run(work.control(run_ids, action, reason, url, api_key, json=json))

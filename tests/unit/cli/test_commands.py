@@ -6,10 +6,10 @@ import pytest
 
 from tests.unit.cli.fakes import scripted
 from windlass.cli.exits import CommandError
-from windlass.cli.queueing import read_limit
-from windlass.cli.recording import flat
-from windlass.cli.running_runs import why_it_waits
 from windlass.cli.serving import banner
+from windlass.cli.work.queues import read_limit
+from windlass.cli.work.records import flat
+from windlass.cli.work.runs import why_it_waits
 
 RUN: dict[str, Any] = {
     "status": "running", "status_reason": None, "wait_reason": None, "wake_at": None, "holder": None, "deaths": 0,

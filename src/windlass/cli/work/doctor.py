@@ -170,10 +170,9 @@ async def mend(found: Settings, adrift: Sequence[Adrift], dead: Sequence[str], m
         woken = await engine.transact(lambda tx: invariant.make_ready(tx, ids, engine.clock.now()))
         if miscounted:
             await application.records.rebuild_counts()
-    said = (
-        f"dead processes ended: {len(gone)}; their runs given back: {number(moved)}; runs woken: {number(woken)};"
-        f" counts mended: {number(miscounted)}"
-    )
+    said = f"dead processes ended: {len(gone)}; their runs given back: {number(moved)}; runs woken: {number(woken)}"
+    if miscounted:
+        said += f"; counts mended: {number(miscounted)}"
     return Check("repair", "ok", said)
 
 

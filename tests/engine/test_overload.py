@@ -39,7 +39,7 @@ async def note(number: int) -> int:
     return number
 
 
-@workflow
+@workflow(name="overload.noting")
 async def noting(number: int) -> int:
     return await note(number)
 

@@ -23,13 +23,13 @@ async def note(name: str) -> str:
     return name
 
 
-@workflow(name="cancelling.noting")
-async def noting() -> str:
+@workflow(name="cancelling.noticed")
+async def noticed() -> str:
     return await note("done")
 
 
 @workflow(name="cancelling.waiting")
-async def waiting() -> str:
+async def stalling() -> str:
     await signal("never")
     return await note("done")
 
@@ -102,7 +102,7 @@ async def test_branches_are_cancelled_together(engine: Engine) -> None:
 
 
 async def test_a_parked_run_is_cancelled_at_once(engine: Engine) -> None:
-    handle = await engine.start_run(waiting)
+    handle = await engine.start_run(stalling)
     await parked(handle)
 
     assert (await handle.cancel()).result == "applied"
@@ -115,16 +115,16 @@ async def test_a_parked_run_is_cancelled_at_once(engine: Engine) -> None:
 
 async def test_queued_delayed_and_paused_runs_are_cancelled_at_once(lab: Lab) -> None:
     watching = await lab.engine(worker=False)
-    queued = await watching.start_run(noting)
-    delayed = await watching.start_run(noting, delay=3600)
-    paused = await watching.start_run(noting)
+    queued = await watching.start_run(noticed)
+    delayed = await watching.start_run(noticed, delay=3600)
+    paused = await watching.start_run(noticed)
     await paused.pause()
 
     for handle in (queued, delayed, paused):
         assert (await handle.cancel()).result == "applied"
     working = await lab.engine()
     lab.pass_time(hours=2)
-    await (await working.start_run(noting)).result(timeout=10)
+    await (await working.start_run(noticed)).result(timeout=10)
 
     assert [(await handle.status()).status for handle in (queued, delayed, paused)] == ["cancelled"] * 3
     assert executed == ["done"]
@@ -132,7 +132,7 @@ async def test_queued_delayed_and_paused_runs_are_cancelled_at_once(lab: Lab) ->
 
 async def test_who_waits_for_it_hears_it_wherever_it_is(lab: Lab) -> None:
     working, watching = await lab.engine(), await lab.engine(worker=False)
-    handle = await working.start_run(waiting)
+    handle = await working.start_run(stalling)
     hearing = asyncio.ensure_future(watching.handle(handle.run_id).result(timeout=10))
     await parked(handle)
 
@@ -160,7 +160,7 @@ async def test_a_cancellation_that_its_holder_did_not_live_to_see_is_carried_out
 
 
 async def test_cancelling_twice_is_harmless(engine: Engine) -> None:
-    handle = await engine.start_run(waiting)
+    handle = await engine.start_run(stalling)
     await parked(handle)
     await handle.cancel("first")
 
@@ -174,7 +174,7 @@ async def test_who_has_ended_is_not_cancelled(engine: Engine) -> None:
     async def broken() -> None:
         raise ValueError("no")
 
-    succeeded = await engine.start_run(noting)
+    succeeded = await engine.start_run(noticed)
     assert await succeeded.result(timeout=10) == "done"
     failed = await engine.start_run(broken)
     await status_of(failed, "failed")
@@ -222,7 +222,7 @@ async def test_a_cancelled_run_frees_its_place_in_the_queue(engine: Engine) -> N
     await engine.set_queue("default", limit=1)
     first = await engine.start_run(stuck.workflow)
     await stuck.begun.wait()
-    second = await engine.start_run(noting)
+    second = await engine.start_run(noticed)
     assert (await second.status()).status == "queued"
 
     await first.cancel()

@@ -39,13 +39,13 @@ async def note(number: int) -> int:
     return number
 
 
-@workflow(name="overload.noting")
-async def noting(number: int) -> int:
+@workflow(name="overload.counting")
+async def counting(number: int) -> int:
     return await note(number)
 
 
 @workflow
-async def waiting() -> object:
+async def listening() -> object:
     return await signal("go")
 
 
@@ -66,11 +66,11 @@ async def jammed(engine: Engine, jam: Jam) -> asyncio.Future[None]:
 
 async def test_when_too_much_waits_callers_hear_when_to_try_again(lab: Lab, jam: Jam) -> None:
     engine = await lab.engine(limit=LIMIT)
-    listener = await engine.start_run(waiting)
+    listener = await engine.start_run(listening)
     await parked(listener)
     busy = await jammed(engine, jam)
 
-    starts = [asyncio.ensure_future(engine.start_run(noting, number)) for number in range(20)]
+    starts = [asyncio.ensure_future(engine.start_run(counting, number)) for number in range(20)]
     await wait_until_async(lambda: sum(start.done() for start in starts) == 20 - LIMIT)
     refused = [start.exception() for start in starts if start.done()]
     assert all(isinstance(error, Overloaded) for error in refused)
@@ -95,7 +95,7 @@ async def test_when_too_much_waits_callers_hear_when_to_try_again(lab: Lab, jam:
 async def test_a_refused_start_leaves_no_trace_in_the_process(lab: Lab, jam: Jam) -> None:
     engine = await lab.engine(limit=LIMIT)
     busy = await jammed(engine, jam)
-    starts = [asyncio.ensure_future(engine.start_run(noting, number)) for number in range(20)]
+    starts = [asyncio.ensure_future(engine.start_run(counting, number)) for number in range(20)]
     await wait_until_async(lambda: sum(start.done() for start in starts) == 20 - LIMIT)
     jam.over.set()
     await busy
@@ -126,7 +126,7 @@ async def test_runs_at_work_are_not_refused(lab: Lab, jam: Jam) -> None:
     gate.set()
     await wait_until_async(lambda: waiting_units(engine) >= 20)
     with pytest.raises(Overloaded):
-        await engine.start_run(noting, 1)
+        await engine.start_run(counting, 1)
     jam.over.set()
     await busy
 
@@ -136,7 +136,7 @@ async def test_runs_at_work_are_not_refused(lab: Lab, jam: Jam) -> None:
 async def test_work_of_one_s_own_is_not_refused_when_it_says_so(lab: Lab, jam: Jam) -> None:
     engine = await lab.engine(limit=LIMIT)
     busy = await jammed(engine, jam)
-    patient = [asyncio.ensure_future(engine.start_run(noting, number, bounded=False)) for number in range(4 * LIMIT)]
+    patient = [asyncio.ensure_future(engine.start_run(counting, number, bounded=False)) for number in range(4 * LIMIT)]
     await wait_until_async(lambda: waiting_units(engine) >= 4 * LIMIT)
     jam.over.set()
     await busy

@@ -17,13 +17,13 @@ def note(tx: Transaction, text: str) -> str:
     return f"noted {text}"
 
 
-@workflow(name="transactional_steps.noting")
-async def noting(text: str) -> str:
+@workflow(name="transactional_steps.writing")
+async def writing(text: str) -> str:
     return await note(text)
 
 
 async def test_it_commits_with_its_journal_row(engine: Engine, lab: Lab) -> None:
-    handle = await engine.start_run(noting, "a")
+    handle = await engine.start_run(writing, "a")
 
     assert await handle.result(timeout=10) == "noted a"
     assert lab.notes() == ["a"]
@@ -65,9 +65,9 @@ async def test_a_statement_the_database_refuses_fails_the_step_alone(engine: Eng
     async def broken() -> None:
         await wrong()
 
-    good = [await engine.start_run(noting, f"good {number}") for number in range(3)]
+    good = [await engine.start_run(writing, f"good {number}") for number in range(3)]
     bad = await engine.start_run(broken)
-    good += [await engine.start_run(noting, f"good {number}") for number in range(3, 6)]
+    good += [await engine.start_run(writing, f"good {number}") for number in range(3, 6)]
 
     with pytest.raises(RunFailed, match="nothing_there"):
         await bad.result(timeout=10)
@@ -123,7 +123,7 @@ async def test_a_run_started_inside_exists_only_if_the_step_commits(engine: Engi
     @step(transactional=True, retries=1, backoff=0)
     def starts(tx: Transaction) -> str:
         attempt = step_info().attempt
-        run_id = engine.start_run_in(tx, noting, "inner", run_id=f"inner-{attempt}")
+        run_id = engine.start_run_in(tx, writing, "inner", run_id=f"inner-{attempt}")
         if attempt == 1:
             raise Flaky
         return run_id
@@ -190,7 +190,7 @@ async def test_a_statement_past_the_step_s_time_is_stopped(engine: Engine, lab: 
     with pytest.raises(RunFailed, match="step endless#1 failed"):
         await handle.result(timeout=10)
 
-    assert await (await engine.start_run(noting, "later")).result(timeout=10) == "noted later"
+    assert await (await engine.start_run(writing, "later")).result(timeout=10) == "noted later"
     assert lab.notes() == ["later"]
 
 

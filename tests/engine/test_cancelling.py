@@ -23,12 +23,12 @@ async def note(name: str) -> str:
     return name
 
 
-@workflow(name="cancelling.noticed")
+@workflow
 async def noticed() -> str:
     return await note("done")
 
 
-@workflow(name="cancelling.waiting")
+@workflow
 async def stalling() -> str:
     await signal("never")
     return await note("done")

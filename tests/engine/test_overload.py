@@ -39,7 +39,7 @@ async def note(number: int) -> int:
     return number
 
 
-@workflow(name="overload.counting")
+@workflow
 async def counting(number: int) -> int:
     return await note(number)
 

@@ -17,7 +17,7 @@ def note(tx: Transaction, text: str) -> str:
     return f"noted {text}"
 
 
-@workflow(name="transactional_steps.writing")
+@workflow
 async def writing(text: str) -> str:
     return await note(text)
 

@@ -104,6 +104,7 @@ class Worker:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loops: list[asyncio.Task[None]] = []
         self.stopping = False
+        self._ended = False
         self._reliving = False
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -138,7 +139,8 @@ class Worker:
         self._lease.close()
         for future in [future for waiting in self.results.values() for future in waiting]:
             if not future.done():
-                future.set_exception(Unavailable("this process has been stopped; the run goes on in another"))
+                future.set_exception(Unavailable("this process has been stopped"))
+        self._ended = True
         self._pool.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self._readers.shutdown)
 
@@ -353,7 +355,13 @@ class Worker:
         return asyncio.get_running_loop().run_in_executor(self._pool, call)
 
     def read(self, call: Callable[[], T]) -> Awaitable[T]:
-        """Run a read in a thread."""
+        """Run a read in a thread.
+
+        Raises:
+            Unavailable: this process has been stopped.
+        """
+        if self._ended:
+            raise Unavailable("this process has been stopped")
         return asyncio.get_running_loop().run_in_executor(self._readers, call)
 
     # hearing

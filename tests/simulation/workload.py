@@ -13,12 +13,13 @@ from tests.simulation.faults import Away, Refused
 from tests.simulation.process import Process, ProcessGone
 from tests.simulation.world import World
 from windlass.engine.engine import Engine
-from windlass.engine.errors import Overloaded, RunConflict, UnknownRun, WriteFailed
+from windlass.engine.errors import RunConflict, UnknownRun
 from windlass.engine.types import ControlResult
+from windlass.kernel.errors import Unavailable
 
 T = TypeVar("T")
 
-TROUBLE = (ProcessGone, WriteFailed, Overloaded, OSError, Away, Refused, sqlite3.OperationalError)
+TROUBLE = (ProcessGone, Unavailable, OSError, Away, Refused, sqlite3.OperationalError)
 """What a client takes as: try again, somewhere else, nobody knows what became of it."""
 
 

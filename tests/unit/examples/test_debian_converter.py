@@ -99,6 +99,7 @@ def test_the_index_is_streamed() -> None:
 @pytest.mark.parametrize(
     "damage",
     [b"\x1f\x8b rest", b"\xfd7zXZ\x00 rest", b"\x04\x22\x4d\x18 rest", b"\xff\xfe", gzip.compress(INDEX.encode())[:60]],
+    ids=["gz", "xz", "lz4", "text", "gz-cut-off"],
 )
 def test_a_damaged_file_is_named_and_leaves_no_output(
     damage: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -45,6 +45,31 @@ async def test_health_says_that_the_database_is_gone(private_pg: PostgresServer)
         await wait_until_async(healthy, what="the database's return")
 
 
+def _hide(path: Path) -> None:
+    path.rename(path.with_suffix(".away"))
+    path.mkdir()
+
+
+def _bring_back(path: Path) -> None:
+    path.rmdir()
+    path.with_suffix(".away").rename(path)
+
+
+async def test_a_file_that_cannot_be_read_is_said_plainly(migrated_sqlite_url: str) -> None:
+    path = Path(migrated_sqlite_url.removeprefix("sqlite:///"))
+    async with serving(migrated_sqlite_url) as served:
+        served.inside.backend.engine.dispose()  # type: ignore[attr-defined]  # as after a restart
+        _hide(path)
+
+        answers = [await served.client.get(where) for where in ("/health", "/records", "/reports/summary")]
+
+        _bring_back(path)
+        assert [answer.status_code for answer in answers] == [503] * 3
+        assert answers[1].json()["error"]["code"] == "SERVICE_UNAVAILABLE"
+        assert str(path) not in "".join(answer.text for answer in answers)
+        assert (await served.client.get("/records")).status_code == 200
+
+
 async def test_health_never_hangs(migrated_sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async with serving(migrated_sqlite_url) as served:
         stuck, asked = threading.Event(), []

@@ -24,7 +24,7 @@ from windlass.engine.engine import Engine
 from windlass.engine.errors import RunCancelled, RunFailed
 from windlass.engine.ports import Transaction
 from windlass.kernel.clock import SECOND, to_iso
-from windlass.kernel.errors import Conflict, NotFound, Unavailable
+from windlass.kernel.errors import Conflict, NotFound
 from windlass.kernel.ids import new_id
 
 EXPORT_PAGE = 500
@@ -286,18 +286,24 @@ class Records:
         await self._engine.transact(rollups.rebuild)
 
     async def _keep(self) -> None:
-        rounds = 0
+        rounds, failing = 0, False
         while True:
             await asyncio.sleep(ROUND_SECONDS)
             rounds += 1
             try:
-                waiting = await self._engine.read(lambda connection: rollups.waiting(connection, FOLD_WHEN))
-                if waiting >= FOLD_WHEN or (waiting and rounds % FOLD_ANYWAY == 0):
-                    await self.fold()
-                if rounds % EXPIRY_ROUNDS == 0:
-                    await self._engine.transact(self._forget_expired)
-            except Unavailable:
-                continue
+                await self._round(rounds)
+                failing = False
+            except Exception as error:  # noqa: BLE001  the next round tries again, and operators hear of it
+                if not failing:
+                    self._engine.worker.telemetry.event("records.counts_not_folded", error=str(error))
+                failing = True
+
+    async def _round(self, rounds: int) -> None:
+        waiting = await self._engine.read(lambda connection: rollups.waiting(connection, FOLD_WHEN))
+        if waiting >= FOLD_WHEN or (waiting and rounds % FOLD_ANYWAY == 0):
+            await self.fold()
+        if rounds % EXPIRY_ROUNDS == 0:
+            await self._engine.transact(self._forget_expired)
 
     def _forget_expired(self, tx: Transaction) -> int:
         return requests.forget_expired(tx, self._clock.now())

@@ -15,11 +15,26 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from windlass.engine.ports import Ring
+from windlass.kernel.errors import Unavailable
 from windlass.storage.queries import SqlReader, live_leases
 from windlass.storage.sqlite.folder import RunFolder, ring_bell
 from windlass.storage.sqlite.session import SqliteSession, connect
 
 T = TypeVar("T")
+
+_AWAY = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+"""Errors of the file and its disk, which asking better cannot help."""
 
 
 class FileLease:
@@ -67,8 +82,18 @@ class SqliteBackend:
         return (holder, "live") in live_leases(connection)
 
     def read(self, fn: Callable[[sa.Connection], T]) -> T:
-        with self.engine.connect() as connection:
-            return fn(connection)
+        """Run ``fn`` with a read-only connection.
+
+        Raises:
+            Unavailable: the file or its disk cannot be read now.
+        """
+        try:
+            with self.engine.connect() as connection:
+                return fn(connection)
+        except sa.exc.DatabaseError as error:
+            if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _AWAY:
+                raise Unavailable(f"the database is not available: {error.orig}") from error
+            raise
 
     @contextmanager
     def keep_lease(self, holder: str, ttl: float, lost: Callable[[], None]) -> Iterator[FileLease]:  # noqa: ARG002  a file lock neither expires nor gets lost

@@ -179,8 +179,6 @@ class FaultySession:
         primitives: whether faults strike at primitives and commits here; else the connection below does that.
     """
 
-    inline = True
-
     def __init__(
         self, inner: WriteSession, process: str, faults: Faults, committed: Callable[[], None], *, primitives: bool
     ) -> None:
@@ -190,6 +188,7 @@ class FaultySession:
         self._committed = committed
         self._primitives = primitives
         self.dead = False
+        self.inline = inner.inline
 
     def reserve(self) -> bool:
         self._alive()

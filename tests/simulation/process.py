@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import Context, copy_context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from tests.simulation.loop import PROCESS, SimLoop
+from tests.simulation.loop import PROCESS, WORLD, SimLoop
 from windlass.engine.engine import Engine
+from windlass.engine.ops import Operation
 from windlass.engine.ports import WriteSession
 from windlass.kernel.clock import SECOND
 from windlass.storage.batches import RECONNECT_PAUSES, BatchWriter
@@ -18,6 +19,9 @@ from windlass.storage.committer import Committer
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
+
+A = TypeVar("A")
+R = TypeVar("R")
 
 EPOCH = 1_700_000_000 * SECOND
 LEASE_SECONDS = 5.0
@@ -40,12 +44,20 @@ class SimClock:
     def monotonic(self) -> float:
         return self._loop.time()
 
+    def later(self, seconds: float, call: Callable[..., object], *args: object) -> asyncio.TimerHandle:
+        """Have something happen in the world, whichever process asks for it."""
+        context = copy_context()
+        context.run(PROCESS.set, WORLD)
+        return self._loop.call_at(self._loop.time() + seconds, call, *args, context=context)
+
 
 class SimCommitter(Committer):
     """The real committer, whose thread is a callback now and then, and whose event loop may be late."""
 
-    def __init__(self, session: WriteSession, loop: SimLoop, dice: random.Random, limit: int) -> None:
-        super().__init__(session, limit=limit, patience=math.inf, monotonic=loop.time)
+    def __init__(
+        self, session: WriteSession, loop: SimLoop, dice: random.Random, limit: int, max_batch: int = 1000
+    ) -> None:
+        super().__init__(session, limit=limit, patience=math.inf, max_batch=max_batch, monotonic=loop.time)
         self._sim = loop
         self._dice = dice
         self._writer = BatchWriter(session, self._pass_time)
@@ -90,6 +102,17 @@ class SimCommitter(Committer):
         return self._closing
 
 
+class Own:
+    """Transactional steps on connections of their own."""
+
+    def __init__(self, committers: Sequence[SimCommitter]) -> None:
+        self._committers = committers
+
+    def submit(self, op: Operation[A, R], unit: A, *, bounded: bool = False) -> asyncio.Future[R]:
+        """Hand a unit to the least busy connection."""
+        return min(self._committers, key=lambda committer: committer.waiting).submit(op, unit, bounded=bounded)
+
+
 class Told:
     """Telemetry for the trace."""
 
@@ -131,17 +154,22 @@ class Process:
         self.site = world.store.site(self.name, world.faults, lambda: world.checks.committed(self.name))
         session = self.site.session()
         self.committer = SimCommitter(session, world.loop, dice, limit=200)
+        self.own: list[SimCommitter] = []
+        if self.site.backend.own_transactions:
+            self.own = [SimCommitter(self.site.session(), world.loop, dice, limit=200, max_batch=1) for _ in range(2)]
         self.engine = Engine(
             self.site.backend,
             self.committer,
+            transactions=Own(self.own) if self.own else None,
             registry=world.registry,
             clock=self.clock,
-            lease_seconds=LEASE_SECONDS,
+            lease_seconds=world.store.lease_seconds,
             telemetry=Told(self),
             **self.options,
         )
         self.engine.worker.random = dice.random
-        self.committer.on_rings = self.engine.worker.on_rings
+        for committer in (self.committer, *self.own):
+            committer.on_rings = self.engine.worker.on_rings
 
     @property
     def up(self) -> bool:

@@ -27,22 +27,25 @@ MOST_TURNS = 150_000
 
 SHAPES = ("chain", "fan", "family", "waits", "retries", "money", "narrow")
 
+MakeStore = Callable[[SimClock], Store]
+"""What makes a store, given the clock of its machine."""
 
-BACKENDS: dict[str, Callable[[SimClock], Store]] = {
+BACKENDS: dict[str, MakeStore] = {
     "memory": lambda clock: SimMemory(MemoryStore(clock)),
     "sqlite": lambda _clock: SimSqlite(),
 }
-"""What makes a store of a kind, given the clock of its machine."""
+"""The stores that need no server; for PostgreSQL see ``postgres_site.on_postgres``."""
 
 
-def simulate(seed: int, backend: str, *, keep_trace: bool = False) -> World:
-    """Live through one seed.
+def simulate(seed: int, backend: str | MakeStore, *, keep_trace: bool = False) -> World:
+    """Live through one seed on a backend by name, or on any store.
 
     Raises:
         Violation: a promise was broken; its ``world`` is the simulation.
     """
     forget_pace()
-    world = World(seed, BACKENDS[backend], REGISTRY, keep_trace=keep_trace)
+    make = BACKENDS[backend] if isinstance(backend, str) else backend
+    world = World(seed, make, REGISTRY, keep_trace=keep_trace)
     try:
         world.run(_history)
     except Violation as violation:

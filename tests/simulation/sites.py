@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from tests.simulation.faults import Faults, FaultySession
 from tests.simulation.loop import SimLoop
+from tests.simulation.process import LEASE_SECONDS
 from windlass.engine.ports import Backend, Keeper, Reader, Ring
 from windlass.engine.types import Event, InboxRow, RunHead
 from windlass.storage.memory.backend import MemoryBackend
@@ -55,8 +56,8 @@ class Store(Protocol):
     """The database, seen by nobody but the checks: never through a fault."""
 
     name: str
-    freezes: bool
-    """Whether a stopped process loses its lease."""
+    lease_seconds: float
+    """How long a lease lasts by the database's own clock."""
 
     def site(self, process: str, faults: Faults, committed: Callable[[], None]) -> Site:
         """Return a new process's way in."""
@@ -211,7 +212,7 @@ class SimMemory:
     """The store in RAM."""
 
     name = "memory"
-    freezes = True
+    lease_seconds = LEASE_SECONDS
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store

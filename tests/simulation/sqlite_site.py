@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tests.simulation.faults import Away, Fate, Faults, FaultySession, Refused
+from tests.simulation.process import LEASE_SECONDS
 from tests.simulation.sites import EFFECTS, Bells, FaultyReader, Site
 from windlass.engine.ports import Backend, Ring
 from windlass.engine.types import Event, InboxRow, RunHead
@@ -184,7 +185,7 @@ class SimSqlite:
     """The file, in a folder of its own."""
 
     name = "sqlite"
-    freezes = False
+    lease_seconds = LEASE_SECONDS
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="windlass-sim-"))

@@ -1,4 +1,4 @@
-"""Two hundred histories in which everything that can go wrong does, and every promise is kept.
+"""More than two hundred histories in which everything that can go wrong does, and every promise is kept.
 
 A seed that fails here replays exactly: ``python -m tests.simulation --backend memory --seed N --trace``.
 """
@@ -9,12 +9,14 @@ import sys
 
 import pytest
 
+from tests.simulation.postgres_site import on_postgres
 from tests.simulation.scenario import simulate
 from tests.support.paths import ROOT
 
 BLOCK = 10
 MEMORY_SEEDS = 140
 SQLITE_SEEDS = 60
+POSTGRES_SEEDS = 20
 
 DIGESTS = """
 import hashlib
@@ -36,6 +38,12 @@ def test_every_promise_is_kept_in_memory(first: int) -> None:
 def test_every_promise_is_kept_on_sqlite(first: int) -> None:
     for seed in range(first, first + BLOCK):
         simulate(seed, "sqlite")
+
+
+@pytest.mark.parametrize("first", range(0, POSTGRES_SEEDS, BLOCK))
+def test_every_promise_is_kept_on_postgres(first: int, migrated_pg_dsn: str) -> None:
+    for seed in range(first, first + BLOCK):
+        simulate(seed, on_postgres(migrated_pg_dsn))
 
 
 def _digests(hash_seed: str) -> str:

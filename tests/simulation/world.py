@@ -152,7 +152,8 @@ class World:
             await self.call(process, lambda engine: engine.stop(grace), stopping=True)
         except ProcessGone:
             return
-        process.committer.close()
+        for committer in (process.committer, *process.own):
+            committer.close()
         if self.processes.pop(process.name, None) is not None:
             self.trace(f"{process.name} has stopped")
             self._bury(process)

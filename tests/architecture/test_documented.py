@@ -10,7 +10,7 @@ import typer
 from pydantic import AliasChoices, AliasPath
 from pydantic_settings import BaseSettings
 
-from tests.support.paths import DOCS, ROOT
+from tests.support.paths import DOCS, ROOT, SOURCE
 
 
 @cache
@@ -84,3 +84,12 @@ def test_every_make_target_explains_itself() -> None:
     explained = set(re.findall(r"^([a-z-]+):.*## \S", text, re.MULTILINE))
 
     assert phony == explained
+
+
+def test_every_log_event_is_in_the_runbook() -> None:
+    sources = [path.read_text() for path in sorted(SOURCE.rglob("*.py"))]
+    events = {name for text in sources for name in re.findall(r'telemetry\.event\(\s*"([^"]+)"', text)}
+    runbook = (DOCS / "runbook.md").read_text()
+
+    assert len(events) > 5
+    assert sorted(name for name in events if f"`{name}`" not in runbook) == []

@@ -56,6 +56,10 @@ class _Cut(Exception):
         self.results = results
 
 
+class _Silence(psycopg.OperationalError):
+    """The server says nothing; asking libpq for more would wait for it."""
+
+
 class Wire:
     """Queues statements and settles them in one round trip.
 
@@ -302,7 +306,8 @@ class Wire:
                 results.append(result)
                 pg.get_result()
         except psycopg.OperationalError as error:
-            results.extend(self._rest())
+            if not isinstance(error, _Silence):
+                results.extend(self._rest())
             self.raw.close()
             raise _Cut(results, str(error)) from error
         except BaseException:
@@ -325,7 +330,7 @@ class Wire:
     def _wait(self, events: int) -> None:
         self._poll.modify(self._pg.socket, events)
         if not self._poll.poll(self._patience * 1000):
-            raise psycopg.OperationalError(f"no answer for {self._patience:g} seconds")
+            raise _Silence(f"no answer for {self._patience:g} seconds")
 
     def _read(self, sent: list[tuple[str, Reply | None]], results: list[PGresult]) -> None:
         """Fill the replies; raises what the server said about the first statement that failed."""

@@ -18,7 +18,7 @@ from windlass.kernel.clock import SECOND, SystemClock
 from windlass.settings import load as settings
 
 HOUR = 3600
-LEASE_SECONDS = 1.0
+LEASE_SECONDS = 3.0
 
 
 class JumpingClock(SystemClock):

@@ -92,6 +92,8 @@ class PostgresServer:
         if self._process is None or not self._process.running:
             raise RuntimeError("the server is not running")
         postmaster = psutil.Process(self.pid)
+        postmaster.suspend()  # or it would start another process while this looks
+        wait_until(lambda: postmaster.status() == psutil.STATUS_STOPPED, what="the postmaster to stand still")
         family = [postmaster, *postmaster.children(recursive=True)]
         for process in family:
             try:

@@ -9,7 +9,9 @@ import httpx2
 import pytest
 
 from tests.support.commands import Windlass
+from tests.support.databases import migrate
 from tests.support.ports import free_port
+from tests.support.postgres import PostgresServer
 from tests.support.waiting import wait_until
 
 OWN = '''
@@ -43,6 +45,19 @@ def test_up_says_where_to_look_and_stops_in_order(tmp_path: Path, number: signal
     events = [json.loads(line)["event"] for line in server.out.splitlines()]
     assert {"started", "request.end", "stopping"} <= set(events)
     assert (tmp_path / "logs" / "app.log").exists()
+
+
+@pytest.mark.parametrize("command", ["serve", "worker"])
+def test_a_process_ends_although_its_database_is_away(tmp_path: Path, private_pg: PostgresServer, command: str) -> None:
+    migrate(private_pg.dsn)
+    windlass = Windlass(tmp_path, {"DATABASE_URL": private_pg.dsn})
+    with windlass.running(command, *(["--port", "0"] if command == "serve" else [])) as server:
+        server.says('"event":"started"' if command == "worker" else "Windlass is up")
+        private_pg.crash()
+
+        server.stop()
+
+    assert "lease.not_ended" in server.out
 
 
 def test_several_processes_serve_one_port_and_end_together(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.paths import DOCS
 from windlass.engine.run import LINGER
-from windlass.engine.transact import SHARED_WRITER_SECONDS
+from windlass.engine.transact import TRANSACT
 from windlass.engine.types import POISON_DEATHS
 from windlass.engine.worker import LONG_STEP, POLL_SECONDS
 from windlass.kernel.clock import SECOND
@@ -21,7 +21,7 @@ from windlass.storage.committer import PATIENCE_SECONDS
         ("concepts/waiting.md", "once a second", POLL_SECONDS == 1),
         ("howto/several-processes.md", "once a second", POLL_SECONDS == 1),
         ("concepts/journal.md", "longer than a second", LONG_STEP == SECOND),
-        ("concepts/effects.md", "else five seconds", SHARED_WRITER_SECONDS == 5),
+        ("concepts/effects.md", "else five seconds", TRANSACT.seconds == 5),
         ("decisions/0001-the-event-loop-writes.md", "more than 20 ms on average", PATIENCE_SECONDS == 0.02),
     ],
 )

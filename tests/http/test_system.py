@@ -70,6 +70,21 @@ async def test_a_file_that_cannot_be_read_is_said_plainly(migrated_sqlite_url: s
         assert (await served.client.get("/records")).status_code == 200
 
 
+async def test_a_frozen_server_is_not_waited_for_for_ever(
+    private_pg: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(private_pg.dsn, auto_migrate=True) as served:
+        assert (await served.client.get("/records")).status_code == 200
+        monkeypatch.setattr("windlass.engine.worker.READ_SECONDS", 0.2)
+        with private_pg.frozen():
+            answer = await served.client.get("/records")
+
+        assert answer.status_code == 503
+        assert "retry-after" in answer.headers
+        monkeypatch.undo()
+        assert (await served.client.get("/records")).status_code == 200
+
+
 async def test_health_never_hangs(migrated_sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async with serving(migrated_sqlite_url) as served:
         stuck, asked = threading.Event(), []

@@ -144,7 +144,7 @@ class Checks:
         if known.holder is None or known.holder in own:
             return
         types = [event.type for event in fresh]
-        if types[:1] not in (["run_requeued"], ["run_paused"]):
+        if types[:1] not in (["run_requeued"], ["run_paused"], ["cancel_acknowledged"]):
             self.complain(f"{process} wrote {types} to {name(known)}, which {known.holder[-6:]} held")
         for other in world.processes.values():
             if other.up and not other.stopped_once and other.engine.worker.holder == known.holder:

@@ -13,8 +13,11 @@ from windlass.engine.ports import Transaction, WriteSession
 from windlass.storage.batches import ConnectionLost
 
 
-class Crash(BaseException):
-    """The process was killed here; what runs while this unwinds belongs to nobody."""
+class Crash(GeneratorExit):
+    """The process was killed here; what runs while this unwinds belongs to nobody.
+
+    Like the end of a generator it is never an error of the code that it passes through.
+    """
 
 
 class Fate(StrEnum):

@@ -1,4 +1,4 @@
-"""More than two hundred histories in which everything that can go wrong does, and every promise is kept.
+"""Some three hundred histories in which everything that can go wrong does, and every promise is kept.
 
 A seed that fails here replays exactly: ``python -m tests.simulation --backend memory --seed N --trace``.
 """
@@ -14,7 +14,7 @@ from tests.simulation.scenario import simulate
 from tests.support.paths import ROOT
 
 BLOCK = 10
-MEMORY_SEEDS = 140
+MEMORY_SEEDS = 200
 SQLITE_SEEDS = 60
 POSTGRES_SEEDS = 20
 

@@ -8,7 +8,7 @@ from windlass.engine.errors import UnknownCommit
 from windlass.engine.ports import Transaction, WriteSession
 
 
-class Crash(BaseException):
+class Crash(GeneratorExit):
     """The process is gone."""
 
 

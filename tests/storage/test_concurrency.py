@@ -235,6 +235,7 @@ def test_holders_die_while_others_take_over_and_cancel(processes: list[Process],
     assert sum(everywhere(processes, work)) == len(runs)
     for run_id in runs:
         types = scene.types(run_id)
-        assert types.count("run_requeued") == 1
+        assert types[1] in {"run_requeued", "cancel_acknowledged"}
+        assert types.count("run_requeued") == (types[1] == "run_requeued")
         assert types.count("run_cancelled") <= 1
         assert (scene.view(run_id).status == "cancelled") == ("run_cancelled" in types)

@@ -25,7 +25,7 @@ def effect(run_id: str, holder: str, note_id: int, fails: bool = False, timeout:
     def events(text: str) -> list[NewEvent]:
         return [NewEvent("step_completed", f"put#{note_id}", f'{{"output":{text}}}', EPOCH)]
 
-    return Effect(run_id, holder, call, events, timeout, False)
+    return Effect(run_id, holder, call, events, 5.0 if timeout is None else timeout, False)
 
 
 def notes(scene: Scene) -> list[int]:

@@ -12,6 +12,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +104,21 @@ class PostgresServer:
                 continue
         self._process.wait_ended()
         wait_until(lambda: not any(_runs(process) for process in family), what="the end of the backends")
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Have every process of the server stand still, as SIGSTOP does; it goes on afterwards."""
+        postmaster = psutil.Process(self.pid)
+        postmaster.suspend()
+        wait_until(lambda: postmaster.status() == psutil.STATUS_STOPPED, what="the postmaster to stand still")
+        family = [postmaster, *postmaster.children(recursive=True)]
+        for process in family[1:]:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in family:
+                process.resume()
 
     def close(self) -> None:
         """End the server in whatever state it is and remove its folder."""

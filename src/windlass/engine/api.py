@@ -13,7 +13,7 @@ import orjson
 from windlass.engine.codec import digest
 from windlass.engine.errors import RunCancelled, RunFailed, SignalTimeout, Suspend
 from windlass.engine.heads import to_json
-from windlass.engine.registry import Definition
+from windlass.engine.registry import Definition, check_name
 from windlass.engine.run import Run
 from windlass.engine.scope import Scope, current_scope
 from windlass.engine.types import NewEvent, NewRun, Status
@@ -28,12 +28,13 @@ async def sleep(
 
     Raises:
         ValueError: the time is negative.
+        BadName: the name cannot be a part of a path.
     """
     length = timedelta(seconds=seconds, minutes=minutes, hours=hours, days=days)
     if length < timedelta():
         raise ValueError("a sleep cannot be negative")
     scope = current_scope("sleep")
-    await _sleep(scope, name, scope.run.worker.clock.now() + length // timedelta(microseconds=1))
+    await _sleep(scope, check_name(name), scope.run.worker.clock.now() + length // timedelta(microseconds=1))
 
 
 async def sleep_until(when: datetime, *, name: str = "sleep_until") -> None:
@@ -41,10 +42,11 @@ async def sleep_until(when: datetime, *, name: str = "sleep_until") -> None:
 
     Raises:
         ValueError: ``when`` has no time zone.
+        BadName: the name cannot be a part of a path.
     """
     if when.tzinfo is None:
         raise ValueError("sleep_until needs a date-time with a zone")
-    await _sleep(current_scope("sleep_until"), name, from_datetime(when))
+    await _sleep(current_scope("sleep_until"), check_name(name), from_datetime(when))
 
 
 async def _sleep(scope: Scope[Run], name: str, due: int) -> None:
@@ -73,8 +75,10 @@ async def signal(name: str, *, timeout: float | None = None) -> Any:
 
     Raises:
         SignalTimeout: it did not come in time (recorded: a replay sees the same).
+        BadName: no signal can have this name.
     """
     scope = current_scope(f"signal {name!r}")
+    check_name(name)
     run = scope.run
     path, recorded = scope.enter(f"signal:{name}", "signal")
     due = None if timeout is None else run.worker.clock.now() + int(timeout * SECOND)

@@ -12,6 +12,7 @@ from windlass.engine.heads import append, number, to_json, wake
 from windlass.engine.history import History
 from windlass.engine.journal import RUN_STARTED
 from windlass.engine.ops import Operation
+from windlass.engine.orders import obey, pause
 from windlass.engine.ports import Ring, Transaction
 from windlass.engine.registry import check_text
 from windlass.engine.types import (
@@ -100,10 +101,7 @@ def control(tx: Transaction, head: RunHead, unit: ControlRequest) -> str:
     if unit.action == "cancel":
         cancel(tx, [head], unit.by, unit.reason, unit.at)
     else:
-        head.status, head.status_reason = Status.PAUSED, unit.reason or "paused_by_user"
-        head.wait_reason, head.ready_at = "paused", None
-        append(tx, head, NewEvent("run_paused", None, to_json({"by": unit.by}), unit.at))
-        tx.write_heads([head])
+        pause(tx, head, unit.by, unit.reason, unit.at)
     return "applied"
 
 
@@ -263,13 +261,19 @@ class Takeovers(Operation[TakeoverRequest, int]):
         if not tx.end_lease(unit.holder, force=unit.force):
             return 0
         heads = tx.lock_runs(tx.held_runs(unit.holder, TAKEOVER_CHUNK))
+        letters = tx.load_inbox(list(heads)) if heads else {}
         moved = []
+        ordered = 0
         events: list[Event] = []
         for head in heads.values():
             if head.holder != unit.holder:
                 continue
             head.holder = None
             head.deaths += 1
+            if obey(tx, head, letters.get(head.run_id, ()), unit.at):
+                tx.free_slots([head.run_id])
+                ordered += 1
+                continue
             if head.deaths >= POISON_DEATHS:
                 head.status, head.status_reason = Status.PAUSED, "poisoned"
                 head.wait_reason, head.ready_at = "poisoned", None
@@ -284,7 +288,7 @@ class Takeovers(Operation[TakeoverRequest, int]):
             tx.write_heads(moved)
             tx.free_slots([head.run_id for head in moved])
             tx.rings.append(Ring("ready", moved[0].run_id))
-        return len(moved)
+        return len(moved) + ordered
 
 
 CONTROL = Controls()

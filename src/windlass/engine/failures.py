@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from concurrent.futures import CancelledError
 from typing import Any
 
-from windlass.engine.errors import StepFailed
+from windlass.engine.errors import StepFailed, Suspend
 from windlass.kernel.errors import WindlassError
 
 MESSAGE_LENGTH = 2000
@@ -16,18 +16,41 @@ TRACE_LENGTH = 4000
 _BESIDE = "windlass_beside"
 
 
+def code_error(error: BaseException) -> Exception:
+    """Return what user code raised as an error that anybody can be handed, also where it is no ``Exception``.
+
+    ``sys.exit`` in a step ends the step, not the process; a future takes no ``StopIteration``.
+
+    Raises:
+        KeyboardInterrupt, GeneratorExit, Suspend: these are not the code's own.
+    """
+    if isinstance(error, Exception) and not isinstance(error, StopIteration):
+        return error
+    if isinstance(error, (KeyboardInterrupt, GeneratorExit, Suspend)):
+        raise error
+    own = RuntimeError(f"{type(error).__name__}: {told(error)}".removesuffix(": "))
+    own.__cause__ = error
+    return own
+
+
 def own_error(error: BaseException) -> Exception:
     """Return what the running task's code raised, where a cancellation that nobody asked for is an error like others.
 
     Raises:
         asyncio.CancelledError: somebody cancels this task.
+        KeyboardInterrupt, GeneratorExit, Suspend: see ``code_error``.
     """
-    if isinstance(error, Exception):
-        return error
+    if not isinstance(error, asyncio.CancelledError):
+        return code_error(error)
     task = asyncio.current_task()
     if task is None or task.cancelling():
         raise error
-    own = CancelledError("something it waited for was cancelled")
+    return cancelled_itself(error, "something it waited for was cancelled")
+
+
+def cancelled_itself(error: BaseException, message: str) -> Exception:
+    """Return a cancellation that nobody asked for as an error."""
+    own = CancelledError(message)
     own.__cause__ = error
     return own
 

@@ -58,6 +58,11 @@ class Host(Protocol):
     births: int
     stopping: bool
 
+    @property
+    def ending(self) -> bool:
+        """Whether this process shuts down, or its event loop does."""
+        ...
+
     def random(self) -> float:
         """Return a number in [0, 1)."""
         ...
@@ -72,6 +77,10 @@ class Host(Protocol):
 
     def check_lease(self) -> None:
         """Refuse to start a step once the lease may have run out."""
+        ...
+
+    def lease_holds(self) -> bool:
+        """Say whether the lease holds for certain; any thread may ask."""
         ...
 
     def in_thread(self, call: Callable[[], T]) -> asyncio.Future[T]:

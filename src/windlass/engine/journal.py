@@ -8,6 +8,7 @@ from windlass.engine.ending import finish
 from windlass.engine.errors import Fenced, RunConflict
 from windlass.engine.heads import close
 from windlass.engine.ops import Operation
+from windlass.engine.orders import obey
 from windlass.engine.ports import IdempotencyRow, Ring, Transaction
 from windlass.engine.types import (
     RESUMED,
@@ -23,6 +24,7 @@ from windlass.engine.types import (
     Status,
 )
 
+Order = tuple[RunHead, list[InboxRow], int]
 Parked = list[InboxRow] | None
 """Answer to an advance: None, or (for a refused park) what has come into the inbox meanwhile."""
 
@@ -73,11 +75,12 @@ class AdvanceRuns(Operation[Advance, Parked]):
             insert(tx, starts)
         if consumed:
             tx.consume_inbox(consumed)
-        if parks:
-            self._park(tx, parks, answers, changed)
+        orders = self._park(tx, parks, answers, changed) if parks else []
         tx.append_events(events)
         if ends:
             finish(tx, ends, changed)
+        for head, news, at in orders:
+            obey(tx, head, news, at)
         light = [head for run_id, head in bumped.items() if run_id not in changed]
         if light:
             tx.bump_runs(light)
@@ -91,9 +94,11 @@ class AdvanceRuns(Operation[Advance, Parked]):
         parks: list[tuple[int, Advance, Park]],
         answers: list[Parked | Exception],
         changed: dict[str, RunHead],
-    ) -> None:
+    ) -> list[Order]:
+        """Let runs leave; returns those given back, with what their inboxes hold."""
         arrived = tx.load_inbox([unit.run_id for _, unit, _ in parks])
         leaving = []
+        orders: list[Order] = []
         for index, unit, park in parks:
             news = [row for row in arrived.get(unit.run_id, ()) if row.inbox_id not in park.heard]
             head = tx.heads[unit.run_id]
@@ -113,9 +118,11 @@ class AdvanceRuns(Operation[Advance, Parked]):
             head.ready_at = unit.at if park.ready else None
             if park.ready:
                 tx.rings.append(Ring("ready", unit.run_id))
+                orders.append((head, news, unit.at))
             changed[unit.run_id] = head
             leaving.append(unit.run_id)
         tx.free_slots(leaving)
+        return orders
 
 
 def deaths_after(unit: Advance, deaths: int) -> int:

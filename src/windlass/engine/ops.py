@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from windlass.engine.errors import TransactionLost
+from windlass.engine.failures import code_error
 from windlass.engine.ports import Transaction
 
 A = TypeVar("A")
@@ -58,9 +59,9 @@ class Call(Operation[Callable[[Transaction], Any], Any]):
                     value = fn(tx)
             except TransactionLost:
                 raise
-            except Exception as error:
+            except BaseException as error:
                 del tx.rings[rings:]
-                answers.append(error)
+                answers.append(code_error(error))
             else:
                 answers.append(value)
         return answers

@@ -20,7 +20,7 @@ from windlass.engine.errors import (
     NonDeterminismError,
     Suspend,
 )
-from windlass.engine.failures import describe, failed_steps, own_error
+from windlass.engine.failures import cancelled_itself, describe, failed_steps, own_error
 from windlass.engine.heads import to_json
 from windlass.engine.history import History
 from windlass.engine.host import Host
@@ -127,14 +127,26 @@ class Run:
                 raise self.divergence
             scope.leave()
             _, outputs = self.workflow.signature.output(value, f"output of {name}")
-        except (Exception, asyncio.CancelledError) as error:
+        except BaseException as error:
             at = self.worker.clock.now()
-            raised = self.divergence or own_error(error)
+            raised = self._raised(error)
             details = describe(raised) | {"failed_steps": failed_steps(raised)}
             finish = Finish(Status.FAILED, error=to_json(details), reason=type(raised).__name__)
             return finish, [NewEvent("run_failed", None, to_json({"error": details["message"], **details}), at)]
         at = self.worker.clock.now()
         return Finish(Status.SUCCEEDED, outputs=outputs), [NewEvent("run_completed", None, '{"success":true}', at)]
+
+    def _raised(self, error: BaseException) -> Exception:
+        """Return what the code failed with.
+
+        Raises:
+            Suspend, asyncio.CancelledError: it did not; the run leaves memory, or the process ends.
+        """
+        if self.divergence is not None and not isinstance(error, Suspend):
+            return self.divergence
+        if isinstance(error, asyncio.CancelledError) and not (self.gone or self.worker.ending):
+            return cancelled_itself(error, "the code cancelled its own task")
+        return own_error(error)
 
     def diverged(self, message: str) -> NonDeterminismError:
         """Remember a divergence and return the first: swallowing it does not help, the run fails with it."""
@@ -405,9 +417,10 @@ class Run:
             soonest = min(self.dues.values(), default=None)
             wait = LINGER if soonest is None else (soonest - self.worker.clock.now()) / SECOND
             known = soonest is not None and not self.mail.awaited
-            if wait <= LINGER and soonest is not None:
+            lingers = self.worker.may_linger(self)
+            if wait <= LINGER and soonest is not None and lingers:
                 return
-            if not known and self.worker.may_linger(self):
+            if not known and lingers:
                 self._settling = self.loop.call_later(LINGER, self._settle, True)
                 return
         if self.busy == 0 or self.pausing is not None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
 
+from windlass.engine.attempt import in_thread, too_long, within
 from windlass.engine.codec import Signature, digest
 from windlass.engine.errors import Fenced, StepFailed, StepTimeout, Suspend
 from windlass.engine.failures import own_error, told, trace
@@ -33,6 +35,8 @@ R = TypeVar("R")
 
 QUICK_SECONDS = 0.003
 """A transactional step that took less the last time may be written by the event loop itself."""
+TOLERANCE_SECONDS = 0.001
+"""By how much the database's own limit on a statement may come before ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +166,7 @@ class Step(Generic[P, R]):
             except Suspend:
                 run.executing.pop(path, None)
                 raise
-            except (Exception, asyncio.CancelledError) as raised:
+            except BaseException as raised:
                 opening = self._opened(run, path)
                 await self._failed(scope, path, mark, attempt, opening, own_error(raised))
                 continue
@@ -185,7 +189,7 @@ class Step(Generic[P, R]):
             try:
                 if self.timeout is None:
                     return await self.fn(*args, **kwargs)
-                return await self._timed(self.fn(*args, **kwargs))
+                return await within(self.timeout, self.fn(*args, **kwargs), self.name)
             finally:
                 CURRENT.reset(scope)
                 _INFO.reset(info)
@@ -193,49 +197,41 @@ class Step(Generic[P, R]):
         context.run(CURRENT.set, None)
         context.run(_INFO.set, StepInfo(run.run_id, path, attempt))
         call = functools.partial(context.run, self.fn, *args, **kwargs)
-        thread = run.worker.in_thread(call)
-        if self.timeout is None:
-            return await thread
-        try:
-            return await self._timed(asyncio.shield(thread))
-        except StepTimeout:
-            thread.add_done_callback(_retrieve)
-            if not self.abandon:
-                await asyncio.wait([thread])
-            raise
-
-    async def _timed(self, work: Awaitable[Any]) -> Any:
-        deadline = asyncio.timeout(self.timeout)
-        try:
-            async with deadline:
-                return await work
-        except TimeoutError:
-            if not deadline.expired():
-                raise
-            raise StepTimeout(f"step {self.name} took longer than {self.timeout} s", timeout=self.timeout) from None
+        return await in_thread(run, call, self.name, self.timeout, abandon=self.abandon)
 
     async def _transact(self, run: Run, path: str, mark: str, attempt: int, args: Any, kwargs: Any) -> Any:
         info = StepInfo(run.run_id, path, attempt)
+        effects = self._effects(run)
+        seconds = self.timeout or effects.seconds
+        longest = seconds if self.timeout or effects is TRANSACT else math.inf
+        monotonic = run.worker.clock.monotonic
 
         def call(tx: Transaction) -> tuple[Any, str]:
             token = _INFO.set(info)
             scope = CURRENT.set(None)
-            begun = run.worker.clock.monotonic()
+            begun = monotonic()
             try:
-                return self.signature.output(self.fn(tx, *args, **kwargs), f"output of step {self.name}")
+                answer = self.signature.output(self.fn(tx, *args, **kwargs), f"output of step {self.name}")
+            except Exception as error:
+                if monotonic() - begun > longest - TOLERANCE_SECONDS:
+                    raise too_long(self.name, seconds) from error
+                raise
             finally:
-                self._quick = run.worker.clock.monotonic() - begun < QUICK_SECONDS
+                self._quick = monotonic() - begun < QUICK_SECONDS
                 CURRENT.reset(scope)
                 _INFO.reset(token)
+            if monotonic() - begun > longest:
+                raise too_long(self.name, seconds)
+            return answer
 
         def events(text: str) -> list[NewEvent]:
             done = NewEvent("step_completed", path, completed(self.name, mark, attempt, text), run.worker.clock.now())
             return [opening, done]
 
         opening = NewEvent("step_started", path, self._opening, run.executing[path])
-        effect = Effect(run.run_id, run.holder, call, events, self.timeout, self._quick)
+        effect = Effect(run.run_id, run.holder, call, events, seconds, self._quick)
         try:
-            value = await heard(run.worker.transactions.submit(self._effects(run), effect))
+            value = await heard(run.worker.transactions.submit(effects, effect))
         except Fenced:
             run.worker.fenced(run)
             raise Suspend from None
@@ -278,12 +274,6 @@ class Step(Generic[P, R]):
         with suppress(asyncio.CancelledError):  # what the journal holds is told, also to a branch that is being stopped
             await run.commit([*events, NewEvent("step_failed", path, to_json(details), now)])
         raise failure(path, details["error"], details["error_type"], attempt) from error
-
-
-def _retrieve(thread: asyncio.Future[Any]) -> None:
-    """Take note of how a dropped attempt ended; its outcome is refused."""
-    if not thread.cancelled():
-        thread.exception()
 
 
 def completed(name: str, mark: str, attempt: int, output: str) -> str:

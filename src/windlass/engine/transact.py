@@ -7,15 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from windlass.engine.errors import Fenced, TransactionLost
+from windlass.engine.failures import code_error
 from windlass.engine.heads import number
 from windlass.engine.ops import Operation
 from windlass.engine.ports import Transaction
 from windlass.engine.types import Event, NewEvent, RunHead
-
-OWN_SECONDS = 60.0
-"""How long a statement of user code may take in a transaction of its own, where a step says nothing shorter."""
-SHARED_WRITER_SECONDS = 5.0
-"""How long user code may use a writer that others wait for, where a step says nothing shorter."""
 
 
 @dataclass(slots=True)
@@ -23,14 +19,14 @@ class Effect:
     """A transactional step of a held run.
 
     ``call`` runs the user's code and returns its value and JSON text, ``events`` makes the journal rows from
-    that text, ``timeout`` is in seconds, ``quick`` says that it took next to no time before.
+    that text, ``seconds`` is how long the code may take, ``quick`` says that it took next to no time before.
     """
 
     run_id: str
     holder: str
     call: Callable[[Transaction], tuple[Any, str]]
     events: Callable[[str], list[NewEvent]]
-    timeout: float | None
+    seconds: float
     quick: bool
 
 
@@ -38,6 +34,11 @@ class Effects(Operation[Effect, Any]):
     """Runs each in a savepoint of its own: one that fails leaves nothing, its neighbours commit."""
 
     rank = 15
+    seconds = 5.0
+    """How long user code may use a writer that others wait for, where a step says nothing else.
+
+    In a transaction of its own that goes for each statement.
+    """
 
     def locks(self, unit: Effect) -> Iterable[str]:
         """Lock the run."""
@@ -59,13 +60,13 @@ class Effects(Operation[Effect, Any]):
                 continue
             rings = len(tx.rings)
             try:
-                with tx.savepoint(unit.timeout or SHARED_WRITER_SECONDS):
+                with tx.savepoint(unit.seconds):
                     value, text = unit.call(tx)
             except TransactionLost:
                 raise
-            except Exception as error:
+            except BaseException as error:
                 del tx.rings[rings:]
-                answers.append(error)
+                answers.append(code_error(error))
                 continue
             events.extend(number(head, unit.events(text)))
             head.deaths = 0
@@ -84,6 +85,8 @@ class LoneEffects(Effects):
     whole batch that they are in. A run that is no longer ours by then takes the step's effects back.
     """
 
+    seconds = 60.0
+
     def locks(self, unit: Effect) -> Iterable[str]:  # noqa: ARG002  nothing yet
         """Lock nothing beforehand."""
         return ()
@@ -95,7 +98,7 @@ class LoneEffects(Effects):
     @staticmethod
     def _one(tx: Transaction, unit: Effect) -> Any:
         try:
-            with tx.savepoint(unit.timeout or OWN_SECONDS):
+            with tx.savepoint(unit.seconds):
                 value, text = unit.call(tx)
                 head = tx.lock_runs([unit.run_id]).get(unit.run_id)
                 if head is None or head.holder != unit.holder or not tx.lease_is_live(unit.holder):
@@ -105,8 +108,8 @@ class LoneEffects(Effects):
                 tx.bump_runs([head])
         except TransactionLost:
             raise
-        except Exception as error:
-            return error
+        except BaseException as error:
+            return code_error(error)
         return value
 
 

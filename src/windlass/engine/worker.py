@@ -9,7 +9,7 @@ import asyncio
 import os
 import random
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from typing import Any, TypeVar
@@ -41,6 +41,10 @@ from windlass.kernel.ids import new_id
 T = TypeVar("T")
 
 POLL_SECONDS = 1.0
+STOP_SECONDS = 5.0
+"""How long a process that shuts down waits for its database."""
+READ_SECONDS = 30.0
+"""How long a read waits for its answer; a frozen server gives none."""
 LONG_STEP = 1 * SECOND
 """A step that runs longer than this has its start written down while it runs."""
 
@@ -105,6 +109,7 @@ class Worker:
         self._loops: list[asyncio.Task[None]] = []
         self.stopping = False
         self._ended = False
+        self._patience_ends = 0.0
         self._reliving = False
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -120,20 +125,21 @@ class Worker:
             self._loops.append(self._loop.create_task(self._claim_loop(), name="windlass-claim"))
 
     async def stop(self, grace: float) -> None:
-        """Give every run back and end the lease; running steps get ``grace`` seconds to finish."""
+        """Give every run back and end the lease; running steps get ``grace`` seconds to finish.
+
+        A database that is away is not waited for: others take the runs over once the lease has run out.
+        """
         self.stopping = True
         for loop in self._loops:
             loop.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
+        self._patience_ends = self.clock.monotonic() + STOP_SECONDS + grace
+        await self._patiently(self._loops)
         if grace > 0:
             await self._drain(grace)
-        await asyncio.gather(*(run.give_back() for run in list(self.runs.values())))
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        holder = self.holder
-        try:
-            await self.commits.submit(CALL, lambda tx: tx.end_lease(holder, force=True))
-        except WriteFailed:
-            self.telemetry.event("lease.not_ended", holder=holder)
+        for run in list(self.runs.values()):
+            self.keep(asyncio.get_running_loop().create_task(run.give_back()))
+        await self._patiently(self._tasks)
+        await self._end_lease()
         if self._alarm is not None:
             self._alarm.cancel()
         self._lease.close()
@@ -143,6 +149,28 @@ class Worker:
         self._ended = True
         self._pool.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self._readers.shutdown)
+
+    @property
+    def ending(self) -> bool:
+        """Whether this process shuts down, or its event loop does: that cancels whatever it finds."""
+        return self.stopping or any(loop.cancelling() for loop in self._loops)
+
+    async def _patiently(self, work: Collection[asyncio.Future[Any]]) -> None:
+        """Wait for the rest of our work, but for a database that is away only so long."""
+        if work:
+            await asyncio.wait(work, timeout=max(self._patience_ends - self.clock.monotonic(), 0))
+
+    async def _end_lease(self) -> None:
+        holder = self.holder
+        try:
+            ending = self.commits.submit(CALL, lambda tx: tx.end_lease(holder, force=True))
+            ending.add_done_callback(_see)
+            await self._patiently([ending])
+            ended = ending.done() and ending.exception() is None
+        except Unavailable:
+            ended = False
+        if not ended:
+            self.telemetry.event("lease.not_ended", holder=holder)
 
     async def _drain(self, grace: float) -> None:
         """Wait until no step is running any more."""
@@ -204,10 +232,14 @@ class Worker:
         Raises:
             Suspend: it may have; the run unwinds.
         """
-        keeper = self._keeper
-        if keeper is not None and self.clock.monotonic() > keeper.valid_until:
+        if not self.lease_holds():
             self._lose(self.holder)
             raise Suspend
+
+    def lease_holds(self) -> bool:
+        """Say whether our lease holds for certain, by our own clock; any thread may ask."""
+        keeper = self._keeper
+        return keeper is None or self.clock.monotonic() <= keeper.valid_until
 
     # claiming
     async def _claim_loop(self) -> None:
@@ -354,15 +386,22 @@ class Worker:
         """Run a plain function in a step thread."""
         return asyncio.get_running_loop().run_in_executor(self._pool, call)
 
-    def read(self, call: Callable[[], T]) -> Awaitable[T]:
+    async def read(self, call: Callable[[], T]) -> T:
         """Run a read in a thread.
 
         Raises:
-            Unavailable: this process has been stopped.
+            Unavailable: the database does not answer, or this process has been stopped.
         """
         if self._ended:
             raise Unavailable("this process has been stopped")
-        return asyncio.get_running_loop().run_in_executor(self._readers, call)
+        deadline = asyncio.timeout(READ_SECONDS)
+        try:
+            async with deadline:
+                return await asyncio.get_running_loop().run_in_executor(self._readers, call)
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            raise Unavailable("the database does not answer") from None
 
     # hearing
     def on_rings(self, rings: Sequence[Ring]) -> None:
@@ -468,6 +507,12 @@ class Worker:
                 run.executing.update((path, 0) for path, _ in long)
                 with suppress(Suspend):
                     await run.commit([_opening(path, at) for path, at in long])
+
+
+def _see(future: asyncio.Future[Any]) -> None:
+    """Take note of an answer that may come when nobody waits for it any more."""
+    if not future.cancelled():
+        future.exception()
 
 
 def _opening(path: str, at: int) -> NewEvent:

@@ -12,6 +12,7 @@ statement. A slow disk, another process's turn, or user code in the batch send i
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import threading
 import time
@@ -27,6 +28,8 @@ from windlass.storage.batches import RECONNECT_PAUSES, BatchWriter, ConnectionLo
 
 A = TypeVar("A")
 R = TypeVar("R")
+
+_log = logging.getLogger(__name__)
 
 MAX_BATCH = 1000
 MAX_INLINE = 250
@@ -175,7 +178,11 @@ class Committer:
                 return
             begun = self._monotonic()
             batch = [queue.popleft() for _ in range(min(len(queue), MAX_INLINE))]
-            kept = self._write(batch)
+            try:
+                kept = self._write(batch)
+            except Exception as error:
+                _refuse(batch, error)
+                kept = []
             queue.extendleft(reversed(kept))
             now = self._monotonic()
             self._pace += 0.2 * (now - begun - self._pace)
@@ -202,7 +209,10 @@ class Committer:
             with self._writing:
                 batch = [queue.popleft() for _ in range(min(len(queue), self._max_batch))]
                 self._in_hand = len(batch)
-                self._work_off(batch)
+                try:
+                    self._work_off(batch)
+                except BaseException as error:
+                    _refuse(batch, error)
                 self._in_hand = 0
             if self._loop is not None and not self._closing and self._max_batch > 1:
                 self._turn.wait(TURN_SECONDS)
@@ -236,8 +246,18 @@ class Committer:
         told = [(p, o) for p, o in zip(batch, outcomes, strict=True) if not kept or p not in kept]
         self._loop = answer(told, self._turn)
         if rings:
-            self.on_rings(rings)
+            try:
+                self.on_rings(rings)
+            except Exception:
+                _log.exception("doorbells were not rung; others look once a second")
         return kept
+
+
+def _refuse(batch: Sequence[Pending], error: BaseException) -> None:
+    """Answer callers after a fault of our own: they must not wait for ever, and the next batch must be written."""
+    _log.error("a batch could not be written", exc_info=error)
+    failure = WriteFailed(f"the writer failed: {error!r}")
+    answer([(pending, (None, failure)) for pending in batch], threading.Event())
 
 
 def answer(told: Sequence[tuple[Pending, Outcome]], turn: threading.Event) -> asyncio.AbstractEventLoop | None:
@@ -299,6 +319,8 @@ def _settle(answers: list[tuple[asyncio.Future[Any], Outcome]]) -> None:
 
 def _settle_thread(future: ThreadFuture[Any], outcome: Outcome) -> None:
     value, error = outcome
+    if future.done():
+        return
     if error is None:
         future.set_result(value)
     else:

@@ -23,7 +23,7 @@ from windlass.storage.postgres.connect import OwnedConnection
 
 Value = str | bytes | int | None
 
-REPLY_SECONDS = 60.0
+REPLY_SECONDS = 30.0
 """A server silent for so long is taken for lost; user code's own statements may take longer."""
 _OK = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
 _INTRANS = (pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR)

@@ -130,11 +130,10 @@ async def test_a_caller_s_own_transaction_may_raise_anything(engine: Engine) -> 
 async def test_the_end_of_the_loop_fails_no_run(lab: Lab) -> None:
     engine, other = await lab.engine(), await lab.engine(worker=False)
     handle = await engine.start_run(_waits)
-    await wait_until_async(lambda: handle.run_id in engine.worker.runs, what="the run in memory")
+    run = await wait_until_async(lambda: engine.worker.runs.get(handle.run_id), what="the run in memory")
+    await wait_until_async(lambda: run.busy == 0, what="the signal to be awaited")
 
-    for loop in engine.worker._loops:
-        loop.cancel()
-    for task in list(engine.worker.runs[handle.run_id].tasks):
+    for task in [*engine.worker._loops, *run.tasks]:
         task.cancel()
     await wait_until_async(lambda: not engine.worker.runs, what="the run to be dropped")
 

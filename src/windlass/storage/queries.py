@@ -178,9 +178,9 @@ def view(row: Any) -> RunView:
         wait_reason=row["wait_reason"], queue=row["queue"], priority=row["priority"], tenant_id=row["tenant_id"],
         owner=row["user_id"], key=row["key"], interface_version=row["interface_version"],
         parent_run_id=row["parent_run_id"], holder=row["holder"], deaths=row["deaths"], last_seq=row["last_seq"],
-        attributes=_loads(row["attributes"]) or {}, inputs=_loads(row["inputs_json"]),
-        outputs=_loads(row["outputs_json"]), error=_loads(row["error"]), created_at=iso(row["created_at"]) or "",
-        started_at=iso(row["started_at"]), ended_at=iso(row["ended_at"]),
+        history_from_seq=row["history_from_seq"], attributes=_loads(row["attributes"]) or {},
+        inputs=_loads(row["inputs_json"]), outputs=_loads(row["outputs_json"]), error=_loads(row["error"]),
+        created_at=iso(row["created_at"]) or "", started_at=iso(row["started_at"]), ended_at=iso(row["ended_at"]),
         wake_at=None if row["wake_at"] is None else to_iso(row["wake_at"]),
     )  # fmt: skip
 

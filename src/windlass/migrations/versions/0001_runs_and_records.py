@@ -133,7 +133,7 @@ def runs() -> None:
         sqlite_with_rowid=False,
     )
     ready = "holder IS NULL AND ready_at IS NOT NULL"
-    partial("ix_workflow_runs_ready", "workflow_runs", ["priority", "claim_rank", "ready_at"], ready)
+    partial("ix_workflow_runs_ready", "workflow_runs", ["queue", "priority", "claim_rank", "ready_at"], ready)
     partial("ix_workflow_runs_wake", "workflow_runs", ["wake_at"], "wake_at IS NOT NULL")
     partial("ix_workflow_runs_holder", "workflow_runs", ["holder"], "holder IS NOT NULL")
     partial("ix_workflow_runs_parent", "workflow_runs", ["parent_run_id"], "parent_run_id IS NOT NULL")

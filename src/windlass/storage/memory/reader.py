@@ -60,9 +60,13 @@ class MemoryReader:
             wake = store.runs.next_wake()
             soonest = None if wake is None else wake[0]
             due = soonest is not None and soonest <= now
-            ready = bool(known) and (due or store.runs.has_ready(lambda shelf: shelf[1] in known))
+            ready = bool(known) and (due or self._claimable(known))
             inbox = [row for run_id in store.runs.held_by(holder) for row in store.inbox.unread_of(run_id)]
             return Poll(ready, soonest, inbox, store.dead_holders(), store.restricted_queues())
+
+    def _claimable(self, known: frozenset[str]) -> bool:
+        room = self._store.room
+        return room("*") > 0 and self._store.runs.has_ready(lambda shelf: shelf[1] in known and room(shelf[0]) > 0)
 
     def lease_is_live(self, holder: str) -> bool:
         """Say whether a lease is live."""

@@ -492,3 +492,29 @@ async def test_a_retry_from_another_process_that_carries_nothing_out(lab: Lab) -
     await mend_and_retry(handle)
 
     assert await handle.result(timeout=10) == "a"
+
+
+async def test_nothing_that_succeeded_is_done_again_for_want_of_its_events(lab: Lab, engine: Engine) -> None:
+    @workflow
+    async def forgetful_child() -> str:
+        return await do("b") + await do("c")
+
+    @workflow
+    async def forgetful() -> str:
+        return await do("a") + await forgetful_child()
+
+    world.broken = {"c"}
+    handle = await engine.start_run(forgetful)
+    await fail(handle, "c is broken")
+    (child,) = await children_of(engine, handle)
+    await engine.transact(lambda tx: lab.database.delete_events(tx, child.run_id, 2))
+    world.broken = set()
+    events = await event_types(engine, handle)
+
+    for member in (handle, child):
+        with pytest.raises(RunConflict, match=f"events of run {child.run_id} were deleted"):
+            await member.retry()
+
+    assert [(await member.status()).status for member in (handle, child)] == ["failed", "failed"]
+    assert await event_types(engine, handle) == events
+    assert world.executed == {"a": 1, "b": 1, "c": 1}

@@ -1,10 +1,14 @@
 """Deleting history by hand, as a runbook might: open runs keep theirs, a deleted run takes its rows along."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
+from tests.support.waiting import wait_until
 from windlass.storage import urls
 
 STATUSES = {
@@ -72,3 +76,54 @@ def test_a_deleted_run_takes_its_events_and_messages_along(connection: sa.Connec
     events, messages = _count(connection, "workflow_events"), _count(connection, "workflow_inbox")
     assert (events["running"], events["failed"], events["paused"]) == (0, 0, 2)
     assert (messages["running"], messages["failed"], messages["paused"]) == (0, 0, 1)
+
+
+@pytest.mark.parametrize(
+    "which,begins",
+    [("event_seq = 1", 2), ("event_seq <= 2", 3), ("event_seq = 2", 3), ("event_seq > 2", 1)],
+)
+def test_an_ended_run_knows_from_where_its_journal_is_whole(connection: sa.Connection, which: str, begins: int) -> None:
+    connection.execute(sa.text(f"DELETE FROM workflow_events WHERE {which}"))
+
+    found = connection.execute(sa.text("SELECT run_id, history_from_seq FROM workflow_runs")).all()
+    assert {row[0]: row[1] for row in found} == {
+        status: 1 if STATUSES[status] else begins for status in STATUSES
+    }  # fmt: skip
+
+
+def test_a_journal_trimmed_again_begins_later_and_never_earlier(connection: sa.Connection) -> None:
+    for seq in (2, 1):
+        connection.execute(sa.text("DELETE FROM workflow_events WHERE event_seq = :seq"), {"seq": seq})
+
+        begins = connection.execute(
+            sa.text("SELECT DISTINCT history_from_seq FROM workflow_runs WHERE status = 'failed'")
+        )
+        assert begins.scalars().all() == [3]
+
+
+def test_events_of_a_run_that_is_being_retried_stay(migrated_pg_dsn: str) -> None:
+    with psycopg.connect(migrated_pg_dsn) as retrying, psycopg.connect(migrated_pg_dsn) as trimming:
+        retrying.execute(
+            "INSERT INTO workflow_runs (run_id, name, status, inputs_json, created_at, last_seq)"
+            " VALUES ('r', 'w', 'failed', '{}', now(), 1)"
+        )
+        retrying.execute(
+            "INSERT INTO workflow_events (run_id, event_seq, event_type, payload_json, created_at)"
+            " VALUES ('r', 1, 'e', '{}', now())"
+        )
+        retrying.commit()
+        retrying.execute("UPDATE workflow_runs SET status = 'queued' WHERE run_id = 'r'")
+        with ThreadPoolExecutor() as threads:
+            deleted = threads.submit(trimming.execute, "DELETE FROM workflow_events")
+            try:
+                wait_until(lambda: _waits_for_a_lock(retrying, trimming), 10, "the deletion to wait for the run")
+            finally:
+                retrying.commit()
+
+        assert deleted.result().rowcount == 0
+        assert trimming.execute("SELECT history_from_seq FROM workflow_runs").fetchone() == (1,)
+
+
+def _waits_for_a_lock(asking: psycopg.Connection[Any], waiting: psycopg.Connection[Any]) -> bool:
+    blocked = "SELECT cardinality(pg_blocking_pids(%s)) > 0"
+    return asking.execute(blocked, (waiting.info.backend_pid,)).fetchone() == (True,)

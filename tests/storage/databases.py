@@ -30,19 +30,27 @@ NOTES = sa.Table(
 EXPIRE = "UPDATE workflow_leases SET expires_at = now() - interval '1 second' WHERE holder = :holder"
 
 
+DELETE_EVENTS = "DELETE FROM workflow_events WHERE run_id = :run AND event_seq <= :upto"
+
+
+def _delete_events(tx: Transaction, run_id: str, upto: int) -> None:
+    tx.execute(DELETE_EVENTS, {"run": run_id, "upto": upto})
+
+
 @dataclass
 class Database:
     """One empty database of a kind.
 
     ``open`` makes another process's way to it; ``after_death`` is what else must happen, once a holder keeps
-    its lease no more, until everybody sees that it is dead. ``dump`` returns the engine's rows. ``inline``:
-    write as an event loop does.
+    its lease no more, until everybody sees that it is dead. ``dump`` returns the engine's rows.
+    ``delete_events`` does by hand what the runbook shows. ``inline``: write as an event loop does.
     """
 
     kind: str
     open: Callable[[], Backend]
     after_death: Callable[[Transaction, str], object] = field(default=lambda _tx, _holder: None)
     dump: Callable[[Backend], Tables] = sql_tables
+    delete_events: Callable[[Transaction, str, int], None] = _delete_events
     inline: bool = False
 
 
@@ -52,7 +60,14 @@ def memory_database() -> tuple[Database, MemoryStore]:
     store.create_tables(NOTES.metadata)
     die = store.life.kill
     tables = lambda _backend: memory_tables(store)  # noqa: E731
-    return Database("memory", lambda: MemoryBackend(store), lambda _tx, holder: die(holder), tables, True), store
+
+    def delete_events(_tx: Transaction, run_id: str, upto: int) -> None:
+        for seq in range(1, upto + 1):
+            store.events.remove((run_id, seq))
+
+    return Database(
+        "memory", lambda: MemoryBackend(store), lambda _tx, holder: die(holder), tables, delete_events, inline=True
+    ), store
 
 
 def sqlite_database(path: Path, *, inline: bool = False) -> Database:

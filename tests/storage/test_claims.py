@@ -318,3 +318,47 @@ def test_a_worker_that_shuts_down_gives_its_runs_back_first_in_line(scene: Scene
 
     assert list(scene.rung("ready")) == [run]
     assert scene.claim(scene.holder(), limit=1) == [run]
+
+
+def test_the_order_holds_across_any_number_of_queues(scene: Scene) -> None:
+    queues = [f"q{number:02d}" for number in range(70)]
+    runs = [
+        scene.start(queue=queue, ready_at=EPOCH + 1000 * at + place)
+        for place, queue in enumerate(queues)
+        for at in range(2)
+    ]
+    urgent = scene.start(queue="q69", priority=-1, ready_at=EPOCH + 9999)
+    holder = scene.holder()
+
+    assert scene.claim(holder, limit=100) == [urgent, *runs[0::2], *runs[1:58:2]]
+    assert scene.claim(holder, limit=100) == runs[59::2]
+
+
+def test_one_queue_may_have_all_the_best(scene: Scene) -> None:
+    for queue in ("a", "c"):
+        scene.start(queue=queue, ready_at=EPOCH + 50)
+    best = [scene.start(queue="b", ready_at=EPOCH + at) for at in range(5)]
+
+    assert scene.claim(scene.holder(), limit=5) == best
+    assert len(scene.claim(scene.holder(), limit=5)) == 2
+
+
+@pytest.mark.parametrize("queue", ["a", "*"])
+@pytest.mark.parametrize("limit,paused", [(None, True), (1, False)])
+def test_a_poll_finds_nothing_in_a_queue_that_is_closed(
+    scene: Scene, queue: str, limit: int | None, paused: bool
+) -> None:
+    holder = scene.holder()
+    scene.start(queue="a")
+    scene.claim(holder)
+    waiting = scene.start(queue="a")
+    assert scene.backend.reader.poll(holder, ["w"], scene.now).ready
+
+    scene.call(lambda tx: tx.set_queue(queue, limit, paused))
+    assert not scene.backend.reader.poll(holder, ["w"], scene.now).ready
+
+    scene.start(queue="b")
+    assert scene.backend.reader.poll(holder, ["w"], scene.now).ready is (queue == "a")
+    scene.call(lambda tx: tx.set_queue(queue, 2, False))
+    assert scene.backend.reader.poll(holder, ["w"], scene.now).ready
+    assert waiting in scene.claim(holder)

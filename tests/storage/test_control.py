@@ -395,3 +395,26 @@ def test_a_retried_run_has_forgotten_what_came_too_late(scene: Scene) -> None:
 
     (claimed,) = scene.claimed(holder)
     assert [row.kind for row in claimed.inbox] == ["signal"]
+
+
+@pytest.mark.parametrize("deleted,begins", [(1, 2), (3, 4)])
+def test_a_run_whose_events_were_deleted_is_not_retried(scene: Scene, deleted: int, begins: int) -> None:
+    holder = scene.holder()
+    run = scene.held(holder)
+    scene.write(run, holder, "step_completed")
+    scene.finish(run, holder, BROKEN)
+    scene.call(lambda tx: scene.database.delete_events(tx, run, deleted))
+    before = scene.tables()
+
+    with pytest.raises(RunConflict, match=f"deleted, its history begins at {begins} now") as refused:
+        scene.control(run, "retry")
+
+    assert refused.value.data == {"run_id": run, "history_from_seq": begins}
+    assert scene.tables() == before
+    assert scene.view(run).history_from_seq == begins
+
+
+def test_a_whole_journal_begins_at_its_first_event(scene: Scene) -> None:
+    run = STATES["failed"](scene)
+
+    assert scene.view(run).history_from_seq == 1

@@ -9,7 +9,7 @@ from windlass.engine.ending import cancel
 from windlass.engine.errors import Fenced, RunConflict, UnknownRun
 from windlass.engine.failures import storable
 from windlass.engine.heads import append, number, to_json, wake
-from windlass.engine.history import History
+from windlass.engine.history import History, whole_from
 from windlass.engine.journal import RUN_STARTED
 from windlass.engine.ops import Operation
 from windlass.engine.orders import obey, pause
@@ -137,33 +137,76 @@ def unread(tx: Transaction, head: RunHead, *kinds: str) -> list[str]:
 
 
 def retry(tx: Transaction, head: RunHead, unit: ControlRequest) -> str:
-    """Open a failed run again, and with it the failed children it waits for.
+    """Open a failed run again, and with it the failed children it waits for, and theirs.
 
-    Which calls run anew is read from ``run_failed`` on replay. A cancellation or pause that came too late for the
-    failure is not meant for this attempt.
+    Raises:
+        RunConflict: it has not failed, or what succeeded in it or in such a child is not known any more.
     """
     if head.status != Status.FAILED:
         raise RunConflict(f"run is {head.status}, only a failed run can be retried", run_id=head.run_id)
-    tx.consume_inbox(unread(tx, head, "cancel", "pause"))
-    head.status, head.status_reason, head.deaths = Status.QUEUED, None, 0
-    head.ready_at, head.claim_rank = unit.at, RESUMED
-    append(tx, head, NewEvent("run_retried", None, to_json({"by": unit.by}), unit.at))
-    tx.write_heads([head])
-    tx.finish_runs([(head.run_id, None, None, None)])
-    tx.rings.append(Ring("ready", head.run_id))
-    retry_children(tx, head, unit)
+    again = NewEvent("run_retried", None, to_json({"by": unit.by}), unit.at)
+    for member, children in failed_family(tx, head, again):
+        reopen(tx, member, children, again)
     return "applied"
 
 
-def retry_children(tx: Transaction, head: RunHead, unit: ControlRequest) -> None:
-    """Retry the failed children of a run that is being retried; letters of their failures are over with that."""
-    awaited = History(tx.load_events([head.run_id]).get(head.run_id, ())).awaited_children()
-    failed = [child for child in tx.lock_runs(awaited).values() if child.status == Status.FAILED]
-    again = {child.run_id for child in failed}
-    letters = tx.load_inbox([head.run_id]).get(head.run_id, ()) if again else ()
-    tx.consume_inbox([row.inbox_id for row in letters if row.kind == "child" and row.name in again])
-    for child in failed:
-        retry(tx, child, unit)
+def failed_family(tx: Transaction, head: RunHead, again: NewEvent) -> list[tuple[RunHead, list[RunHead]]]:
+    """Return a failed run and its failed descendants that retries wait for, each with its children among them.
+
+    Raises:
+        RunConflict: events of one of them were deleted.
+    """
+    family = []
+    generation = [head]
+    while generation:
+        journals = tx.load_events([member.run_id for member in generation])
+        following: list[RunHead] = []
+        for member in generation:
+            events = journals.get(member.run_id, [])
+            check_whole(member, events)
+            retried = History([*events, Event(member.run_id, member.last_seq + 1, *again)])
+            children = tx.lock_runs(retried.awaited_children()).values()
+            failed = [child for child in children if child.status == Status.FAILED]
+            family.append((member, failed))
+            following.extend(failed)
+        generation = following
+    return family
+
+
+def check_whole(head: RunHead, events: Sequence[Event]) -> None:
+    """Check that the journal of a failed run still says what had succeeded.
+
+    Raises:
+        RunConflict: it does not: a retry would do that again.
+    """
+    begins = whole_from(events, head.last_seq)
+    if begins > 1:
+        raise RunConflict(
+            f"events of run {head.run_id} were deleted, its history begins at {begins} now:"
+            " a retry would do again what had succeeded",
+            run_id=head.run_id,
+            history_from_seq=begins,
+        )
+
+
+def reopen(tx: Transaction, head: RunHead, children: Sequence[RunHead], again: NewEvent) -> None:
+    """Open one failed run again; which calls run anew is read from ``run_failed`` on replay.
+
+    A cancellation or pause that came too late for the failure is not meant for this attempt, and letters of failed
+    children are over when those are opened too.
+    """
+    retried = {child.run_id for child in children}
+    letters = tx.load_inbox([head.run_id]).get(head.run_id, ())
+    tx.consume_inbox([
+        row.inbox_id for row in letters
+        if row.kind in {"cancel", "pause"} or (row.kind == "child" and row.name in retried)
+    ])  # fmt: skip
+    head.status, head.status_reason, head.deaths = Status.QUEUED, None, 0
+    head.ready_at, head.claim_rank = again.at, RESUMED
+    append(tx, head, again)
+    tx.write_heads([head])
+    tx.finish_runs([(head.run_id, None, None, None)])
+    tx.rings.append(Ring("ready", head.run_id))
 
 
 class Signals(Operation[SignalRequest, bool]):

@@ -107,6 +107,16 @@ class History:
         return [call.opened["run_id"] for call in waits if call.opened is not None]
 
 
+def whole_from(events: Sequence[Event], last_seq: int) -> int:
+    """Return the number from which on a journal is whole: 1 unless some of its events were deleted."""
+    number = last_seq
+    for event in reversed(events):
+        if event.seq != number:
+            break
+        number -= 1
+    return number + 1
+
+
 def scope_of(path: str) -> str:
     """Return the scope of a path, with its slash: ``g1.0/charge#2`` → ``g1.0/``, ``charge#1`` → ``""``."""
     return path[: path.rfind("/") + 1]

@@ -265,7 +265,10 @@ class ClaimResult(NamedTuple):
 
 @dataclass(slots=True)
 class RunView:
-    """A run as readers see it; times are ISO 8601 text, JSON columns are decoded."""
+    """A run as readers see it; times are ISO 8601 text, JSON columns are decoded.
+
+    From ``history_from_seq`` on its journal is whole: more than 1 when events were deleted.
+    """
 
     run_id: str
     name: str
@@ -282,6 +285,7 @@ class RunView:
     holder: str | None
     deaths: int
     last_seq: int
+    history_from_seq: int
     attributes: dict[str, Any]
     inputs: Any
     outputs: Any

@@ -178,6 +178,7 @@ class RunAnswer(Shape):
     holder: str | None
     deaths: int
     last_seq: int
+    history_from_seq: int
     attributes: dict[str, Any]
     inputs: Any
     outputs: Any

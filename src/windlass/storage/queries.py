@@ -17,6 +17,7 @@ from windlass.storage.schema import (
     workflow_queues,
     workflow_runs,
 )
+from windlass.storage.waiting import claimable
 
 T = TypeVar("T")
 
@@ -101,11 +102,6 @@ class SqlReader:
 
     def _poll(self, connection: sa.Connection, holder: str, names: Sequence[str], now: int) -> Poll:
         runs = workflow_runs.c
-        ready = (
-            sa.select(sa.literal(1))
-            .where(runs.holder.is_(None), runs.ready_at.is_not(None), runs.name.in_(list(names)))
-            .limit(1)
-        )
         soonest = connection.execute(
             sa.select(runs.wake_at)
             .where(runs.wake_at.is_not(None), runs.holder.is_(None), runs.status.not_in(["paused", *TERMINAL]))
@@ -116,9 +112,8 @@ class SqlReader:
         restricted = connection.execute(
             sa.select(queues.queue).where(sa.or_(queues.paused, queues.concurrency_limit.is_not(None)))
         ).scalars()
-        can_claim = bool(names) and (
-            connection.execute(ready).first() is not None or (soonest is not None and soonest <= now)
-        )
+        due = soonest is not None and soonest <= now
+        can_claim = bool(names) and (due or claimable(connection, names))
         return Poll(
             can_claim,
             soonest,
@@ -178,9 +173,9 @@ def view(row: Any) -> RunView:
         wait_reason=row["wait_reason"], queue=row["queue"], priority=row["priority"], tenant_id=row["tenant_id"],
         owner=row["user_id"], key=row["key"], interface_version=row["interface_version"],
         parent_run_id=row["parent_run_id"], holder=row["holder"], deaths=row["deaths"], last_seq=row["last_seq"],
-        attributes=_loads(row["attributes"]) or {}, inputs=_loads(row["inputs_json"]),
-        outputs=_loads(row["outputs_json"]), error=_loads(row["error"]), created_at=iso(row["created_at"]) or "",
-        started_at=iso(row["started_at"]), ended_at=iso(row["ended_at"]),
+        history_from_seq=row["history_from_seq"], attributes=_loads(row["attributes"]) or {},
+        inputs=_loads(row["inputs_json"]), outputs=_loads(row["outputs_json"]), error=_loads(row["error"]),
+        created_at=iso(row["created_at"]) or "", started_at=iso(row["started_at"]), ended_at=iso(row["ended_at"]),
         wake_at=None if row["wake_at"] is None else to_iso(row["wake_at"]),
     )  # fmt: skip
 

@@ -55,16 +55,15 @@ INBOX = """INSERT INTO workflow_inbox (inbox_id, run_id, kind, name, payload_jso
  SELECT 'i' || n, 'run-' || lpad(n::text, 6, '0'), 'signal', 's', '{}', now() FROM generate_series(0, 9999) n"""
 
 
-def plan(dsn: str, statement: str, parameters: list[object], *, sorts: bool) -> str:
+def plan(dsn: str, statement: str, parameters: list[object], *, sorts: bool, explain: str = "COSTS OFF") -> str:
     """Return the plan that a session that writes keeps for a statement."""
     with connect(parse(dsn), sql.SETTINGS) as raw:
-        raw.execute(b"SET plan_cache_mode = force_generic_plan")
         if not sorts:
             raw.execute(b"SET enable_sort = off")
         raw.execute(f"PREPARE statement AS {statement}".encode())
         given = ", ".join(psycopg.sql.Literal(value).as_string(raw) for value in parameters)
         execute = f"EXECUTE statement ({given})" if parameters else "EXECUTE statement"
-        rows = raw.execute(f"EXPLAIN (COSTS OFF) {execute}".encode()).fetchall()
+        rows = raw.execute(f"EXPLAIN ({explain}) {execute}".encode()).fetchall()
     return "\n".join(row[0] for row in rows)
 
 
@@ -94,6 +93,28 @@ def test_a_plan_made_on_empty_tables_uses_the_index(pg_dsn: str) -> None:
 @pytest.mark.usefixtures("full")
 def test_a_plan_made_on_full_tables_uses_the_index(pg_dsn: str) -> None:
     assert scans(pg_dsn) == {}
+
+
+CLOSED = """INSERT INTO workflow_runs (run_id, name, status, queue, priority, ready_at, inputs_json, created_at)
+ SELECT queue || '-' || n, 'w', 'queued', queue, -1, n, '{}', now()
+ FROM generate_series(1, 5000) n, (VALUES ('paused'), ('full')) closed (queue)"""
+QUEUES = "INSERT INTO workflow_queues VALUES ('paused', NULL, true), ('full', 1, false)"
+SLOT = "INSERT INTO workflow_queue_slots (queue, slot, run_id) VALUES ('full', 1, 'run-000000')"
+
+
+@pytest.mark.usefixtures("full")
+@pytest.mark.parametrize("opened", [1, 2])
+def test_a_claim_does_not_look_at_runs_of_closed_queues(admin: Admin, pg_dsn: str, opened: int) -> None:
+    for statement in (CLOSED, QUEUES, SLOT):
+        admin.execute(statement.encode())
+    if opened == 2:
+        admin.execute("UPDATE workflow_runs SET queue = 'second' WHERE ready_at % 200 = 1")
+
+    found = plan(pg_dsn, sql.READY, ['["w"]', None, "[]", 10], sorts=False, explain="ANALYZE, COSTS OFF, BUFFERS OFF")
+
+    looked_at = re.findall(r" on workflow_runs.* rows=([\d.]+) loops=(\d+)", found)
+    assert sum(float(rows) * int(loops) for rows, loops in looked_at) < 200, found
+    assert sum(map(int, re.findall(r"Rows Removed by Filter: (\d+)", found))) < 200, found
 
 
 @pytest.mark.usefixtures("full")

@@ -55,8 +55,13 @@ async def show(run_id: str, url: str | None, api_key: str | None, *, json: bool)
     if run["error"] is not None:
         shown["error"] = output.short(run["error"].get("message") or run["error"], 400)
     output.fields(shown)
-    output.heading(f"Last events of {run['last_seq']}")
+    output.heading(f"Last events of {run['last_seq']}{_deleted(run)}")
     _table_of_events(last)
+
+
+def _deleted(run: Row) -> str:
+    begins = run["history_from_seq"]
+    return f" (some before {begins} were deleted)" if begins > 1 else ""
 
 
 async def why_it_waits(client: Client, run: Row) -> str | None:

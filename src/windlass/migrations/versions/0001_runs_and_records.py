@@ -28,6 +28,11 @@ SQLITE_TRIGGERS = (
     WHEN EXISTS (SELECT 1 FROM workflow_runs WHERE run_id = OLD.run_id
         AND status NOT IN ('succeeded', 'failed', 'cancelled'))
     BEGIN SELECT RAISE(IGNORE); END""",
+    """CREATE TRIGGER workflow_runs_know_where_their_history_begins AFTER DELETE ON workflow_events
+    BEGIN
+        UPDATE workflow_runs SET history_from_seq = OLD.event_seq + 1
+        WHERE run_id = OLD.run_id AND history_from_seq <= OLD.event_seq;
+    END""",
     """CREATE TRIGGER workflow_runs_take_their_rows_along AFTER DELETE ON workflow_runs
     BEGIN
         DELETE FROM workflow_events WHERE run_id = OLD.run_id;
@@ -37,12 +42,25 @@ SQLITE_TRIGGERS = (
 POSTGRES_TRIGGERS = (
     """CREATE FUNCTION workflow_events_of_open_runs_stay() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
-        PERFORM 1 FROM workflow_runs WHERE run_id = OLD.run_id AND status NOT IN ('succeeded', 'failed', 'cancelled');
+        PERFORM 1 FROM workflow_runs WHERE run_id = OLD.run_id AND status IN ('succeeded', 'failed', 'cancelled')
+        FOR NO KEY UPDATE;
+        IF FOUND THEN RETURN OLD; END IF;
+        PERFORM 1 FROM workflow_runs WHERE run_id = OLD.run_id;
         IF FOUND THEN RETURN NULL; END IF;
         RETURN OLD;
     END $$""",
     """CREATE TRIGGER workflow_events_of_open_runs_stay BEFORE DELETE ON workflow_events
     FOR EACH ROW EXECUTE FUNCTION workflow_events_of_open_runs_stay()""",
+    """CREATE FUNCTION workflow_runs_know_where_their_history_begins() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        UPDATE workflow_runs r SET history_from_seq = g.last + 1
+        FROM (SELECT run_id, max(event_seq) AS last FROM gone GROUP BY run_id) g
+        WHERE r.run_id = g.run_id AND r.history_from_seq <= g.last;
+        RETURN NULL;
+    END $$""",
+    """CREATE TRIGGER workflow_runs_know_where_their_history_begins AFTER DELETE ON workflow_events
+    REFERENCING OLD TABLE AS gone
+    FOR EACH STATEMENT EXECUTE FUNCTION workflow_runs_know_where_their_history_begins()""",
     """CREATE FUNCTION workflow_runs_take_their_rows_along() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
         DELETE FROM workflow_events WHERE run_id IN (SELECT run_id FROM gone);
@@ -53,7 +71,10 @@ POSTGRES_TRIGGERS = (
     REFERENCING OLD TABLE AS gone
     FOR EACH STATEMENT EXECUTE FUNCTION workflow_runs_take_their_rows_along()""",
 )
-POSTGRES_FUNCTIONS = ("workflow_events_of_open_runs_stay", "workflow_runs_take_their_rows_along")
+POSTGRES_FUNCTIONS = (
+    "workflow_events_of_open_runs_stay", "workflow_runs_know_where_their_history_begins",
+    "workflow_runs_take_their_rows_along",
+)  # fmt: skip
 
 
 def name() -> sa.types.TypeEngine[Any]:
@@ -112,7 +133,7 @@ def runs() -> None:
         sqlite_with_rowid=False,
     )
     ready = "holder IS NULL AND ready_at IS NOT NULL"
-    partial("ix_workflow_runs_ready", "workflow_runs", ["priority", "claim_rank", "ready_at"], ready)
+    partial("ix_workflow_runs_ready", "workflow_runs", ["queue", "priority", "claim_rank", "ready_at"], ready)
     partial("ix_workflow_runs_wake", "workflow_runs", ["wake_at"], "wake_at IS NOT NULL")
     partial("ix_workflow_runs_holder", "workflow_runs", ["holder"], "holder IS NOT NULL")
     partial("ix_workflow_runs_parent", "workflow_runs", ["parent_run_id"], "parent_run_id IS NOT NULL")

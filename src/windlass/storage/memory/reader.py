@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from windlass.engine.history import whole_from
 from windlass.engine.types import TERMINAL, Ended, Event, Poll, RunFilter, RunView
 from windlass.kernel.clock import to_iso
 from windlass.storage.memory.runs import RunRow
@@ -23,14 +24,17 @@ class MemoryReader:
         """Return a run, or None."""
         with self._store.turn():
             row = self._store.runs.get(run_id)
-            return None if row is None else view(row)
+            return None if row is None else self._view(row)
 
     def list_runs(self, query: RunFilter) -> list[RunView]:
         """Return runs, newest first."""
         with self._store.turn():
             rows = [row for _, row in self._store.runs.items() if _matches(row, query)]
-        rows.sort(key=lambda row: (row.born.created_at, row.born.run_id), reverse=True)
-        return [view(row) for row in rows[: query.limit]]
+            rows.sort(key=lambda row: (row.born.created_at, row.born.run_id), reverse=True)
+            return [self._view(row) for row in rows[: query.limit]]
+
+    def _view(self, row: RunRow) -> RunView:
+        return view(row, whole_from(self._store.events.of(row.born.run_id), row.head.last_seq))
 
     def ended(self, run_ids: Sequence[str]) -> list[Ended]:
         """Return those of the runs that have ended."""
@@ -56,9 +60,13 @@ class MemoryReader:
             wake = store.runs.next_wake()
             soonest = None if wake is None else wake[0]
             due = soonest is not None and soonest <= now
-            ready = bool(known) and (due or store.runs.has_ready(lambda shelf: shelf[1] in known))
+            ready = bool(known) and (due or self._claimable(known))
             inbox = [row for run_id in store.runs.held_by(holder) for row in store.inbox.unread_of(run_id)]
             return Poll(ready, soonest, inbox, store.dead_holders(), store.restricted_queues())
+
+    def _claimable(self, known: frozenset[str]) -> bool:
+        room = self._store.room
+        return room("*") > 0 and self._store.runs.has_ready(lambda shelf: shelf[1] in known and room(shelf[0]) > 0)
 
     def lease_is_live(self, holder: str) -> bool:
         """Say whether a lease is live."""
@@ -80,7 +88,7 @@ def _matches(row: RunRow, query: RunFilter) -> bool:
     )
 
 
-def view(row: RunRow) -> RunView:
+def view(row: RunRow, history_from_seq: int) -> RunView:
     """Return a run as readers see it."""
     born, head = row.born, row.head
     return RunView(
@@ -88,9 +96,10 @@ def view(row: RunRow) -> RunView:
         wait_reason=head.wait_reason, queue=born.queue, priority=born.priority, tenant_id=born.tenant_id,
         owner=born.owner, key=born.key, interface_version=born.interface_version,
         parent_run_id=born.parent_run_id, holder=head.holder, deaths=head.deaths, last_seq=head.last_seq,
-        attributes=orjson.loads(born.attributes), inputs=orjson.loads(born.inputs), outputs=_loads(row.outputs),
-        error=_loads(row.error), created_at=to_iso(born.created_at), started_at=head.started_at,
-        ended_at=_iso(row.ended_at), wake_at=_iso(head.wake_at),
+        history_from_seq=history_from_seq, attributes=orjson.loads(born.attributes),
+        inputs=orjson.loads(born.inputs), outputs=_loads(row.outputs), error=_loads(row.error),
+        created_at=to_iso(born.created_at), started_at=head.started_at, ended_at=_iso(row.ended_at),
+        wake_at=_iso(head.wake_at),
     )  # fmt: skip
 
 

@@ -188,6 +188,15 @@ class MemoryStore:
         """Return the queues that are paused or limited."""
         return frozenset(queue for queue, row in self.queues.items() if row.restricted)
 
+    def room(self, queue: str) -> float:
+        """Return how many more runs of a queue may be held; ``*`` is all of them."""
+        row = self.queues.get(queue)
+        if row is None or not row.restricted:
+            return float("inf")
+        if row.paused or row.limit is None:
+            return 0
+        return row.limit - len(self.slots.of(queue))
+
     def dead_holders(self) -> list[str]:
         """Return holders that are dead and still hold runs, and those not yet marked as dead, in id order."""
         holding = self.runs.holders()

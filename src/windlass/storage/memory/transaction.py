@@ -97,11 +97,11 @@ class MemoryTransaction(TransactionState):
 
         def wanted(shelf: Shelf) -> bool:
             queue, name = shelf
-            return name in known and (chosen is None or queue in chosen) and self._room(queue) > 0
+            return name in known and (chosen is None or queue in chosen) and self._store.room(queue) > 0
 
         taken: list[ClaimedRun] = []
         for row in self._store.runs.ready(wanted):
-            if len(taken) >= limit or self._room("*") <= 0:
+            if len(taken) >= limit or self._store.room("*") <= 0:
                 break
             taken.append(self._hold(row, holder))
         return taken
@@ -201,14 +201,6 @@ class MemoryTransaction(TransactionState):
         for run_id in run_ids:
             for queue in ("*", self._store.runs[run_id].born.queue):
                 self._store.slots.remove((queue, run_id))
-
-    def _room(self, queue: str) -> float:
-        row = self._store.queues.get(queue)
-        if row is None or not row.restricted:
-            return float("inf")
-        if row.paused or row.limit is None:
-            return 0
-        return row.limit - len(self._store.slots.of(queue))
 
     def _take_slot(self, queue: str, run_id: str) -> None:
         row = self._store.queues.get(queue)

@@ -15,6 +15,7 @@ from sqlalchemy.dialects import postgresql
 from windlass.engine.types import RESUMED, TERMINAL
 from windlass.storage import rows as shapes
 from windlass.storage import schema
+from windlass.storage.waiting import CLOSED_QUEUES, WAITING_QUEUES
 
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 _TIMES = frozenset({"created_at", "started_at", "ended_at"})
@@ -32,9 +33,11 @@ SETTINGS = {
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
+    "plan_cache_mode": "force_generic_plan",
 }
 """Settings of a session that writes. Our statements find rows by index: a plan made while the tables were small
-would otherwise be kept as they grow, and a wrong guess of the planner would wake the JIT compiler."""
+would otherwise be kept as they grow, and a wrong guess of the planner would wake the JIT compiler. To plan a claim
+anew takes longer than to carry it out."""
 SAFE_COMMITS = """SELECT set_config('synchronous_commit', 'on', false)
  WHERE current_setting('synchronous_commit') IN ('off', 'local')"""
 
@@ -191,14 +194,20 @@ SEAT_HELD = """INSERT INTO workflow_queue_slots (queue, slot, run_id) SELECT $1,
 ADD_SLOTS = """INSERT INTO workflow_queue_slots (queue, slot) SELECT $1, slot FROM generate_series(1, $2) slot
  ON CONFLICT DO NOTHING"""
 FREE_SLOTS = f"UPDATE workflow_queue_slots SET run_id = NULL WHERE run_id = ANY ({ids('$1')})"
-READY = f"""SELECT {_RUN} FROM workflow_runs WHERE holder IS NULL AND ready_at IS NOT NULL
- AND name = ANY ({ids("$1")}) AND ($2::jsonb IS NULL OR queue = ANY ({ids("$2")}))
- AND queue <> ALL ({ids("$3")})
- AND queue <> ALL (ARRAY(SELECT q.queue FROM workflow_queues q WHERE q.paused OR (q.concurrency_limit IS NOT NULL
- AND NOT EXISTS (SELECT 1 FROM workflow_queue_slots s
- WHERE s.queue = q.queue AND s.run_id IS NULL AND s.slot <= q.concurrency_limit))))
- AND NOT EXISTS (SELECT 1 FROM workflow_queues WHERE queue = '*' AND paused)
- ORDER BY priority, claim_rank, ready_at, run_id LIMIT $4 FOR NO KEY UPDATE OF workflow_runs SKIP LOCKED"""
+_BEST = "priority, claim_rank, ready_at, run_id"
+_READY = f"""FROM workflow_runs r WHERE r.holder IS NULL AND r.ready_at IS NOT NULL AND r.name = ANY ({ids("$1")})
+ AND r.queue"""
+READY = f"""WITH opened AS MATERIALIZED (SELECT queue FROM ({WAITING_QUEUES}) w
+ WHERE ($2::jsonb IS NULL OR queue = ANY ({ids("$2")})) AND queue <> ALL ({ids("$3")})
+ AND NOT EXISTS (SELECT 1 FROM ({CLOSED_QUEUES}) c WHERE c.queue IN (w.queue, '*'))),
+ shares AS (SELECT queue, $4::bigint AS most FROM opened WHERE (SELECT count(*) FROM opened) = 1
+ UNION ALL SELECT queue, count(*) FROM (SELECT o.queue, best.* FROM opened o, LATERAL (
+ SELECT {_BEST} {_READY} = o.queue ORDER BY {_BEST} LIMIT $4) best
+ WHERE (SELECT count(*) FROM opened) > 1 ORDER BY {_BEST} LIMIT $4) all_best GROUP BY queue)
+ SELECT best.* FROM shares s, LATERAL (SELECT {_RUN} {_READY} = s.queue
+ ORDER BY {_BEST} LIMIT s.most FOR NO KEY UPDATE SKIP LOCKED) best ORDER BY {_BEST}"""
+"""The best runs over all open queues. How many of each queue are among them is looked up first, unless there is but
+one: only those are locked. Runs of the other queues are not looked at, however many there are."""
 _ASKED = "jsonb_to_recordset($1::jsonb) AS q (queue text, wanted int, most int)"
 _EXCESS = "workflow_queue_slots e WHERE e.queue = q.queue AND e.slot > q.most AND e.run_id IS NOT NULL"
 EXCESS = f"SELECT e.* FROM {_ASKED}, LATERAL (SELECT queue, slot, run_id FROM {_EXCESS} ORDER BY slot FOR UPDATE) e"

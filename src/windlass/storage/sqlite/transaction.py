@@ -18,10 +18,11 @@ import orjson
 import sqlalchemy as sa
 
 from windlass.engine.ports import IdempotencyRow
-from windlass.engine.types import RESUMED, TERMINAL, ClaimedRun, Event, InboxRow, Lease, NewRun, RunHead
+from windlass.engine.types import TERMINAL, ClaimedRun, Event, InboxRow, Lease, NewRun, RunHead
 from windlass.kernel.clock import from_iso, to_iso
 from windlass.storage import lite
 from windlass.storage import rows as shapes
+from windlass.storage.sqlite.claims import claim
 from windlass.storage.sqlite.folder import RunFolder
 from windlass.storage.state import TransactionState
 
@@ -84,26 +85,14 @@ _CONSUME = """UPDATE workflow_inbox SET consumed = 1
  WHERE inbox_id IN (SELECT value FROM json_each(?)) AND dedup_id IS NOT NULL"""
 _DISCARD = """DELETE FROM workflow_inbox
  WHERE inbox_id IN (SELECT value FROM json_each(?)) AND dedup_id IS NULL"""
-_READY = f"""SELECT json_group_array({_array(shapes.HEAD + shapes.CLAIMED)}) FROM (SELECT * FROM workflow_runs
- WHERE holder IS NULL AND ready_at IS NOT NULL AND name IN (SELECT value FROM json_each(:names))
- AND (:queues IS NULL OR queue IN (SELECT value FROM json_each(:queues)))
- AND queue NOT IN (SELECT value FROM json_each(:closed))
- ORDER BY priority, claim_rank, ready_at LIMIT :limit)"""
-_HOLD = f"""UPDATE workflow_runs SET holder = ?, ready_at = NULL, claim_rank = {RESUMED}
- WHERE run_id IN (SELECT value FROM json_each(?))"""
 _TIMED = f"wake_at IS NOT NULL AND holder IS NULL AND status NOT IN ('paused', {_OPEN[1:]}"
 _PROMOTE = f"""UPDATE workflow_runs SET ready_at = wake_at, wake_at = NULL
  WHERE run_id IN (SELECT run_id FROM workflow_runs WHERE wake_at <= ? AND {_TIMED} ORDER BY wake_at LIMIT ?)"""
 _NEXT_WAKE = f"SELECT wake_at FROM workflow_runs WHERE {_TIMED} ORDER BY wake_at LIMIT 1"
-_SLOTS = """SELECT json_group_array(json_array(q.queue, q.paused, q.concurrency_limit,
- (SELECT count(*) FROM workflow_queue_slots s WHERE s.queue = q.queue AND s.run_id IS NOT NULL)))
- FROM workflow_queues q WHERE q.paused OR q.concurrency_limit IS NOT NULL"""
 _SEAT_HELD = """INSERT INTO workflow_queue_slots (queue, slot, run_id) SELECT :queue,
  (SELECT coalesce(max(slot), 0) FROM workflow_queue_slots WHERE queue = :queue) + row_number() OVER (ORDER BY run_id),
  run_id FROM workflow_runs WHERE holder IS NOT NULL AND :queue IN (queue, '*')
  AND run_id NOT IN (SELECT run_id FROM workflow_queue_slots WHERE queue = :queue AND run_id IS NOT NULL)"""
-_TAKE_SLOT = """UPDATE workflow_queue_slots SET run_id = :run_id WHERE queue = :queue AND slot =
- (SELECT min(slot) FROM workflow_queue_slots WHERE queue = :queue AND run_id IS NULL)"""
 
 
 class SqliteTransaction(TransactionState):
@@ -221,57 +210,10 @@ class SqliteTransaction(TransactionState):
     def claim_ready(
         self, holder: str, names: Sequence[str], queues: Sequence[str] | None, limit: int
     ) -> list[ClaimedRun]:
-        limits = {
-            queue: (paused, 0 if most is None else max(most - held, 0))
-            for queue, paused, most, held in self._json(_SLOTS)
-        }
-        overall = limits.pop("*", (0, limit))
-        closed = [queue for queue, (paused, free) in limits.items() if paused or free == 0]
-        room = 0 if overall[0] else min(limit, overall[1])
-        taken: list[ClaimedRun] = []
-        while len(taken) < room:
-            found = self._ready(names, queues, closed, room - len(taken))
-            chosen = self._fit(found, limits, closed)
-            if chosen:
-                ids = orjson.dumps([run.head.run_id for run in chosen]).decode()
-                self._raw.execute(_HOLD, (holder, ids))
-                taken.extend(chosen)
-            if len(chosen) == len(found):
-                break
-        for run in taken:
-            run.head.holder, run.head.ready_at, run.head.claim_rank = holder, None, RESUMED
-            self._touch([run.head.run_id])
-            self.heads[run.head.run_id] = run.head
-            for queue in ("*", run.head.queue):
-                self._raw.execute(_TAKE_SLOT, {"run_id": run.head.run_id, "queue": queue})
+        taken = claim(self._raw, holder, names, queues, limit)
+        self._touch(run.head.run_id for run in taken)
+        self.heads.update((run.head.run_id, run.head) for run in taken)
         return taken
-
-    def _ready(
-        self, names: Sequence[str], queues: Sequence[str] | None, closed: Sequence[str], limit: int
-    ) -> list[ClaimedRun]:
-        params = {
-            "names": orjson.dumps(names).decode(),
-            "queues": None if queues is None else orjson.dumps(queues).decode(),
-            "closed": orjson.dumps(closed).decode(),
-            "limit": limit,
-        }
-        found = orjson.loads(self._raw.execute(_READY, params).fetchone()[0])
-        return [shapes.claimed_run(row) for row in found]
-
-    @staticmethod
-    def _fit(found: Sequence[ClaimedRun], limits: dict[str, tuple[int, int]], closed: list[str]) -> list[ClaimedRun]:
-        """Keep the runs for which their queue still has a slot; a queue that fills up is closed."""
-        chosen = []
-        for run in found:
-            limit = limits.get(run.head.queue)
-            if limit is not None:
-                if limit[1] == 0:
-                    continue
-                limits[run.head.queue] = (limit[0], limit[1] - 1)
-                if limit[1] == 1:
-                    closed.append(run.head.queue)
-            chosen.append(run)
-        return chosen
 
     def promote_due(self, now: int, limit: int) -> int:
         return self._raw.execute(_PROMOTE, (now, limit)).rowcount

@@ -1,0 +1,38 @@
+"""Which queues have runs to claim, on both SQL databases: the cost is by queues, not by runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from windlass.storage.schema import workflow_runs
+
+_READY = "FROM workflow_runs WHERE holder IS NULL AND ready_at IS NOT NULL"
+
+WAITING_QUEUES = f"""WITH RECURSIVE waiting (queue) AS (
+ SELECT (SELECT queue {_READY} ORDER BY queue LIMIT 1)
+ UNION ALL SELECT (SELECT workflow_runs.queue {_READY} AND workflow_runs.queue > waiting.queue
+ ORDER BY workflow_runs.queue LIMIT 1) FROM waiting WHERE waiting.queue IS NOT NULL)
+ SELECT queue FROM waiting WHERE queue IS NOT NULL"""
+"""Queues with ready runs, paused and full ones too: the index is asked for one after the other."""
+
+CLOSED_QUEUES = """SELECT q.queue FROM workflow_queues q WHERE q.paused OR (q.concurrency_limit IS NOT NULL
+ AND NOT EXISTS (SELECT 1 FROM workflow_queue_slots s
+ WHERE s.queue = q.queue AND s.run_id IS NULL AND s.slot <= q.concurrency_limit))"""
+"""Queues that are paused or have no slot left; ``*`` among them stands for all."""
+
+
+def claimable(connection: sa.Connection, names: Sequence[str]) -> bool:
+    """Say whether a claim would find runs of these workflows, in some queue that is open."""
+    closed = set(connection.exec_driver_sql(CLOSED_QUEUES).scalars())
+    if "*" in closed:
+        return False
+    opened = [queue for queue in connection.exec_driver_sql(WAITING_QUEUES).scalars() if queue not in closed]
+    runs = workflow_runs.c
+    ready = (
+        sa.select(sa.literal(1))
+        .where(runs.holder.is_(None), runs.ready_at.is_not(None), runs.queue.in_(opened), runs.name.in_(list(names)))
+        .limit(1)
+    )
+    return bool(opened) and connection.execute(ready).first() is not None

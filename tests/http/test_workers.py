@@ -46,6 +46,10 @@ def test_four_workers_are_one_service(tmp_path: Path, environment: dict[str, str
     assert answers == [(200, "processed")] * 60
     assert {float(match[1]) for page in pages if (match := SAMPLE.search(page))} == {60.0}
     assert all('windlass_records{status="processed"} 60.0' in page for page in pages)
+    for page in pages:
+        described = re.findall(r"^# (?:HELP|TYPE) \S+", page, re.MULTILINE)
+        assert sorted(described) == sorted(set(described))
+        assert "pid=" not in page
     assert total == 60
     lines = [json.loads(line) for line in Path(environment["LOG_FILE"]).read_text().splitlines()]
     ended = [line["request_id"] for line in lines if line["event"] == "request.end"]

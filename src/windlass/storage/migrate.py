@@ -79,7 +79,13 @@ def damaged(url: DatabaseUrl, said: str) -> ConfigError:
 
 
 @contextmanager
-def _reachable(url: DatabaseUrl) -> Iterator[None]:
+def reachable(url: DatabaseUrl) -> Iterator[None]:
+    """Say plainly that a database does not answer, or that its file is damaged.
+
+    Raises:
+        ConfigError: the file is damaged.
+        Unavailable: the database cannot be reached.
+    """
     try:
         yield
     except sa.exc.DatabaseError as error:
@@ -101,7 +107,7 @@ def inspect(url: DatabaseUrl) -> Version:
     head = scripts.get_current_head() or ""
     current = None
     if url.path is None or url.path.exists():
-        with _reachable(url), engine_for(url, writes=False).connect() as connection:
+        with reachable(url), engine_for(url, writes=False).connect() as connection:
             current = MigrationContext.configure(connection).get_current_revision()
     known = current is None or current in {script.revision for script in scripts.walk_revisions()}
     return Version(current, head, known)
@@ -139,7 +145,7 @@ def upgrade(url: DatabaseUrl, lock: AbstractContextManager[None], revision: str 
         found = inspect(url)
         refuse_newer(url, found)
         if revision != "head" or not found.matches:
-            with _reachable(url), _found(url, found, revision):
+            with reachable(url), _found(url, found, revision):
                 command.upgrade(config(url), revision)
     return inspect(url)
 
@@ -154,7 +160,7 @@ def downgrade(url: DatabaseUrl, lock: AbstractContextManager[None], revision: st
     with lock:
         found = inspect(url)
         refuse_newer(url, found)
-        with _reachable(url), _found(url, found, revision):
+        with reachable(url), _found(url, found, revision):
             command.downgrade(config(url), revision)
     return inspect(url)
 
@@ -166,7 +172,7 @@ def quick_check(url: DatabaseUrl) -> str:
         ConfigError: it is too damaged to be looked through.
         Unavailable: it cannot be read.
     """
-    with _reachable(url), engine_for(url, writes=False).connect() as connection:
+    with reachable(url), engine_for(url, writes=False).connect() as connection:
         found = connection.exec_driver_sql("PRAGMA quick_check(3)").scalars().all()
     return "; ".join(" ".join(str(line).split()) for line in found)
 

@@ -74,6 +74,7 @@ def test_a_wrong_setting_stops_the_start_by_its_name(tmp_path: Path) -> None:
     for name, value, allowed in (
         ("PORT", "many", "an integer from 0 to 65535"),
         ("APP_ENV", "live", "dev, staging, prod"),
+        ("LOG_FILE", ".", "cannot be written: Is a directory"),
     ):
         done = subprocess.run(
             [BIN / "uvicorn", "windlass.http.app:app"],

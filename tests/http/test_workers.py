@@ -59,6 +59,21 @@ def test_four_workers_are_one_service(tmp_path: Path, environment: dict[str, str
     assert len({line["event"] for line in lines if line["event"].startswith("Started server process")}) == 4
 
 
+def test_gunicorn_serves_with_a_uvicorn_worker(tmp_path: Path) -> None:
+    with running_asgi(tmp_path, "--workers", "2", server="gunicorn") as service:
+        made = [httpx2.post(f"{service.url}/records", json=BODY).json() for _ in range(8)]
+        done = [httpx2.post(f"{service.url}/records/{record['id']}/process", timeout=60).json() for record in made]
+        pages = [httpx2.get(f"{service.url}/metrics").text for _ in range(4)]
+        log = (tmp_path / "service.log").read_text()
+
+    assert {record["status"] for record in done} == {"processed"}
+    assert {float(match[1]) for page in pages if (match := SAMPLE.search(page))} == {8.0}
+    events = [json.loads(line)["event"] for line in log.splitlines() if line.startswith("{")]
+    assert events.count("started") == 2
+    assert "request.end" in events
+    assert "Traceback" not in log
+
+
 def test_standard_output_is_one_object_a_line(tmp_path: Path) -> None:
     with running_asgi(tmp_path) as service:
         httpx2.get(f"{service.url}/records")

@@ -1,7 +1,9 @@
 """The commands about the database: its version, its health, how fast it is, and what the program says of itself."""
 
 import asyncio
+import contextlib
 import json
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -104,6 +106,65 @@ def test_the_doctor_says_when_there_is_no_database(tmp_path: Path) -> None:
 
     assert done.out.splitlines()[1].split()[:2] == ["database", "failed"]
     assert "start it, or mend DATABASE_URL" in done.err
+
+
+def test_a_file_that_is_no_database_is_called_so(tmp_path: Path) -> None:
+    (tmp_path / "workflow.db").write_bytes(b"this is no database" * 500)
+    windlass = Windlass(tmp_path, {})
+
+    for command in (("db", "current"), ("db", "upgrade"), ("records", "summary"), ("serve", "--port", "0")):
+        done = windlass(*command, code=2)
+        assert "sqlite:///workflow.db is damaged, or no SQLite file: file is not a database" in done.err
+        assert "restore the last backup (docs/runbook.md, Database Corruption)" in done.err
+
+    (found,) = windlass("doctor", "--json", code=1).json["checks"]
+    assert (found["check"], found["result"], found["advice"]) == ("database", "failed", "")
+    assert "is damaged" in found["said"]
+
+
+def test_the_doctor_finds_damage_in_the_pages(tmp_path: Path) -> None:
+    windlass = Windlass(tmp_path, {})
+    windlass("db", "upgrade")
+    with contextlib.closing(sqlite3.connect(tmp_path / "workflow.db")) as raw:
+        raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (page,) = raw.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'records'").fetchone()
+        (size,) = raw.execute("PRAGMA page_size").fetchone()
+    with (tmp_path / "workflow.db").open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xa5" * size)
+
+    checks = {check["check"]: check for check in windlass("doctor", "--json", code=1).json["checks"]}
+
+    assert checks["schema"]["result"] == "ok"
+    assert checks["file"]["result"] == "failed"
+    assert "restore the last backup" in checks["file"]["said"]
+    assert "runs" not in checks
+
+
+def test_the_doctor_does_not_advise_to_upgrade_a_newer_database(tmp_path: Path) -> None:
+    windlass = Windlass(tmp_path, {})
+    windlass("db", "upgrade")
+    spoil(f"sqlite:///{tmp_path}/workflow.db", "UPDATE alembic_version SET version_num = '9999'")
+
+    done = windlass("doctor", code=1)
+
+    assert "made by a newer version; update this one" in " ".join(done.out.split())
+    assert "db upgrade" not in done.out + done.err
+
+
+def test_a_revision_that_is_none_is_named_with_those_that_are(tmp_path: Path) -> None:
+    windlass = Windlass(tmp_path, {})
+
+    unknown = windlass("db", "upgrade", "nope", code=2).err
+    nothing = windlass("db", "downgrade", "-1", "--yes", code=2).err
+    windlass("db", "upgrade")
+    too_far = windlass("db", "downgrade", "-99", "--yes", code=2).err
+
+    head = windlass("db", "current", "--json").json["head"]
+    assert "there is no revision nope to go to: the revisions are base, " in unknown
+    assert f"{head} (head), and the database sqlite:///workflow.db is empty" in unknown
+    assert "sqlite:///workflow.db is empty: there is nothing to take back" in nothing
+    assert "there is no revision -99 to go to" in too_far
 
 
 @pytest.mark.parametrize("url", ["sqlite_url", "pg_dsn"], ids=["sqlite", "postgres"])

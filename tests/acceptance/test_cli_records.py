@@ -78,9 +78,11 @@ def test_records_go_in_and_come_out(windlass: Windlass, request: pytest.FixtureR
         (name, "pending", '{"priority":"x"}'),
     ]
     assert not (windlass.folder / "out.csv.part").exists()
+    copied = windlass("records", "import", "out.csv", "--name", "copy", "--json").json
+    assert (copied["accepted"], copied["refused"]) == (2, 0)
 
     summary = windlass("records", "summary", "--category", name, "--json").json
-    assert summary["totals"] == {"all": 2, "pending": 2, "processed": 0, "failed": 0}
+    assert summary["totals"] == {"all": 4, "pending": 4, "processed": 0, "failed": 0}
 
 
 @pytest.mark.parametrize("windlass", ["server", "database", "postgres"], indirect=True)

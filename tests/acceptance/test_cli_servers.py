@@ -109,3 +109,21 @@ def test_a_taken_port_is_said(tmp_path: Path) -> None:
         f"windlass: cannot listen on 127.0.0.1:{port}: Address already in use"
         " (choose another with --port; --port 0 takes a free one)\n"
     )
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid", "a..b", "::zz"])
+def test_a_host_that_is_none_of_this_machine_is_said(tmp_path: Path, host: str) -> None:
+    done = Windlass(tmp_path, {"HOST": host})("serve", "--port", "0", code=2)
+
+    assert done.err.startswith(f"windlass: HOST: cannot listen on {host}: ")
+    assert "--host takes an address of this machine" in done.err
+    assert "--port" not in done.err
+
+
+@pytest.mark.parametrize("command", [("serve", "--port", "0"), ("serve", "--port", "0", "--workers", "2"), ("worker",)])
+def test_a_log_file_that_cannot_be_written_is_said(tmp_path: Path, command: tuple[str, ...]) -> None:
+    (tmp_path / "file").touch()
+    for path, reason in ((".", f"Is a directory: {tmp_path}"), ("file/app.log", f"File exists: {tmp_path / 'file'}")):
+        done = Windlass(tmp_path, {"LOG_FILE": path})(*command, code=2)
+
+        assert done.err.splitlines()[-1] == f"windlass: LOG_FILE: {path} cannot be written: {reason}"

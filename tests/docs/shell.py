@@ -15,9 +15,9 @@ from tests.support.paths import BIN, ROOT, package_folder
 from tests.support.servers import GuardedProcess
 
 PROGRAMS = Path(__file__).with_name("programs")
-SERVERS = re.compile(r"(make run|windlass (up|serve)|uvicorn windlass\.http)\b")
-WORKERS = re.compile(r"(windlass worker|tail -f)\b")
-"""Commands that run until they are stopped: those that answer HTTP, and the others."""
+SERVERS = re.compile(r"(\.venv/bin/)?(make run|windlass (up|serve)|uvicorn windlass\.http)\b")
+WORKERS = re.compile(r"(\.venv/bin/)?(windlass worker|tail -f|gunicorn)\b")
+"""Commands that run until they are stopped: those that answer HTTP on the port, and the others."""
 
 _LINKED = (
     ".env.example",

@@ -96,7 +96,9 @@ async def test_the_body_may_come_in_any_pieces(served: Served) -> None:
         (b"", 0, 0),
         (b"\n \n", 0, 0),
         (b"[]", 0, 0),
-        (b"[" + line(1).strip(), 0, 1),
+        (b"[" + line(1).strip(), 1, 1),
+        (b"[" + line(1) + b"\n", 1, 1),
+        (b"[" + line(1).strip()[:-1], 0, 1),
         (b"[" + line(1).strip() + b",", 1, 1),
         (b"[" + line(1).strip() + b",]", 1, 1),
         (b"[" + line(1).strip() + b"] x", 1, 1),
@@ -110,6 +112,52 @@ async def test_broken_bodies_cost_only_what_is_broken(served: Served, body: byte
 
     assert (found["created"], found["failed"]) == (created, failed)
     assert await total(served) == created
+
+
+@pytest.mark.parametrize("end", ["", ",", ' , {"source": "a}'])
+async def test_an_array_that_is_cut_off_is_called_so(served: Served, end: str) -> None:
+    body = b"[" + line(1).strip() + end.encode()
+
+    stored, cut = (await served.client.post("/records/bulk", content=body)).json()["results"]
+    together = await served.client.post("/records/bulk?mode=together", content=body)
+
+    assert await total(served) == 1
+    assert (stored["line"], len(stored["id"])) == (1, 36)
+    [issue] = cut["error"]["details"]
+    assert (cut["line"], issue["loc"], issue["type"]) == (2, ["body", 2], "array_unclosed")
+    assert issue["msg"].startswith("The array is not closed")
+    assert [issue["type"] for issue in together.json()["error"]["details"]] == ["array_unclosed"]
+
+
+async def test_a_byte_order_mark_is_passed_over_at_the_beginning(served: Served) -> None:
+    bom = "\ufeff".encode()
+
+    async def bytewise(body: bytes) -> AsyncIterator[bytes]:
+        for at in range(len(body)):
+            yield body[at : at + 1]
+
+    for body in (bom + line(1) + line(2), bom + b"[" + line(1) + b"," + line(2) + b"]"):
+        for content in (body, bytewise(body)):
+            assert (await served.client.post("/records/bulk", content=content)).json()["created"] == 2
+    middle = (await served.client.post("/records/bulk", content=line(1) + bom + line(2))).json()
+    assert (middle["created"], middle["failed"]) == (1, 1)
+    assert (await served.client.post("/records/bulk", content=bom)).json()["results"] == []
+
+
+async def test_a_line_that_cannot_be_read_names_column_and_field(served: Served) -> None:
+    broken = b'{"source": "a", "category": "b", "payload": {"n": [1, NaN]}}'
+    for body, where in (
+        (line(1) + broken, "(column 55)"),
+        (
+            b"[" + line(1) + b",\n" + broken.replace(b'"payload"', b'\n"payload"') + b"]",
+            "(line 2 of the record, column 22)",
+        ),
+    ):
+        [_, refused] = (await served.client.post("/records/bulk", content=body)).json()["results"]
+
+        [issue] = refused["error"]["details"]
+        assert issue["loc"] == ["body", 2, "payload", "n", 1]
+        assert issue["msg"] == f"Invalid JSON: unexpected character, expected a JSON value {where}"
 
 
 async def test_all_or_nothing(served: Served) -> None:

@@ -248,7 +248,8 @@ BAD_RECORDS: list[tuple[bytes, list[list[object]]]] = [
     (b"null", [["body"]]),
     (b'"x"', [["body"]]),
     (b"\xff", [["body"]]),
-    (b'\xef\xbb\xbf{"source":"a","category":"b","payload":{}}', [["body"]]),
+    (b'\xef\xbb\xbf\xef\xbb\xbf{"source":"a","category":"b","payload":{}}', [["body"]]),
+    (b'{"source":"a","category":"b\xff","payload":{}}', [["body", "category"]]),
     (b"{}", [["body", "source"], ["body", "category"], ["body", "payload"]]),
     (b'{"invalid": "payload"}', [["body", name] for name in ("source", "category", "payload", "invalid")]),
     (b'{"source":1,"category":true,"payload":"{}"}', [["body", name] for name in BODY]),
@@ -257,15 +258,21 @@ BAD_RECORDS: list[tuple[bytes, list[list[object]]]] = [
     (b'{"source":"a\\u0000","category":"b","payload":{}}', [["body", "source"]]),
     (b'{"source":"a","category":"b","payload":{"x":{"y":["\\u0000"]}}}', [["body", "payload", "x", "y", 0]]),
     (b'{"source":"a","category":"b","payload":{"k\\u0000":1}}', [["body", "payload", "k\\u0000"]]),
-    (b'{"source":"a","category":"b","payload":{"x":"\\ud800"}}', [["body"]]),
-    (b'{"source":"a","category":"b","payload":{"x":NaN}}', [["body"]]),
-    (b'{"source":"a","category":"b","payload":{"x":Infinity}}', [["body"]]),
-    (b'{"source":"a","category":"b","payload":{"x":1e999}}', [["body"]]),
+    (b'{"source":"a","category":"b","payload":{"x":"\\ud800"}}', [["body", "payload", "x"]]),
+    (b'{"source":"a","category":"b","payload":{"x":NaN}}', [["body", "payload", "x"]]),
+    (b'{"source":"a","category":"b","payload":{"x":Infinity}}', [["body", "payload", "x"]]),
+    (b'{"source":"a","category":"b","payload":{"x":1e999}}', [["body", "payload", "x"]]),
     (b'{"source":"a","category":"b","payload":{"x":9223372036854775808}}', [["body", "payload", "x"]]),
     (b'{"source":"a","category":"b","payload":{"x":' + b"9" * 300 + b"}}", [["body", "payload", "x"]]),
-    (b'{"source":"a","category":"b","payload":{"x":' + b"9" * 5000 + b"}}", [["body"]]),
-    (b'{"source":"a","category":"b","payload":{"x":' + b"[" * 70 + b"]" * 70 + b"}}", [["body"]]),
-    (b'{"source":"a","category":"b","payload":' + b'{"x":' * 5000 + b"1" + b"}" * 5000 + b"}", [["body"]]),
+    (b'{"source":"a","category":"b","payload":{"x":' + b"9" * 5000 + b"}}", [["body", "payload", "x"]]),
+    (
+        b'{"source":"a","category":"b","payload":{"x":' + b"[" * 70 + b"]" * 70 + b"}}",
+        [["body", "payload", "x", *[0] * 62]],
+    ),
+    (
+        b'{"source":"a","category":"b","payload":' + b'{"x":' * 5000 + b"1" + b"}" * 5000 + b"}",
+        [["body", "payload", *["x"] * 63]],
+    ),
 ]
 
 
@@ -279,6 +286,26 @@ async def test_bad_records_are_refused_and_leave_nothing(served: Served) -> None
         assert [issue["loc"] for issue in error["details"]] == places, body
         assert all(set(issue) == {"loc", "msg", "type"} for issue in error["details"])
     assert (await served.client.get("/records")).json()["total"] == 0
+
+
+async def test_a_body_that_cannot_be_read_says_where(served: Served) -> None:
+    start = b'{"source":"a","category":"b",\n"payload":{"x":"\xc3\xa4","y":'
+    for rest, said in (
+        (b"NaN}}", "unexpected character, expected a JSON value (line 2, column 24)"),
+        (b'"\\ud800"}}', "no low surrogate in string (line 2, column 25)"),
+        (b'"\xff"}}', "not valid UTF-8 (line 2, column 25)"),
+        (b"1", "unexpected end of data (line 2, column 25)"),
+    ):
+        [issue] = (await served.client.post("/records", content=start + rest)).json()["error"]["details"]
+
+        assert issue["loc"] == ["body", "payload", "y"]
+        assert issue["msg"] == f"Invalid JSON: {said}"
+
+
+async def test_a_byte_order_mark_is_passed_over(served: Served) -> None:
+    answer = await served.client.post("/records", content="\ufeff".encode() + json.dumps(BODY).encode())
+
+    assert (answer.status_code, answer.json()["payload"]) == (201, BODY["payload"])
 
 
 UNUSUAL_VALUES = [

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.apps import Served
+from windlass.contexts.records.api import REPORTS
 
 
 async def fill(served: Served) -> list[dict[str, Any]]:
@@ -99,6 +100,29 @@ async def test_every_report_comes_as_json_and_as_csv(served: Served) -> None:
         assert rows == [{key: str(value) for key, value in row.items()} for row in found["rows"]]
     assert (await served.client.get("/reports/by_category")).json()["rows"] == summary["by_category"]
     assert (await served.client.get("/reports/processing_ms")).json()["rows"] == [summary["processing_ms"]]
+
+
+async def test_a_report_without_rows_has_its_columns(served: Served) -> None:
+    full = {name: REPORTS[name] for name in REPORTS if name not in {"totals", "by_status", "processing_ms"}}
+    before = {name: (await served.client.get(f"/reports/{name}?format=csv")).text for name in REPORTS}
+    await fill(served)
+
+    assert {name: before[name].count("\r\n") for name in full} == dict.fromkeys(full, 1)
+    for name in REPORTS:
+        found = (await served.client.get(f"/reports/{name}")).json()["rows"]
+        assert before[name].splitlines()[0] == ",".join(found[0])
+
+
+async def test_the_summary_comes_as_csv(served: Served) -> None:
+    await fill(served)
+
+    answer = await served.client.get("/reports/summary?format=csv&category=c1")
+
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    lines = answer.text.split("\r\n")
+    assert lines[0] == "report,name,figure,value"
+    total = (await served.client.get("/reports/summary?category=c1")).json()["totals"]["all"]
+    assert {f"totals,,all,{total}", f"by_category,c1,count,{total}"} <= set(lines)
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,10 @@ def test_four_workers_are_one_service(tmp_path: Path, environment: dict[str, str
     assert answers == [(200, "processed")] * 60
     assert {float(match[1]) for page in pages if (match := SAMPLE.search(page))} == {60.0}
     assert all('windlass_records{status="processed"} 60.0' in page for page in pages)
+    for page in pages:
+        described = re.findall(r"^# (?:HELP|TYPE) \S+", page, re.MULTILINE)
+        assert sorted(described) == sorted(set(described))
+        assert "pid=" not in page
     assert total == 60
     lines = [json.loads(line) for line in Path(environment["LOG_FILE"]).read_text().splitlines()]
     ended = [line["request_id"] for line in lines if line["event"] == "request.end"]
@@ -53,6 +57,21 @@ def test_four_workers_are_one_service(tmp_path: Path, environment: dict[str, str
         f"request-{number}" for number in range(60)
     )
     assert len({line["event"] for line in lines if line["event"].startswith("Started server process")}) == 4
+
+
+def test_gunicorn_serves_with_a_uvicorn_worker(tmp_path: Path) -> None:
+    with running_asgi(tmp_path, "--workers", "2", server="gunicorn") as service:
+        made = [httpx2.post(f"{service.url}/records", json=BODY).json() for _ in range(8)]
+        done = [httpx2.post(f"{service.url}/records/{record['id']}/process", timeout=60).json() for record in made]
+        pages = [httpx2.get(f"{service.url}/metrics").text for _ in range(4)]
+        log = (tmp_path / "service.log").read_text()
+
+    assert {record["status"] for record in done} == {"processed"}
+    assert {float(match[1]) for page in pages if (match := SAMPLE.search(page))} == {8.0}
+    events = [json.loads(line)["event"] for line in log.splitlines() if line.startswith("{")]
+    assert events.count("started") == 2
+    assert "request.end" in events
+    assert "Traceback" not in log
 
 
 def test_standard_output_is_one_object_a_line(tmp_path: Path) -> None:
@@ -70,6 +89,7 @@ def test_a_wrong_setting_stops_the_start_by_its_name(tmp_path: Path) -> None:
     for name, value, allowed in (
         ("PORT", "many", "an integer from 0 to 65535"),
         ("APP_ENV", "live", "dev, staging, prod"),
+        ("LOG_FILE", ".", "cannot be written: Is a directory"),
     ):
         done = subprocess.run(
             [BIN / "uvicorn", "windlass.http.app:app"],

@@ -101,6 +101,29 @@ def test_every_step_can_be_taken_back_and_again(url: str, alembic: Alembic) -> N
     assert "0001" in alembic("history")
 
 
+def test_alembic_says_in_a_line_what_is_wrong(tmp_path: Path) -> None:
+    junk = tmp_path / "junk.db"
+    junk.write_bytes(b"this is no database" * 500)
+    for address, said in (
+        ("mysql://x/y", "DATABASE_URL: 'mysql' is no known kind of database"),
+        ("postgresql://x:y@127.0.0.1:9/z", "the database postgresql://x:***@127.0.0.1:9/z cannot be reached: "),
+        (f"sqlite:///{junk}", "is damaged, or no SQLite file: file is not a database"),
+        (f"sqlite:///{junk}/x.db", "File exists"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "alembic", "current"],
+            cwd=ROOT,
+            env={**os.environ, "DATABASE_URL": address},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+        assert done.returncode == 255
+        assert said in done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+
+
 def test_the_package_migrates_by_itself(url: str) -> None:
     database = urls.parse(url)
     assert migrate.inspect(database).current is None

@@ -12,6 +12,12 @@ from tests.support.paths import BIN
 from tests.support.ports import free_port
 from tests.support.servers import GuardedProcess
 
+PLACES = {
+    "uvicorn": "--port {port}",
+    "gunicorn": "--worker-class uvicorn_worker.UvicornWorker --bind 127.0.0.1:{port}",
+}
+"""How ASGI servers are told where to answer, by name."""
+
 
 @dataclass(frozen=True)
 class Service:
@@ -50,12 +56,14 @@ def running_service(
 
 
 @contextmanager
-def running_asgi(folder: Path, *options: str, environment: Mapping[str, str] | None = None) -> Iterator[Service]:
-    """Start `uvicorn windlass.http.app:app` as the seed says; see `running_service`."""
+def running_asgi(
+    folder: Path, *options: str, server: str = "uvicorn", environment: Mapping[str, str] | None = None
+) -> Iterator[Service]:
+    """Start `uvicorn windlass.http.app:app` as the seed says, or another server; see `running_service`."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     process = GuardedProcess(
-        [BIN / "uvicorn", "windlass.http.app:app", "--port", str(port), *options],
+        [BIN / server, "windlass.http.app:app", *PLACES[server].format(port=port).split(), *options],
         folder=folder,
         log=folder / "service.log",
         environment={**os.environ, **(environment or {})},

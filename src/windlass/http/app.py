@@ -150,11 +150,11 @@ def _serve() -> FastAPI:
     """Make the application of this process from its environment."""
     try:
         settings = configuration.load()
+        log = open_log(settings)
     except ConfigError as error:
         sys.exit(f"windlass does not start:\n{error}")
     sys.setswitchinterval(SWITCH_SECONDS)
     share_with_siblings()
-    log = open_log(settings)
     log.install()
     return create_app(settings, log=log, served=True)
 

@@ -20,6 +20,7 @@ import orjson
 import structlog
 
 from windlass.kernel.clock import SystemClock, to_iso
+from windlass.kernel.errors import ConfigError
 from windlass.settings import Settings
 
 REQUEST_ID: ContextVar[str | None] = ContextVar("windlass_request_id", default=None)
@@ -185,8 +186,16 @@ class _Bridge(logging.Handler):
 
 
 def open_log(settings: Settings) -> Log:
-    """Return the log that the settings ask for."""
+    """Return the log that the settings ask for.
+
+    Raises:
+        ConfigError: LOG_FILE cannot be written.
+    """
     file = None
     if settings.log_file is not None:
-        file = RotatedFile(settings.log_file, settings.log_file_bytes, settings.log_file_backups)
+        try:
+            file = RotatedFile(settings.log_file, settings.log_file_bytes, settings.log_file_backups)
+        except OSError as error:
+            reason = f"{error.strerror}: {error.filename}"
+            raise ConfigError(f"LOG_FILE: {settings.log_file} cannot be written: {reason}") from error
     return Log(Sink(file=file), settings.log_level)

@@ -13,6 +13,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from starlette.types import Scope
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
+    from prometheus_client.core import Metric
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -130,13 +132,7 @@ class Meter:
         """
         prometheus = self._prometheus
         asked = prometheus.CollectorRegistry()
-        info = prometheus.Gauge("windlass_build_info", "The version that runs.", ("version",), registry=asked)
-        info.labels(self._version).set(1)
-        for name, counts in known.items():
-            what = name.replace("_", " ")
-            gauge = prometheus.Gauge(f"windlass_{name}", f"How many {what}, by status.", ("status",), registry=asked)
-            for status, count in counts.items():
-                gauge.labels(status).set(count)
+        asked.register(_Asked(self._version, known))
         text: bytes = prometheus.generate_latest(self._counts()) + prometheus.generate_latest(asked)
         return text
 
@@ -152,3 +148,25 @@ class Meter:
         together = self._prometheus.CollectorRegistry()
         MultiProcessCollector(together, self._folder)  # type: ignore[no-untyped-call]
         return together
+
+
+class _Asked:
+    """What the database knows, made anew for each answer: a ``Gauge`` would be kept in the workers' shared files."""
+
+    def __init__(self, version: str, known: dict[str, dict[str, int]]) -> None:
+        self._version = version
+        self._known = known
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics, as a registry asks for them."""
+        from prometheus_client.core import GaugeMetricFamily  # noqa: PLC0415  share_with_siblings goes first
+
+        info = GaugeMetricFamily("windlass_build_info", "The version that runs.", labels=["version"])
+        info.add_metric([self._version], 1)
+        yield info
+        for name, counts in self._known.items():
+            what = name.replace("_", " ")
+            gauge = GaugeMetricFamily(f"windlass_{name}", f"How many {what}, by status.", labels=["status"])
+            for status, count in counts.items():
+                gauge.add_metric([status], count)
+            yield gauge

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
 import sqlalchemy as sa
 from alembic import context
+from alembic.util import CommandError
 
 import windlass.contexts.records.tables  # noqa: F401  its tables stand on the metadata
 from windlass import settings
-from windlass.storage.migrate import URL, engine_for
+from windlass.kernel.errors import WindlassError
+from windlass.storage.migrate import URL, engine_for, reachable
 from windlass.storage.schema import metadata
+from windlass.storage.urls import DatabaseUrl
 
 MIGRATION_LOCK = 7_229_180_641
 
@@ -20,11 +26,31 @@ def belongs(item: object, _name: object, kind: str, reflected: bool, _other: obj
     return not getattr(item, "dialect_kwargs", {}).get("postgresql_using")
 
 
+@contextmanager
+def plainly() -> Iterator[None]:
+    """Tell the user of Alembic's own command what is wrong in a line; our own callers get the error itself."""
+    try:
+        yield
+    except (WindlassError, OSError) as error:
+        if URL in context.config.attributes:
+            raise
+        raise CommandError(str(error)) from None
+
+
+def database() -> DatabaseUrl:
+    """Return the database the caller named, or that of DATABASE_URL."""
+    named: DatabaseUrl | None = context.config.attributes.get(URL)
+    return named or settings.load().database
+
+
 def migrate() -> None:
     """Run the command's steps in one transaction."""
-    url = context.config.attributes.get(URL) or settings.load().database
-    engine = engine_for(url)
-    with engine.begin() as connection:
+    with ExitStack() as stack:
+        with plainly():
+            url = database()
+            engine = engine_for(url)
+            with reachable(url):
+                connection = stack.enter_context(engine.begin())
         if engine.dialect.name == "postgresql":
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
         context.configure(
@@ -41,7 +67,8 @@ def migrate() -> None:
 
 def print_sql() -> None:
     """Print the command's steps as SQL instead (``--sql``)."""
-    url = context.config.attributes.get(URL) or settings.load().database
+    with plainly():
+        url = database()
     context.configure(url=url.sqlalchemy, target_metadata=metadata, literal_binds=True, transactional_ddl=True)
     with context.begin_transaction():
         context.run_migrations()

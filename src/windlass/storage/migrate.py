@@ -13,6 +13,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 
 from windlass.kernel.errors import ConfigError, Unavailable
 from windlass.storage.urls import DatabaseUrl
@@ -20,6 +21,7 @@ from windlass.storage.urls import DatabaseUrl
 URL = "windlass.url"
 """The attribute of an Alembic configuration that names the database; without it DATABASE_URL is read."""
 BUSY_SECONDS = 60.0
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +70,29 @@ def engine_for(url: DatabaseUrl, *, writes: bool = True) -> sa.Engine:
     return engine
 
 
+def damaged(url: DatabaseUrl, said: str) -> ConfigError:
+    """Return the error of a SQLite file that is damaged, or none at all."""
+    return ConfigError(
+        f"the database {url} is damaged, or no SQLite file: {said}; stop every process, keep the files and restore the"
+        " last backup (docs/runbook.md, Database Corruption)"
+    )
+
+
 @contextmanager
-def _reachable(url: DatabaseUrl) -> Iterator[None]:
+def reachable(url: DatabaseUrl) -> Iterator[None]:
+    """Say plainly that a database does not answer, or that its file is damaged.
+
+    Raises:
+        ConfigError: the file is damaged.
+        Unavailable: the database cannot be reached.
+    """
     try:
         yield
-    except sa.exc.OperationalError as error:
+    except sa.exc.DatabaseError as error:
+        if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
+            raise damaged(url, str(error.orig)) from error
+        if not isinstance(error, sa.exc.OperationalError):
+            raise
         raise Unavailable(f"the database {url} cannot be reached: {error.orig}") from error
 
 
@@ -80,16 +100,33 @@ def inspect(url: DatabaseUrl) -> Version:
     """Look which version a database is at; changes nothing.
 
     Raises:
+        ConfigError: its file is damaged.
         Unavailable: the database cannot be reached.
     """
     scripts = ScriptDirectory.from_config(config(url))
     head = scripts.get_current_head() or ""
     current = None
     if url.path is None or url.path.exists():
-        with _reachable(url), engine_for(url, writes=False).connect() as connection:
+        with reachable(url), engine_for(url, writes=False).connect() as connection:
             current = MigrationContext.configure(connection).get_current_revision()
     known = current is None or current in {script.revision for script in scripts.walk_revisions()}
     return Version(current, head, known)
+
+
+@contextmanager
+def _found(url: DatabaseUrl, at: Version, revision: str) -> Iterator[None]:
+    """Say plainly that a revision is none, or as far away as no revision is."""
+    try:
+        yield
+    except CommandError as error:
+        if at.current is None and revision.startswith("-"):
+            raise ConfigError(f"the database {url} is empty: there is nothing to take back") from error
+        known = [script.revision for script in ScriptDirectory.from_config(config(url)).walk_revisions("base", "head")]
+        state = "is empty" if at.current is None else f"is at {at.current}"
+        raise ConfigError(
+            f"there is no revision {revision} to go to: the revisions are base, {', '.join(reversed(known))} (head),"
+            f" and the database {url} {state}"
+        ) from error
 
 
 def upgrade(url: DatabaseUrl, lock: AbstractContextManager[None], revision: str = "head") -> Version:
@@ -101,14 +138,14 @@ def upgrade(url: DatabaseUrl, lock: AbstractContextManager[None], revision: str 
         revision: how far to go.
 
     Raises:
-        ConfigError: the database is newer than the code.
+        ConfigError: the database is newer than the code, or damaged, or there is no such revision.
         Unavailable: the database cannot be reached.
     """
     with lock:
         found = inspect(url)
         refuse_newer(url, found)
         if revision != "head" or not found.matches:
-            with _reachable(url):
+            with reachable(url), _found(url, found, revision):
                 command.upgrade(config(url), revision)
     return inspect(url)
 
@@ -117,14 +154,27 @@ def downgrade(url: DatabaseUrl, lock: AbstractContextManager[None], revision: st
     """Take steps back, for example ``-1`` or ``base``.
 
     Raises:
-        ConfigError: the database is newer than the code.
+        ConfigError: the database is newer than the code, or damaged, or there is nothing of that to take back.
         Unavailable: the database cannot be reached.
     """
     with lock:
-        refuse_newer(url, inspect(url))
-        with _reachable(url):
+        found = inspect(url)
+        refuse_newer(url, found)
+        with reachable(url), _found(url, found, revision):
             command.downgrade(config(url), revision)
     return inspect(url)
+
+
+def quick_check(url: DatabaseUrl) -> str:
+    """Let SQLite look through its whole file for damage; returns ``ok`` or what it has found.
+
+    Raises:
+        ConfigError: it is too damaged to be looked through.
+        Unavailable: it cannot be read.
+    """
+    with reachable(url), engine_for(url, writes=False).connect() as connection:
+        found = connection.exec_driver_sql("PRAGMA quick_check(3)").scalars().all()
+    return "; ".join(" ".join(str(line).split()) for line in found)
 
 
 def refuse_newer(url: DatabaseUrl, found: Version) -> None:

@@ -8,8 +8,8 @@ from tests.unit.cli.fakes import scripted
 from windlass.cli.exits import CommandError
 from windlass.cli.serving import banner
 from windlass.cli.work.queues import read_limit
-from windlass.cli.work.records import flat
 from windlass.cli.work.runs import why_it_waits
+from windlass.contexts.records.sheets import flat
 
 RUN: dict[str, Any] = {
     "status": "running", "status_reason": None, "wait_reason": None, "wake_at": None, "holder": None, "deaths": 0,
@@ -80,7 +80,7 @@ def test_a_summary_becomes_rows() -> None:
         "failure_reasons": [],
     }
 
-    assert flat(summary) == [
+    assert list(flat(summary)) == [
         ("totals", "", "all", 3),
         ("totals", "", "failed", 1),
         ("by_day", "2026-01-01", "count", 3),

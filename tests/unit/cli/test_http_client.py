@@ -39,18 +39,28 @@ async def test_a_batch_is_stored_under_its_key() -> None:
             "line": 3,
             "error": {"code": "PAYLOAD_TOO_LARGE", "message": "too large", "details": {"field": "payload"}},
         }
+        several = [
+            {"loc": ["body", 5], "msg": "odd", "type": "x"},
+            {"loc": ["body", 5, "a", 0], "msg": "bad", "type": "x"},
+        ]
         whole = {"line": 4, "error": {"code": "X", "message": "broken", "details": None}}
         results = [
             {"line": 2, "error": {"code": "V", "message": "Validation failed", "details": [missing]}},
             large,
             whole,
+            {"line": 5, "error": {"code": "V", "message": "Validation failed", "details": several}},
         ]
-        return httpx2.Response(200, json={"created": 1, "repeated": 1, "failed": 3, "results": results})
+        return httpx2.Response(200, json={"created": 1, "repeated": 1, "failed": 4, "results": results})
 
     assert await talking_to(handler).store(b"{}\n", "k") == Stored(
         1,
         1,
-        [Fault(2, "source", "Field required"), Fault(3, "payload", "too large"), Fault(4, None, "broken")],
+        [
+            Fault(2, "source", "Field required"),
+            Fault(3, "payload", "too large"),
+            Fault(4, None, "broken"),
+            Fault(5, None, "odd; a.0: bad"),
+        ],
     )
 
 

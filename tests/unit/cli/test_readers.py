@@ -1,5 +1,6 @@
 """What an import reads: every format in pieces of any size, and every fault with its line and field."""
 
+import csv
 import gzip
 import io
 import json
@@ -13,9 +14,10 @@ from hypothesis import strategies as st
 
 from windlass.cli.exits import ExitCode
 from windlass.cli.importing import source as sources
-from windlass.cli.importing.items import Item, Refused
+from windlass.cli.importing.items import EXPORTED, Item, Refused
 from windlass.cli.importing.readers import read
 from windlass.cli.importing.source import BadInput, Source, format_of, open_source
+from windlass.contexts.records.export import COLUMNS
 
 Read = list[Item | Refused]
 FIRST = {"source": "a", "category": "b", "payload": {"n": 1}}
@@ -256,3 +258,24 @@ def test_a_file_that_is_not_there_is_not_found() -> None:
         open_source("nowhere.csv")
 
     assert vars(caught.value)["code"] is ExitCode.NOT_FOUND
+
+
+def test_what_an_export_writes_can_be_read() -> None:
+    assert set(COLUMNS) == EXPORTED
+    draft = {"source": "a,b", "category": "c", "payload": {"x": [1.5, "\n"]}}
+    record = dict.fromkeys(COLUMNS) | {"id": "i", "status": "processed", "attempts": 1} | draft
+    line = json.dumps(record).encode()
+    text = io.StringIO()
+    csv.writer(text).writerows([COLUMNS, [*(record | {"payload": json.dumps(draft["payload"])}).values()]])
+
+    found = [read_all(line, "ndjson"), read_all(b"[" + line + b"]", "json"), read_all(text.getvalue().encode(), "csv")]
+
+    assert [values(one) for one in found] == [[draft]] * 3
+    assert values(read_all(json.dumps({"id": "i"} | draft).encode(), "ndjson")) == [{"id": "i"} | draft]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf_16_is_called_so(encoding: str) -> None:
+    with pytest.raises(BadInput, match="is no UTF-8 but UTF-16") as caught:
+        read_all("source,category,x\na,b,1\n".encode(encoding), "csv")
+    assert caught.value.hint == "save it as UTF-8"

@@ -44,7 +44,7 @@ class RunQuery:
 
 
 class Fault(NamedTuple):
-    """A record of a batch that was refused: its place from 1, the field, and why."""
+    """A record of a batch that was refused: its place from 1, the field, and why; several fields are in ``message``."""
 
     place: int
     field: str | None

@@ -22,7 +22,10 @@ def _fault(result: Row) -> Fault:
     """Return what is wrong with a record of a bulk answer."""
     error = result["error"]
     details = error.get("details")
-    if isinstance(details, list) and details:
-        field = ".".join(str(part) for part in details[0]["loc"][2:]) or None
-        return Fault(result["line"], field, "; ".join(issue["msg"] for issue in details))
-    return Fault(result["line"], details.get("field") if isinstance(details, dict) else None, error["message"])
+    if not isinstance(details, list) or not details:
+        return Fault(result["line"], details.get("field") if isinstance(details, dict) else None, error["message"])
+    issues = [(".".join(str(part) for part in issue["loc"][2:]), issue["msg"]) for issue in details]
+    field, message = issues[0]
+    if len(issues) > 1:
+        field, message = "", "; ".join(f"{field}: {message}" if field else message for field, message in issues)
+    return Fault(result["line"], field or None, message)

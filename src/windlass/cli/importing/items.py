@@ -8,6 +8,14 @@ from typing import Any, NamedTuple
 import orjson
 
 JSON_SPACE = b" \t\r\n"
+FIELDS = ("source", "category", "payload")
+EXPORTED = frozenset(
+    {
+        *FIELDS, "id", "created_at", "status", "classification", "score", "result", "error", "updated_at",
+        "processed_at", "attempts", "run_id",
+    }
+)  # fmt: skip
+"""What an exported record has: those beside ``FIELDS`` are the server's own, and nobody gives them."""
 
 
 class Item(NamedTuple):
@@ -32,11 +40,14 @@ class Refused(NamedTuple):
 def item(line: int, raw: bytes, defaults: Mapping[str, str]) -> Item | Refused:
     """Return a JSON text as a record, with the defaults for fields it does not have.
 
-    The text is passed on as it is, not written anew: a number keeps all its digits.
+    The text is passed on as it is, not written anew: a number keeps all its digits. Only of a record that an export
+    has written the fields are taken which a new one may have.
     """
     value = read_object(raw)
     if isinstance(value, str):
         return Refused(line, None, value, shown(raw))
+    if value.keys() == EXPORTED:
+        return Item(line, orjson.dumps({name: value[name] for name in FIELDS}))
     return Item(line, with_defaults(raw.strip(JSON_SPACE), value, defaults))
 
 

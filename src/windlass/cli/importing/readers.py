@@ -8,11 +8,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import orjson
 
 from windlass.cli.importing.array import ArrayCutter
-from windlass.cli.importing.items import JSON_SPACE, Item, Refused, item, on_one_line, read_object, shown
+from windlass.cli.importing.items import (
+    EXPORTED,
+    FIELDS,
+    JSON_SPACE,
+    Item,
+    Refused,
+    item,
+    on_one_line,
+    read_object,
+    shown,
+)
 from windlass.cli.importing.source import LINE_LIMIT, BadInput, Source
 
 Records = Iterator[Item | Refused]
-FIELDS = ("source", "category", "payload")
 
 
 def read(source: Source, fmt: str, defaults: Mapping[str, str]) -> Records:
@@ -47,7 +56,8 @@ def read_array(source: Source, defaults: Mapping[str, str]) -> Records:
 def read_csv(source: Source, defaults: Mapping[str, str]) -> Records:
     """Yield a record a row: ``source``, ``category`` and either ``payload`` as JSON or the other columns as payload.
 
-    Cells of a payload are text; an empty one is left out.
+    Cells of a payload are text; an empty one is left out. Of the columns of an export those of the server are passed
+    over.
     """
     csv.field_size_limit(LINE_LIMIT)
     rows = csv.reader(_text_lines(source), strict=True)
@@ -85,7 +95,7 @@ def _columns(header: Sequence[str], defaults: Mapping[str, str]) -> dict[str, in
     for name in FIELDS[:2]:
         if name not in place and name not in defaults:
             raise BadInput(1, f"column {name!r} is missing", f"add it, or give every record one with --{name}")
-    others = [name for name in header if name not in FIELDS]
+    others = [] if place.keys() == EXPORTED else [name for name in header if name not in FIELDS]
     if "payload" in place and others:
         raise BadInput(1, f"column {others[0]!r} is beside 'payload'", "the payload is one column or all the others")
     if "payload" not in place and not others:

@@ -20,6 +20,7 @@ CHUNK = 256 * 1024
 _ENDINGS = {".ndjson": "ndjson", ".jsonl": "ndjson", ".json": "json", ".csv": "csv"}
 _COMPRESSED = (".gz", ".xz")
 _GZIP, _XZ, _BOM = b"\x1f\x8b", b"\xfd7zXZ\x00", b"\xef\xbb\xbf"
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _BROKEN = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)
 
 
@@ -60,6 +61,9 @@ class Source:
         inner: its bytes as they are stored.
         name: how messages call it.
         total: how many bytes it has; None when nobody knows.
+
+    Raises:
+        BadInput: it is UTF-16.
     """
 
     def __init__(self, inner: BinaryIO, name: str, total: int | None = None) -> None:
@@ -75,8 +79,11 @@ class Source:
             stream = lzma.LZMAFile(stored)  # noqa: SIM115  closed with the source
         self._stream = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(stream, CHUNK)
         with self._honest():
-            if self._stream.peek(3)[:3] == _BOM:
-                self._stream.read(3)
+            head = self._stream.peek(4)[:4]
+            if head.startswith(_BOM):
+                self._stream.read(len(_BOM))
+        if head.startswith(_UTF_16) or b"\0" in head:
+            raise BadInput(0, f"{name} is no UTF-8 but UTF-16", "save it as UTF-8")
 
     @property
     def consumed(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from windlass.cli.exits import CommandError, ExitCode
 from windlass.cli.serving import banner
 from windlass.cli.serving.process import leave_on_signals, settle
 from windlass.contexts.records.api import load_processors
+from windlass.http.logs import open_log
 from windlass.settings import Settings
 
 APP = "windlass.http.app:app"
@@ -22,6 +24,7 @@ STOP_SECONDS = 10
 """How long requests in flight may take once the server is told to stop."""
 START_SECONDS = 60.0
 BACKLOG = 2048
+_OF_THE_PORT = frozenset({errno.EADDRINUSE, errno.EACCES})
 
 
 class Server(uvicorn.Server):
@@ -66,11 +69,12 @@ def run(given: Mapping[str, Any], workers: int) -> None:
 
     Raises:
         ConfigError: a setting is wrong, a module cannot be imported, or the database is not at this version.
-        CommandError: the port is taken, or the server could not start.
+        CommandError: the port is taken, the host is none of this machine, or the server could not start.
     """
     server: Server | None = None
     leave_on_signals(lambda: server is not None and server.started)
     settings = settle(given)
+    open_log(settings).close()
     load_processors(settings.app_modules)
     prepare_database(settings)
     listener = _listen(settings.host, settings.port)
@@ -109,15 +113,20 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         listener.close()
-        raise CommandError(
-            ExitCode.UNAVAILABLE,
-            f"cannot listen on {host}:{port}: {error.strerror or error}",
-            "choose another with --port; --port 0 takes a free one",
-        ) from error
+        raise _cannot_listen(host, port, error) from error
     listener.set_inheritable(True)
     return listener
+
+
+def _cannot_listen(host: str, port: int, error: OSError | UnicodeError) -> CommandError:
+    reason = getattr(error, "strerror", None) or str(error)
+    if getattr(error, "errno", None) in _OF_THE_PORT:
+        hint = "choose another with --port; --port 0 takes a free one"
+        return CommandError(ExitCode.UNAVAILABLE, f"cannot listen on {host}:{port}: {reason}", hint)
+    hint = "--host takes an address of this machine; 0.0.0.0 is every IPv4 address"
+    return CommandError(ExitCode.USAGE, f"HOST: cannot listen on {host}: {reason}", hint)
 
 
 def _say(settings: Settings, listener: socket.socket) -> None:

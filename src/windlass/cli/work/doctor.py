@@ -25,6 +25,7 @@ from windlass.kernel.errors import ConfigError, WindlassError
 from windlass.settings import Settings
 from windlass.storage import invariant, migrate, overview
 from windlass.storage.invariant import HOLDER_DEAD, MEANINGS, Adrift
+from windlass.storage.urls import DatabaseUrl
 
 MEBIBYTE = 1024 * 1024
 WAL_BYTES = 64 * MEBIBYTE
@@ -71,6 +72,8 @@ def database(found: Settings) -> tuple[list[Check], bool]:
     url = found.database
     try:
         version = migrate.inspect(url)
+    except ConfigError as error:
+        return [Check("database", "failed", error.message)], False
     except WindlassError as error:
         return [Check("database", "failed", str(error), "start it, or mend DATABASE_URL")], False
     checks = [Check("database", "ok", f"{url} answers")]
@@ -78,10 +81,24 @@ def database(found: Settings) -> tuple[list[Check], bool]:
         migrate.refuse_other(url, version)
         checks.append(Check("schema", "ok", f"at {version.current}, as this program wants"))
     except ConfigError as error:
-        checks.append(Check("schema", "failed", error.message, "windlass db upgrade"))
+        checks.append(Check("schema", "failed", error.message, "windlass db upgrade" if version.known else ""))
+    sound = True
     if url.path is not None and url.path.exists():
-        checks += files(url.path.absolute())
-    return checks, version.matches
+        whole = integrity(url)
+        sound = whole.result == "ok"
+        checks += [whole, *files(url.path.absolute())]
+    return checks, version.matches and sound
+
+
+def integrity(url: DatabaseUrl) -> Check:
+    """Let SQLite look for damage in its file."""
+    try:
+        found = migrate.quick_check(url)
+    except WindlassError as error:
+        return Check("file", "failed", error.message)
+    if found == "ok":
+        return Check("file", "ok", "SQLite finds no damage in it")
+    return Check("file", "failed", migrate.damaged(url, found).message)
 
 
 def files(path: Path) -> list[Check]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import csv
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import typer
 
@@ -226,26 +225,11 @@ async def summarise(wanted: ReportFilter, form: str, url: str | None, api_key: s
     if form == "json":
         output.as_json(found)
     elif form == "csv":
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(("report", "name", "figure", "value"))
-        writer.writerows(flat(found))
+        from windlass.contexts.records.api import summary_csv
+
+        sys.stdout.write(summary_csv(found, "\n"))
     else:
         _tables(found)
-
-
-def flat(found: Row) -> list[tuple[str, str, str, Any]]:
-    """Return a summary as rows of report, name, figure and value."""
-    rows: list[tuple[str, str, str, Any]] = []
-    for report, value in found.items():
-        if report in {"generated_at", "filters"}:
-            continue
-        if isinstance(value, dict):
-            rows += [(report, "", figure, number) for figure, number in value.items()]
-            continue
-        for row in value:
-            name, *figures = row.items()
-            rows += [(report, str(name[1]), figure, number) for figure, number in figures]
-    return rows
 
 
 def _tables(found: Row) -> None:

@@ -15,6 +15,7 @@ from windlass.contexts.records.processors import load as load_processors
 from windlass.contexts.records.reports import REPORTS, ReportFilter, read_filter
 from windlass.contexts.records.rollups import wrong as wrong_counts
 from windlass.contexts.records.service import Accepted, Limits, Many, Page, Records
+from windlass.contexts.records.sheets import report_csv, summary_csv
 
 __all__ = [
     "DEFAULT_LIMIT",
@@ -43,6 +44,8 @@ __all__ = [
     "read_filter",
     "read_json",
     "read_moment",
+    "report_csv",
+    "summary_csv",
     "written",
     "wrong_counts",
 ]

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from windlass.contexts.records import requests
-from windlass.contexts.records.intake import read_draft
+from windlass.contexts.records.intake import BOM, read_draft
 from windlass.contexts.records.model import Draft
 from windlass.contexts.records.requests import WHOLE
 from windlass.contexts.records.service import Records
@@ -21,6 +21,9 @@ TOGETHER_RECORDS = 10_000
 """How many records may be asked to be stored all or none: one transaction, for which other writers wait."""
 MOST_ISSUES = 100
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*("?)|[\[\]{},]', re.DOTALL)
+
+UNCLOSED = b"an array without its end"
+"""Stands for what is missing; known by its identity."""
 
 Item = tuple[int, bytes]
 Result = dict[str, Any]
@@ -51,6 +54,9 @@ class Splitter:
         self._buffer += data
         if self._array is None:
             self._buffer = self._buffer.lstrip()
+            if len(self._buffer) < len(BOM) and BOM.startswith(self._buffer):
+                return
+            self._buffer = self._buffer.removeprefix(BOM).lstrip()
             if not self._buffer:
                 return
             self._array = self._buffer.startswith(b"[")
@@ -59,12 +65,15 @@ class Splitter:
             raise TooLarge(f"record {self._number + 1} is larger than {self._limit} bytes", limit=self._limit)
 
     def end(self) -> Iterator[Item]:
-        """Yield the last line, or what is wrong with the end of an array (of one that has none, nothing is taken)."""
+        """Yield the last line; or the last whole record of an array that is not closed, and that it is not."""
         rest = self._buffer.strip()
-        unfinished = self._array and not self._closed
-        if unfinished or rest:
+        cut = self._array and not self._closed
+        if rest and (not cut or (self._depth == 1 and rest.endswith(b"}"))):
             self._number += 1
-            yield self._number, b"" if unfinished else rest
+            yield self._number, rest
+        if cut:
+            self._number += 1
+            yield self._number, UNCLOSED
 
     def _lines(self) -> Iterator[Item]:
         lines = self._buffer.split(b"\n")
@@ -172,7 +181,8 @@ class Import:
         for number, raw in chunk:
             try:
                 draft = read_draft(raw, self._records.limits.max_payload, ("body", number))
-            except (ValidationFailed, TooLarge) as error:
+            except (ValidationFailed, TooLarge) as refused:
+                error = _unclosed(number) if raw is UNCLOSED else refused
                 results.append({"line": number, "error": fault(error)})
                 issues += _issues(error, number)
                 continue
@@ -205,6 +215,11 @@ class Import:
         if self._key is not None:
             digest = requests.digest(str(self._together), *self._sums)
             await self._records.store([], self._records.key("bulk", self._key, digest, WHOLE), str(self._part))
+
+
+def _unclosed(number: int) -> ValidationFailed:
+    message = "The array is not closed: what follows the record before this place is missing"
+    return ValidationFailed([Issue(("body", number), message, "array_unclosed")])
 
 
 def fault(error: ValidationFailed | TooLarge) -> Result:

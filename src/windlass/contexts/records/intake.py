@@ -14,18 +14,22 @@ from typing import Any
 import orjson
 
 from windlass.contexts.records.model import NAME_LENGTH, Draft
+from windlass.contexts.records.places import Place, place_at
 from windlass.kernel.errors import Issue, TooLarge, ValidationFailed
 
 MAX_DEPTH = 64
 FIELDS = ("source", "category", "payload")
 _LONG_INTEGER = re.compile(rb"\d{19}")
 _LOWEST, _HIGHEST = -(1 << 63), (1 << 63) - 1
-
-Place = tuple[str | int, ...]
+DEPTH_LIMIT = "depth limit exceeded"
+"""What orjson says to a nesting that it does not follow."""
+BOM = b"\xef\xbb\xbf"
 
 
 def read_json(raw: bytes, place: Place = ("body",)) -> Any:
     """Return the value of a JSON document, with everything refused that cannot be kept.
+
+    A byte order mark is passed over where the document is all of the body.
 
     Raises:
         ValidationFailed: it is no JSON, or holds what cannot be kept; names the place.
@@ -33,10 +37,11 @@ def read_json(raw: bytes, place: Place = ("body",)) -> Any:
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        reason = "not valid UTF-8" if "UTF-8" in error.msg else error.msg
-        raise ValidationFailed([Issue(place, f"Invalid JSON: {reason}", "json_invalid")]) from None
-    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH:
-        _refuse_depth(value, place)
+        if len(place) == 1 and raw.startswith(BOM) and not raw.startswith(BOM * 2):
+            return read_json(raw[len(BOM) :], place)
+        raise ValidationFailed([_unreadable(raw, error, place)]) from None
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _is_deep(value):
+        raise ValidationFailed([_too_deep(raw.decode(), place)])
     if b"\\u0000" in raw or _LONG_INTEGER.search(raw):
         issues = list(_unkeepable(json.loads(raw), place))
         if issues:
@@ -102,7 +107,26 @@ def name_complaints(value: object, place: Place) -> Iterator[Issue]:
         yield Issue(place, "String should not contain NUL characters", "string_nul")
 
 
-def _refuse_depth(value: Any, place: Place) -> None:
+def _unreadable(raw: bytes, error: orjson.JSONDecodeError, place: Place) -> Issue:
+    """Return what is wrong with a text that is no JSON: where, in words and by its field."""
+    try:
+        reason, before = error.msg, raw.decode()[: error.pos]
+    except UnicodeDecodeError as found:
+        reason, before = "not valid UTF-8", raw[: found.start].decode()
+    if reason == DEPTH_LIMIT:
+        return _too_deep(before, place)
+    line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+    where = f"line {line}, column {column}" if len(place) == 1 else f"column {column}"
+    if line > 1 and len(place) > 1:
+        where = f"line {line} of the record, column {column}"
+    return Issue((*place, *place_at(before, MAX_DEPTH)), f"Invalid JSON: {reason} ({where})", "json_invalid")
+
+
+def _too_deep(text: str, place: Place) -> Issue:
+    return Issue((*place, *place_at(text, MAX_DEPTH)), f"Nesting is deeper than {MAX_DEPTH} levels", "too_deep")
+
+
+def _is_deep(value: Any) -> bool:
     level = [value]
     for _ in range(MAX_DEPTH):
         inner: list[Any] = []
@@ -110,8 +134,8 @@ def _refuse_depth(value: Any, place: Place) -> None:
             inner.extend(item.values() if isinstance(item, dict) else item)
         level = [item for item in inner if isinstance(item, dict | list)]
         if not level:
-            return
-    raise ValidationFailed([Issue(place, f"Nesting is deeper than {MAX_DEPTH} levels", "too_deep")])
+            return False
+    return True
 
 
 def _unkeepable(value: Any, place: Place) -> Iterator[Issue]:

@@ -166,6 +166,17 @@ REPORTS: dict[str, Callable[[Counts], Row | list[Row]]] = {
     "processing_ms": processing_ms,
     "throughput": throughput,
 }
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "totals": ("all", *Status),
+    "by_status": ("status", "count"),
+    "by_category": ("category", "count"),
+    "by_source": ("source", "count"),
+    "by_day": ("day", "count", *Status),
+    "failure_reasons": ("reason", "count"),
+    "processing_ms": ("count", *(f"p{percent}" for percent in PERCENTILES), "max"),
+    "throughput": ("hour", "count", Status.PROCESSED, Status.FAILED),
+}
+"""What the rows of each report hold, in order."""
 
 
 def summary(counts: Counts) -> Row:

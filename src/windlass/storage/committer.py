@@ -30,6 +30,8 @@ R = TypeVar("R")
 
 MAX_BATCH = 1000
 MAX_INLINE = 250
+MAX_BATCH_BYTES = 4 * 1024 * 1024
+"""Of JSON in one transaction, unless a single unit has more: other processes wait for it, and a WAL has to hold it."""
 CROWD = 4
 """From how many waiting callers on a batch is worth another turn of the event loop."""
 PATIENCE_SECONDS = 0.02
@@ -174,7 +176,7 @@ class Committer:
                 self._wake_thread()
                 return
             begun = self._monotonic()
-            batch = [queue.popleft() for _ in range(min(len(queue), MAX_INLINE))]
+            batch = self._take(MAX_INLINE)
             kept = self._write(batch)
             queue.extendleft(reversed(kept))
             now = self._monotonic()
@@ -188,6 +190,18 @@ class Committer:
             self._scheduled = True
             self.soon(asyncio.get_running_loop(), self._flush)
 
+    def _take(self, most: int) -> list[Pending]:
+        """Take the next batch from the queue: what waits, up to ``most`` units and a weight."""
+        queue, weight = self._queue, 0
+        batch: list[Pending] = []
+        while queue and len(batch) < most:
+            pending = queue[0]
+            weight += pending.op.weight(pending.unit)
+            if weight > MAX_BATCH_BYTES and batch:
+                break
+            batch.append(queue.popleft())
+        return batch
+
     def _run(self) -> None:
         queue = self._queue
         while True:
@@ -200,7 +214,7 @@ class Committer:
                 self._asleep = False
                 continue
             with self._writing:
-                batch = [queue.popleft() for _ in range(min(len(queue), self._max_batch))]
+                batch = self._take(self._max_batch)
                 self._in_hand = len(batch)
                 self._work_off(batch)
                 self._in_hand = 0

@@ -89,6 +89,9 @@ _READY = f"""SELECT json_group_array({_array(shapes.HEAD + shapes.CLAIMED)}) FRO
  AND (:queues IS NULL OR queue IN (SELECT value FROM json_each(:queues)))
  AND queue NOT IN (SELECT value FROM json_each(:closed))
  ORDER BY priority, claim_rank, ready_at LIMIT :limit)"""
+_CHILDREN = f"""SELECT json_group_array(run_id) FROM (SELECT run_id FROM workflow_runs r WHERE status NOT IN {_OPEN}
+ AND parent_run_id IN (SELECT value FROM json_each(?)) AND (holder IS NULL OR NOT EXISTS (
+  SELECT 1 FROM workflow_inbox i WHERE i.run_id = r.run_id AND i.kind = 'cancel' AND NOT i.consumed)) LIMIT ?)"""
 _HOLD = f"""UPDATE workflow_runs SET holder = ?, ready_at = NULL, claim_rank = {RESUMED}
  WHERE run_id IN (SELECT value FROM json_each(?))"""
 _TIMED = f"wake_at IS NOT NULL AND holder IS NULL AND status NOT IN ('paused', {_OPEN[1:]}"
@@ -211,12 +214,8 @@ class SqliteTransaction(TransactionState):
     def finish_runs(self, rows: Sequence[tuple[str, str | None, str | None, int | None]]) -> None:
         self._change(_FINISH, [(i, out, err, None if at is None else to_iso(at)) for i, out, err, at in rows])
 
-    def open_children(self, run_ids: Sequence[str]) -> list[str]:
-        return self._json(
-            f"SELECT json_group_array(run_id) FROM workflow_runs WHERE status NOT IN {_OPEN}"
-            " AND parent_run_id IN (SELECT value FROM json_each(?))",
-            orjson.dumps(run_ids).decode(),
-        )
+    def open_children(self, run_ids: Sequence[str], limit: int) -> list[str]:
+        return self._json(_CHILDREN, orjson.dumps(run_ids).decode(), limit)
 
     def claim_ready(
         self, holder: str, names: Sequence[str], queues: Sequence[str] | None, limit: int

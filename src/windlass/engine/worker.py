@@ -38,6 +38,7 @@ from windlass.engine.types import (
 from windlass.kernel.clock import SECOND, Clock
 from windlass.kernel.errors import Unavailable
 from windlass.kernel.ids import new_id
+from windlass.kernel.threads import DaemonThreads
 
 T = TypeVar("T")
 
@@ -97,7 +98,7 @@ class Worker:
         self.restricted: frozenset[str] = frozenset()
         self.results: dict[str, list[asyncio.Future[Ended | None]]] = {}
         self.random = random.Random().random  # noqa: S311  jitter, not secrets
-        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="windlass-step")
+        self._pool = DaemonThreads(threads, "windlass-step")
         self._readers = ThreadPoolExecutor(max_workers=8, thread_name_prefix="windlass-read")
         self._lease = ExitStack()
         self._keeper: Keeper | None = None

@@ -1,5 +1,6 @@
 """The processes that stay: what they say, how they are told, how they end."""
 
+import asyncio
 import json
 import signal
 import socket
@@ -9,6 +10,7 @@ import httpx2
 import pytest
 
 from tests.support.commands import Windlass
+from tests.support.commands import started as run_started
 from tests.support.databases import migrate
 from tests.support.ports import free_port
 from tests.support.postgres import PostgresServer
@@ -23,6 +25,27 @@ from windlass.contexts.records.api import processor
 @processor("own")
 def judge(payload: dict) -> dict:
     return {"classification": "mine"}
+'''
+
+
+STUCK = '''
+"""A step that never returns."""
+
+import threading
+from pathlib import Path
+
+from windlass import step, workflow
+
+
+@step
+def hang():
+    Path("begun").touch()
+    threading.Event().wait()
+
+
+@workflow(name="stuck")
+async def stuck():
+    await hang()
 '''
 
 
@@ -73,6 +96,27 @@ def test_several_processes_serve_one_port_and_end_together(tmp_path: Path) -> No
         assert server.stop() == 0
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+@pytest.mark.parametrize(
+    "command,word",
+    [
+        (("up", "--port", "0"), "Windlass is up"),
+        (("serve", "--port", "0", "--workers", "2"), "Windlass is up"),
+        (("worker",), "Windlass works on"),
+    ],
+)
+def test_a_step_that_never_returns_does_not_keep_its_process(
+    tmp_path: Path, command: tuple[str, ...], word: str
+) -> None:
+    (tmp_path / "own.py").write_text(STUCK)
+    address = f"sqlite:///{tmp_path / 'windlass.db'}"
+    with Windlass(tmp_path, {"DATABASE_URL": address}).running(*command, "--app", "own") as server:
+        server.says(word)
+        asyncio.run(run_started(address, "stuck"))
+        wait_until((tmp_path / "begun").exists, 60, "the step to begin")
+
+        assert server.stop() == 0
 
 
 def started(log: str) -> list[str]:

@@ -8,6 +8,7 @@ import pytest
 from tests.engine.lab import Lab, event_types, parked, payloads, status_of
 from tests.support.waiting import wait_until_async
 from windlass import Engine, Handle, RunCancelled, RunFailed, gather, map, signal, sleep, step, workflow  # noqa: A004
+from windlass.engine import ending
 from windlass.engine.types import RunFilter
 
 
@@ -190,6 +191,55 @@ async def test_a_parent_that_fails_takes_its_open_children_along(engine: Engine)
         await handle.result(timeout=10)
     assert (await status_of(kids[0], "cancelled")).status_reason == "parent_ended"
     assert (await status_of(kids[1], "failed")).status_reason == "StepFailed"
+
+
+@workflow
+async def brood(size: int) -> None:
+    await gather(*(waiting_child() for _ in range(size)))
+
+
+@workflow
+async def waiting_child() -> None:
+    await signal("never")
+
+
+async def brooding(engine: Engine, size: int) -> tuple[Handle, list[Handle]]:
+    """Return a parked run and its children, which wait for ever."""
+    handle = await engine.start_run(brood, size)
+    await parked(handle)
+    kids = await children_of(engine, handle)
+    assert len(kids) == size
+    return handle, kids
+
+
+async def test_all_children_of_a_cancelled_run_end_however_many_they_are(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle, kids = await brooding(engine, 20)
+    monkeypatch.setattr(ending, "CANCEL_AT_ONCE", 3)
+
+    assert (await handle.cancel()).result == "applied"
+
+    for kid in kids:
+        assert (await status_of(kid, "cancelled")).status_reason == "parent_ended"
+
+
+async def test_children_that_a_dead_process_left_to_be_cancelled_end_too(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = await lab.engine()
+    handle, kids = await brooding(engine, 20)
+    monkeypatch.setattr(ending, "CANCEL_AT_ONCE", 3)
+    monkeypatch.setattr(engine.worker, "_care", lambda _ended: None)
+    await handle.cancel()
+    other = await lab.engine()
+    open_kids = [kid for kid in kids if (await other.get_run(kid.run_id)).ended_at is None]
+    assert len(open_kids) > 10
+
+    await lab.crash(engine)
+
+    for kid in kids:
+        assert (await status_of(other.handle(kid.run_id), "cancelled")).status_reason == "parent_ended"
 
 
 async def test_a_thousand_children(engine: Engine) -> None:

@@ -131,6 +131,7 @@ async def test_the_end_of_the_loop_fails_no_run(lab: Lab) -> None:
     engine, other = await lab.engine(), await lab.engine(worker=False)
     handle = await engine.start_run(_waits)
     run = await wait_until_async(lambda: engine.worker.runs.get(handle.run_id), what="the run in memory")
+    assert run is not None
     await wait_until_async(lambda: run.busy == 0, what="the signal to be awaited")
 
     for task in [*engine.worker._loops, *run.tasks]:

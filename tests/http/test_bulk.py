@@ -11,6 +11,7 @@ import pytest
 from starlette.types import Message
 
 from tests.support.apps import Served, serving
+from windlass.contexts.records.api import TOGETHER_BYTES, TOGETHER_RECORDS
 
 
 def line(number: int, **changes: Any) -> bytes:
@@ -173,6 +174,30 @@ async def test_all_or_nothing(served: Served) -> None:
 
     taken = await served.client.post("/records/bulk?mode=together", content=good)
     assert taken.json()["created"] == 2
+
+
+async def test_all_or_nothing_is_for_as_much_as_one_transaction_may_carry(served: Served) -> None:
+    large = line(1, payload={"text": "x" * 200_000})
+    many = line(1) * (TOGETHER_RECORDS + 1)
+    fits = TOGETHER_BYTES // len(large)
+
+    for body, limit, unit in (
+        (large * (fits + 1), TOGETHER_BYTES, "bytes"),
+        (many, TOGETHER_RECORDS, "records"),
+    ):
+        refused = await served.client.post("/records/bulk?mode=together", content=body)
+        assert refused.status_code == 413
+        error = refused.json()["error"]
+        assert error["details"] == {"limit": limit, "unit": unit}
+        assert f"mode=together takes at most {limit} {unit}" in error["message"]
+        assert "mode=each" in error["message"]
+    assert await total(served) == 0
+
+    taken = await served.client.post("/records/bulk?mode=together", content=large * fits)
+    assert taken.json()["created"] == fits
+    described = (await served.client.get("/openapi.json")).json()["paths"]["/records/bulk"]["post"]["parameters"]
+    text = next(one["description"] for one in described if one["name"] == "mode")
+    assert f"{TOGETHER_RECORDS} records and {TOGETHER_BYTES} bytes" in text
 
 
 async def test_a_repeated_request_stores_nothing_twice(served: Served) -> None:

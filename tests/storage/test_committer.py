@@ -5,17 +5,22 @@ import threading
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
+import orjson
 import pytest
 
 from tests.storage.databases import Database
 from tests.storage.faults import FaultySession
 from tests.storage.scene import Scene
 from tests.support.waiting import wait_until_async
+from windlass.contexts.records.creation import INTAKE, Intake
+from windlass.contexts.records.model import Draft
+from windlass.engine.control import SIGNAL
 from windlass.engine.errors import Overloaded, WriteFailed
 from windlass.engine.journal import ADVANCE, START
 from windlass.engine.ops import CALL
 from windlass.engine.ports import Backend, Ring, Transaction
-from windlass.engine.types import Started, StartRequest
+from windlass.engine.types import Advance, Finish, NewEvent, SignalRequest, Started, StartRequest, Status
+from windlass.storage import committer as committers
 from windlass.storage.committer import Committer
 
 
@@ -65,6 +70,31 @@ async def test_what_waits_together_is_written_together(process: Process, other: 
     assert process.session.begun <= 10
     assert process.committer.units == 200
     await wait_until_async(lambda: process.committer.waiting == 0)
+
+
+async def test_a_transaction_carries_a_bounded_weight(
+    process: Process, other: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committers, "MAX_BATCH_BYTES", 10_000)
+    runs = [other.new_run(inputs=orjson.dumps("x" * size).decode()) for size in [4000, 20_000] + [4000] * 8]
+
+    answers = await asyncio.gather(*(process.committer.submit(START, StartRequest(run)) for run in runs))
+
+    assert [answer.run_id for answer in answers] == [run.run_id for run in runs]
+    assert process.session.begun >= 6  # the first alone, for the heavy one does not fit beside it; then two at a time
+
+
+def test_units_weigh_what_their_callers_wrote(scene: Scene) -> None:
+    run = scene.new_run(inputs='"1234"', attributes='{"a":1}')
+    draft = Draft("source", "category", '{"a":"b"}')
+    finish = Finish(Status.SUCCEEDED, outputs='"out"')
+    event = NewEvent("step_completed", "s#1", '{"output":1}', 0)
+
+    assert START.weight(StartRequest(run)) == 6 + 7
+    assert SIGNAL.weight(SignalRequest("r", "s", '"payload"', None, "i", 0)) == 9
+    assert INTAKE.weight(Intake([("1", "t", draft), ("2", "t", draft)])) == 18
+    assert ADVANCE.weight(Advance("r", "h", 0, [event, event], finish=finish, starts=[run])) == 2 * 12 + 5 + 6
+    assert CALL.weight(lambda _tx: None) == 0
 
 
 async def test_every_caller_gets_its_own_answer(process: Process, other: Scene) -> None:

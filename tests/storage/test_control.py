@@ -5,10 +5,13 @@ from collections.abc import Callable
 import pytest
 
 from tests.storage.scene import BROKEN, DONE, EPOCH, GONE, Scene
+from windlass.engine import ending
 from windlass.engine.control import CONTROL
+from windlass.engine.ending import CANCEL_AT_ONCE
 from windlass.engine.errors import RunConflict, UnknownRun
-from windlass.engine.journal import ADVANCE
-from windlass.engine.types import ControlRequest, Finish, Park, Status
+from windlass.engine.journal import ADVANCE, START
+from windlass.engine.orphans import ORPHANS, OrphanRequest
+from windlass.engine.types import ControlRequest, Finish, Park, StartRequest, Status
 
 
 def ready(scene: Scene) -> str:
@@ -316,6 +319,67 @@ def test_cancel_reaches_children_and_grandchildren(scene: Scene) -> None:
         assert [row.kind for row in scene.inbox(runs[name])] == ["cancel"]
     for name in ("parked", "ready", "grandchild ready"):
         assert scene.types(runs[name])[-2:] == ["cancel_acknowledged", "run_cancelled"]
+
+
+def follow_up(scene: Scene) -> int:
+    """Cancel what is left of ended runs' children, as a process does; returns in how many transactions."""
+    left, rounds = [*scene.rung("orphans")], 0
+    while left:
+        left = scene.do(ORPHANS, OrphanRequest(tuple(left), scene.now))
+        rounds += 1
+    return rounds
+
+
+def test_more_children_than_a_transaction_should_cancel_follow_in_their_own(scene: Scene) -> None:
+    holder = scene.holder()
+    parent = scene.held(holder)
+    scene.park(parent, holder, reason="child")
+    many = CANCEL_AT_ONCE + 100
+    runs = [scene.new_run(parent_run_id=parent, holder=holder if place % 100 == 7 else None) for place in range(many)]
+    scene.batch(*((START, StartRequest(run)) for run in runs))
+    grandchild = scene.start(parent_run_id=runs[-1].run_id)
+
+    def spared() -> list[str]:
+        open_runs = [run for run in scene.backend.reader.list_runs(scene.filter()) if run.ended_at is None]
+        return [run.run_id for run in open_runs if not scene.inbox(run.run_id)]
+
+    scene.control(parent, "cancel")
+
+    assert scene.view(parent).status == "cancelled"
+    assert parent in scene.rung("orphans")
+    assert parent in scene.backend.reader.orphaned(10)
+    assert len(spared()) == 100 + 1
+    assert follow_up(scene) == 1
+    assert spared() == []
+    assert scene.view(grandchild).status_reason == "parent_ended"
+    assert sum(scene.view(run.run_id).status == "running" for run in runs) == many // 100
+    assert scene.backend.reader.orphaned(10) == []
+
+
+def test_generations_without_end_are_cancelled_some_at_a_time(scene: Scene) -> None:
+    line = [scene.start()]
+    for _ in range(100):
+        line.append(scene.start(parent_run_id=line[-1]))
+
+    scene.control(line[0], "cancel")
+
+    assert 0 < sum(scene.view(run).ended_at is None for run in line) < 100
+    assert follow_up(scene) > 1
+    assert {scene.view(run).status for run in line} == {"cancelled"}
+
+
+def test_a_run_that_is_retried_meanwhile_keeps_its_children(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ending, "CANCEL_AT_ONCE", 1)
+    holder = scene.holder()
+    parent = scene.held(holder)
+    children = [scene.start(parent_run_id=parent) for _ in range(3)]
+    scene.finish(parent, holder, BROKEN, children=True)
+    left = tuple(scene.rung("orphans"))
+    scene.control(parent, "retry")
+
+    assert scene.do(ORPHANS, OrphanRequest(left, scene.now)) == []
+
+    assert sorted(scene.view(child).status for child in children) == ["cancelled", "queued", "queued"]
 
 
 @pytest.mark.parametrize("outcome", [DONE, BROKEN, GONE])

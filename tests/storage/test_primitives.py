@@ -101,11 +101,33 @@ def test_open_children_are_those_that_have_not_ended(scene: Scene) -> None:
     children = {status: scene.start(parent_run_id=parents[0], status=status) for status in Status}
     other = scene.start(parent_run_id=parents[1])
 
-    found = scene.call(lambda tx: tx.open_children(parents))
+    found = scene.call(lambda tx: tx.open_children(parents, 100))
 
     still = [run for status, run in children.items() if not status.terminal]
     assert sorted(found) == sorted([*still, other])
-    assert scene.call(lambda tx: tx.open_children([parents[2]])) == []
+    assert scene.call(lambda tx: tx.open_children([parents[2]], 100)) == []
+    few = scene.call(lambda tx: tx.open_children(parents, 2))
+    assert len(few) == 2
+    assert set(few) < set(found)
+
+
+def test_a_held_child_that_is_told_to_cancel_is_not_named_again(scene: Scene) -> None:
+    holder = scene.holder()
+    parent = scene.held(holder)
+    child = scene.held(holder, parent_run_id=parent)
+    scene.signal(child)
+    assert scene.call(lambda tx: tx.open_children([parent], 10)) == [child]
+
+    scene.control(child, "cancel")
+    assert scene.call(lambda tx: tx.open_children([parent], 10)) == []
+
+    scene.park(child, holder, ready=True)
+    assert scene.call(lambda tx: tx.open_children([parent], 10)) == [child]
+    assert scene.backend.reader.orphaned(10) == []
+    scene.finish(parent, holder)
+    assert scene.backend.reader.orphaned(10) == [parent]
+    scene.control(child, "cancel")
+    assert scene.backend.reader.orphaned(10) == []
 
 
 def test_held_runs_come_in_id_order_and_not_all_at_once(scene: Scene) -> None:

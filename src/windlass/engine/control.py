@@ -218,6 +218,10 @@ class Signals(Operation[SignalRequest, bool]):
         """Lock the run."""
         return (unit.run_id,)
 
+    def weight(self, unit: SignalRequest) -> int:
+        """Its payload's."""
+        return len(unit.payload)
+
     def apply(self, tx: Transaction, units: Sequence[SignalRequest]) -> list[bool | Exception]:
         """Write every signal into its run's inbox and wake the parked ones."""
         answers: list[bool | Exception] = []

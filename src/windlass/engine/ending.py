@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from windlass.engine.heads import append, close, to_json, wake
+from windlass.engine.heads import close, number, to_json, wake
 from windlass.engine.ports import Ring, Transaction
-from windlass.engine.types import TERMINAL, Advance, Finish, InboxRow, NewEvent, RunHead, Status
+from windlass.engine.types import TERMINAL, Advance, Event, Finish, InboxRow, NewEvent, RunHead, Status
+
+CANCEL_AT_ONCE = 500
+"""About how many descendants are cancelled in the transaction in which a run ends; the others follow in their own."""
+GENERATION_COST = 10
+"""Of that, what a generation takes beside its runs: its statements."""
 
 
 def finish(tx: Transaction, ends: Sequence[tuple[Advance, Finish]], changed: dict[str, RunHead]) -> None:
@@ -27,7 +32,7 @@ def finish(tx: Transaction, ends: Sequence[tuple[Advance, Finish]], changed: dic
         tx.add_inbox(mail)
     orphans = [unit.run_id for unit, outcome in ends if outcome.children]
     if orphans:
-        cancel_children(tx, orphans, ends[-1][0].at)
+        ring_orphans(tx, cancel_children(tx, orphans, ends[-1][0].at))
 
 
 def tell_parent(tx: Transaction, row: InboxRow) -> RunHead | None:
@@ -53,17 +58,22 @@ def child_letter(parent_run_id: str, run_id: str, outcome: Finish, at: int) -> I
 
 def cancel(tx: Transaction, heads: Sequence[RunHead], by: str, reason: str | None, at: int) -> None:
     """Cancel locked runs that nobody holds, and their children."""
-    text = reason or "cancelled_by_user"
+    _close(tx, heads, by, reason or "cancelled_by_user", at)
+    ring_orphans(tx, cancel_children(tx, [head.run_id for head in heads], at))
+
+
+def _close(tx: Transaction, heads: Sequence[RunHead], by: str, text: str, at: int) -> None:
     outcome = Finish(Status.CANCELLED, error=to_json({"type": "Cancelled", "message": text}), reason=text, by=by)
+    events: list[Event] = []
     for head in heads:
         close(head, outcome)
-        append(tx, head, *cancel_events(by, text, "claimer", at))
+        events.extend(number(head, cancel_events(by, text, "claimer", at)))
         tx.rings.append(Ring("ended", head.run_id))
+    tx.append_events(events)
     tx.write_heads(heads)
     tx.finish_runs([(head.run_id, None, outcome.error, at) for head in heads])
     tx.free_slots([head.run_id for head in heads])
     tell_parents(tx, heads, outcome, at)
-    cancel_children(tx, [head.run_id for head in heads], at)
 
 
 def cancel_events(by: str, reason: str, source: str, at: int) -> tuple[NewEvent, NewEvent]:
@@ -87,25 +97,37 @@ def tell_parents(tx: Transaction, heads: Sequence[RunHead], outcome: Finish, at:
                 tx.write_heads([parent])
 
 
-def cancel_children(tx: Transaction, parents: Sequence[str], at: int) -> None:
-    """Cancel open children of runs that ended: at once when unheld, through the inbox when held."""
-    children = tx.lock_runs(tx.open_children(parents))
-    idle = [head for head in children.values() if head.holder is None and head.status not in TERMINAL]
-    busy = [head for head in children.values() if head.holder is not None]
-    rows = [
-        InboxRow(
-            f"cancel:{head.run_id}:{at}",
-            head.run_id,
-            "cancel",
-            "",
-            None,
-            '{"by":"parent","reason":"parent_ended"}',
-            at,
-        )
-        for head in busy
-    ]
+def cancel_children(tx: Transaction, ended: Sequence[str], at: int) -> list[str]:
+    """Cancel the open descendants of runs that ended: at once when unheld, through the inbox when held.
+
+    Generation by generation, until one transaction has done its share.
+
+    Returns:
+        the ended runs that may still have some: see ``orphans``.
+    """
+    waiting = list(ended)
+    room = CANCEL_AT_ONCE
+    while waiting and room > 0:
+        found = tx.open_children(waiting, room)
+        children = list(tx.lock_runs(found).values())
+        idle = [head for head in children if head.holder is None and head.status not in TERMINAL]
+        _tell_held(tx, [head for head in children if head.holder is not None], at)
+        if idle:
+            _close(tx, idle, "parent", "parent_ended", at)
+        rest = waiting if len(found) >= room else []
+        waiting = [*rest, *(head.run_id for head in idle)]
+        room -= len(found) + GENERATION_COST
+    return waiting
+
+
+def _tell_held(tx: Transaction, heads: Sequence[RunHead], at: int) -> None:
+    said = '{"by":"parent","reason":"parent_ended"}'
+    rows = [InboxRow(f"cancel:{head.run_id}:{at}", head.run_id, "cancel", "", None, said, at) for head in heads]
     if rows:
         tx.add_inbox(rows)
-        tx.rings.extend(Ring("inbox", row.run_id, head.holder, row) for row, head in zip(rows, busy, strict=True))
-    if idle:
-        cancel(tx, idle, "parent", "parent_ended", at)
+        tx.rings.extend(Ring("inbox", row.run_id, head.holder, row) for row, head in zip(rows, heads, strict=True))
+
+
+def ring_orphans(tx: Transaction, ended: Sequence[str]) -> None:
+    """Have this process see to children that are left."""
+    tx.rings.extend(Ring("orphans", run_id) for run_id in ended)

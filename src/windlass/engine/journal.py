@@ -40,6 +40,17 @@ class AdvanceRuns(Operation[Advance, Parked]):
             return (unit.run_id, unit.finish.parent_run_id)
         return (unit.run_id,)
 
+    def weight(self, unit: Advance) -> int:
+        """That of the events, of the outputs and of the inputs of children."""
+        weight = 0
+        for event in unit.events:
+            weight += len(event.payload)
+        for child in unit.starts:
+            weight += len(child.inputs)
+        if unit.finish is not None and unit.finish.outputs is not None:
+            weight += len(unit.finish.outputs)
+        return weight
+
     def apply(self, tx: Transaction, units: Sequence[Advance]) -> list[Parked | Exception]:
         """Write the events of every unit whose fence holds; refuse the others as ``Fenced``."""
         heads = tx.heads
@@ -161,6 +172,10 @@ class StartRuns(Operation[StartRequest, Started]):
     def locks(self, unit: StartRequest) -> Iterable[str]:
         """Look for the run whose id the caller chose."""
         return (unit.run.run_id,) if unit.own_id else ()
+
+    def weight(self, unit: StartRequest) -> int:
+        """That of the input and the attributes."""
+        return len(unit.run.inputs) + len(unit.run.attributes)
 
     def apply(self, tx: Transaction, units: Sequence[StartRequest]) -> list[Started | Exception]:
         """Insert what is new and answer with the run that holds each key."""

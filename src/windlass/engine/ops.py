@@ -31,6 +31,10 @@ class Operation(Generic[A, R]):
         """Whether the unit is known to be quick, so that an event loop may write it itself."""
         return True
 
+    def weight(self, unit: A) -> int:  # noqa: ARG002  for kinds that carry what callers made
+        """About how many bytes of JSON the unit writes; next to nothing is 0."""
+        return 0
+
     def apply(self, tx: Transaction, units: Sequence[A]) -> Sequence[R | Exception]:
         """Apply units and return an answer for each, in order.
 

@@ -32,7 +32,8 @@ T = TypeVar("T")
 class Ring(NamedTuple):
     """A doorbell to ring after the commit.
 
-    ``kind`` is ``ready`` (a run can be claimed), ``inbox`` (something new for a held run) or ``ended``.
+    ``kind`` is ``ready`` (a run can be claimed), ``inbox`` (something new for a held run), ``ended``, or for this
+    process alone ``orphans`` (an ended run has children left to be cancelled).
     """
 
     kind: str
@@ -108,8 +109,8 @@ class Transaction(Protocol):
         """Write ``(run_id, outputs, error, ended_at)``; all None reopens a run."""
         ...
 
-    def open_children(self, run_ids: Sequence[str]) -> list[str]:
-        """Return ids of open child runs of these runs."""
+    def open_children(self, run_ids: Sequence[str], limit: int) -> list[str]:
+        """Return ids of up to ``limit`` open child runs of these runs; held ones only until told to cancel."""
         ...
 
     def claim_ready(
@@ -256,6 +257,10 @@ class Reader(Protocol):
 
     def poll(self, holder: str, names: Sequence[str], now: int) -> Poll:
         """Answer the once-a-second question of a process."""
+        ...
+
+    def orphaned(self, limit: int) -> list[str]:
+        """Return ids of ended runs with open children, as ``Transaction.open_children`` sees them."""
         ...
 
     def lease_is_live(self, holder: str) -> bool:

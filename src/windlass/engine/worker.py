@@ -18,6 +18,7 @@ from windlass.engine.control import CLAIM, TAKEOVER, TakeoverRequest
 from windlass.engine.errors import Fenced, Suspend, WriteFailed
 from windlass.engine.host import Held
 from windlass.engine.ops import CALL, Commits
+from windlass.engine.orphans import Guardian
 from windlass.engine.ports import Backend, Keeper, Ring
 from windlass.engine.registry import Registry
 from windlass.engine.run import Run
@@ -37,6 +38,7 @@ from windlass.engine.types import (
 from windlass.kernel.clock import SECOND, Clock
 from windlass.kernel.errors import Unavailable
 from windlass.kernel.ids import new_id
+from windlass.kernel.threads import DaemonThreads
 
 T = TypeVar("T")
 
@@ -45,6 +47,8 @@ STOP_SECONDS = 5.0
 """How long a process that shuts down waits for its database."""
 READ_SECONDS = 30.0
 """How long a read waits for its answer; a frozen server gives none."""
+ORPHAN_ROUNDS = 30
+"""After how many polls a process looks for children of ended runs that another may have left open."""
 LONG_STEP = 1 * SECOND
 """A step that runs longer than this has its start written down while it runs."""
 
@@ -98,10 +102,12 @@ class Worker:
         self.restricted: frozenset[str] = frozenset()
         self.results: dict[str, list[asyncio.Future[Ended | None]]] = {}
         self.random = random.Random().random  # noqa: S311  jitter, not secrets
-        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="windlass-step")
+        self._pool = DaemonThreads(threads, "windlass-step")
         self._readers = ThreadPoolExecutor(max_workers=8, thread_name_prefix="windlass-read")
         self._lease = ExitStack()
         self._keeper: Keeper | None = None
+        self._guardian = Guardian(commits, clock)
+        self._rounds = 0
         self._bell = asyncio.Event()
         self._drained = asyncio.Event()
         self._alarm: asyncio.TimerHandle | None = None
@@ -413,14 +419,17 @@ class Worker:
                 loop.call_soon_threadsafe(self._hear_rings, ours)
             except RuntimeError:
                 self.telemetry.event("doorbell.late", rings=len(ours))
+            if any(ring.kind == "orphans" for ring in ours):
+                rings = [ring for ring in rings if ring.kind != "orphans"]
         self.backend.ring(rings)
 
     def _concerns_us(self, ring: Ring) -> bool:
         if ring.kind == "inbox":
             return ring.holder == self.holder
-        return ring.kind == "ready" or ring.run_id in self.results
+        return ring.kind in {"ready", "orphans"} or ring.run_id in self.results
 
     def _hear_rings(self, rings: Sequence[Ring]) -> None:
+        self._care([ring.run_id for ring in rings if ring.kind == "orphans"])
         for ring in rings:
             if ring.kind == "ready":
                 self._bell.set()
@@ -429,6 +438,10 @@ class Worker:
                     self.answer(ring.run_id, None)
             elif ring.inbox is not None and (run := self.runs.get(ring.run_id)) is not None:
                 run.deliver(ring.inbox)
+
+    def _care(self, ended: list[str]) -> None:
+        if ended:
+            self.keep(asyncio.get_running_loop().create_task(self._try(self._guardian.care(ended))))
 
     def ring_claims(self) -> None:
         """Look for runs to claim."""
@@ -464,6 +477,9 @@ class Worker:
                 if self.results:
                     await self._look_for_results()
                 await self._write_long_steps()
+                if self._rounds % ORPHAN_ROUNDS == 0:
+                    self._care(await self.read(lambda: self.backend.reader.orphaned(1000)))
+                self._rounds += 1
             except WriteFailed as error:
                 self.telemetry.event("poll.failed", error=str(error))
             except Exception as error:
@@ -493,6 +509,7 @@ class Worker:
             moved += count
             self._bell.set()
         self.telemetry.event("lease.taken_over", holder=dead, runs=moved)
+        self._rounds = 0
 
     async def _look_for_results(self) -> None:
         waiting = list(self.results)

@@ -13,6 +13,8 @@ from windlass.contexts.records.api import (
     MAX_LIMIT,
     NAME_LENGTH,
     SORTS,
+    TOGETHER_BYTES,
+    TOGETHER_RECORDS,
     Accepted,
     Filter,
     Import,
@@ -48,8 +50,9 @@ LIST: list[Parameter] = [
     choice("count", ("exact", "none"), "Whether to count what matches", "exact"),
 ]
 EXPORT: list[Parameter] = [*FILTERS, choice("format", [*EXPORT_FORMS], "One JSON object a line, or CSV", "ndjson")]
+_TOGETHER = f"at most {TOGETHER_RECORDS} records and {TOGETHER_BYTES} bytes"
 BULK: list[Parameter] = [
-    choice("mode", ("each", "together"), "Store every good record, or all of them or none", "each"),
+    choice("mode", ("each", "together"), f"Store every good record, or all of them or none ({_TOGETHER})", "each"),
     choice("results", ("all", "failed"), "Answer every line, or those that were refused", "all"),
 ]
 _EXPORT_TYPES = {"ndjson": "application/x-ndjson", "csv": "text/csv; charset=utf-8"}

@@ -33,6 +33,8 @@ _log = logging.getLogger(__name__)
 
 MAX_BATCH = 1000
 MAX_INLINE = 250
+MAX_BATCH_BYTES = 4 * 1024 * 1024
+"""Of JSON in one transaction, unless a single unit has more: other processes wait for it, and a WAL has to hold it."""
 CROWD = 4
 """From how many waiting callers on a batch is worth another turn of the event loop."""
 PATIENCE_SECONDS = 0.02
@@ -177,7 +179,7 @@ class Committer:
                 self._wake_thread()
                 return
             begun = self._monotonic()
-            batch = [queue.popleft() for _ in range(min(len(queue), MAX_INLINE))]
+            batch = self._take(MAX_INLINE)
             try:
                 kept = self._write(batch)
             except Exception as error:
@@ -195,6 +197,18 @@ class Committer:
             self._scheduled = True
             self.soon(asyncio.get_running_loop(), self._flush)
 
+    def _take(self, most: int) -> list[Pending]:
+        """Take the next batch from the queue: what waits, up to ``most`` units and a weight."""
+        queue, weight = self._queue, 0
+        batch: list[Pending] = []
+        while queue and len(batch) < most:
+            pending = queue[0]
+            weight += pending.op.weight(pending.unit)
+            if weight > MAX_BATCH_BYTES and batch:
+                break
+            batch.append(queue.popleft())
+        return batch
+
     def _run(self) -> None:
         queue = self._queue
         while True:
@@ -207,7 +221,7 @@ class Committer:
                 self._asleep = False
                 continue
             with self._writing:
-                batch = [queue.popleft() for _ in range(min(len(queue), self._max_batch))]
+                batch = self._take(self._max_batch)
                 self._in_hand = len(batch)
                 try:
                     self._work_off(batch)

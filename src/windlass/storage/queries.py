@@ -22,6 +22,12 @@ from windlass.storage.waiting import claimable
 T = TypeVar("T")
 
 
+_ORPHANED = sa.text("""SELECT DISTINCT p.run_id FROM workflow_runs r JOIN workflow_runs p ON p.run_id = r.parent_run_id
+ WHERE r.status IN ('queued', 'running', 'paused', 'waiting_human', 'waiting_approval')
+ AND p.status IN ('succeeded', 'failed', 'cancelled') AND (r.holder IS NULL OR NOT EXISTS (
+  SELECT 1 FROM workflow_inbox i WHERE i.run_id = r.run_id AND i.kind = 'cancel' AND NOT i.consumed)) LIMIT :limit""")
+
+
 class Readable(Protocol):
     """The part of a backend that reads need."""
 
@@ -133,6 +139,10 @@ class SqlReader:
         )
         rows = connection.execute(query).all()
         return [InboxRow(*row[:5], text(row[5]) or "null", micros(row[6])) for row in rows]
+
+    def orphaned(self, limit: int) -> list[str]:
+        """Return ids of ended runs with open children that have not been told to cancel."""
+        return self._backend.read(lambda connection: [*connection.execute(_ORPHANED, {"limit": limit}).scalars()])
 
     def lease_is_live(self, holder: str) -> bool:
         """Say whether a lease is live."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from windlass.contexts.records.bulk import Import
+from windlass.contexts.records.bulk import TOGETHER_BYTES, TOGETHER_RECORDS, Import
 from windlass.contexts.records.export import FORMS as EXPORT_FORMS
 from windlass.contexts.records.export import written
 from windlass.contexts.records.intake import name_complaints, read_json
@@ -24,6 +24,8 @@ __all__ = [
     "NAME_LENGTH",
     "REPORTS",
     "SORTS",
+    "TOGETHER_BYTES",
+    "TOGETHER_RECORDS",
     "Accepted",
     "Filter",
     "Import",

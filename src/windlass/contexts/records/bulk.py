@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -19,6 +20,10 @@ CHUNK_RECORDS = 1000
 CHUNK_BYTES = 2 * 1024 * 1024
 TOGETHER_RECORDS = 10_000
 """How many records may be asked to be stored all or none: one transaction, for which other writers wait."""
+TOGETHER_BYTES = 4 * 1024 * 1024
+"""And how many bytes of JSON they may be: the transaction has to be short, and to fit into a small WAL."""
+READ_AT_ONCE = 100
+"""Records that are read before the event loop has a turn again."""
 MOST_ISSUES = 100
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*("?)|[\[\]{},]', re.DOTALL)
 
@@ -114,7 +119,7 @@ class Import:
         records: where they go.
         key: an Idempotency-Key: chunks that were stored before are not stored again, so that a broken request can
             be repeated.
-        together: store all of them or, when one is wrong, none.
+        together: store all of them or, when one is wrong, none; limited by ``TOGETHER_RECORDS`` and ``TOGETHER_BYTES``.
         failures_only: leave the records that were stored out of the results.
     """
 
@@ -143,7 +148,7 @@ class Import:
 
         Raises:
             ValidationFailed: ``together``, and a record is wrong; names the first hundred.
-            TooLarge: a record is, or there are too many to store them together.
+            TooLarge: a record is, or they are too many or too large to store them together.
             Conflict: the key was used with another request.
         """
         if self._key is not None:
@@ -166,10 +171,22 @@ class Import:
         self._chunk.append(item)
         self._bytes += len(item[1])
         if self._together:
-            if len(self._chunk) > TOGETHER_RECORDS:
-                raise TooLarge(f"all or nothing takes at most {TOGETHER_RECORDS} records", limit=TOGETHER_RECORDS)
+            self._check_together()
         elif len(self._chunk) >= CHUNK_RECORDS or self._bytes >= CHUNK_BYTES:
             await self._store()
+
+    def _check_together(self) -> None:
+        for size, limit, unit in (
+            (len(self._chunk), TOGETHER_RECORDS, "records"),
+            (self._bytes, TOGETHER_BYTES, "bytes"),
+        ):
+            if size > limit:
+                raise TooLarge(
+                    f"mode=together takes at most {limit} {unit} in one request: send several,"
+                    " or mode=each with an Idempotency-Key, which can be repeated until all are stored",
+                    limit=limit,
+                    unit=unit,
+                )
 
     async def _store(self) -> None:
         chunk, self._chunk, self._bytes = self._chunk, [], 0
@@ -178,7 +195,9 @@ class Import:
         items: list[tuple[str, str, Draft]] = []
         results: list[Result] = []
         issues: list[Issue] = []
-        for number, raw in chunk:
+        for place, (number, raw) in enumerate(chunk, start=1):
+            if place % READ_AT_ONCE == 0:
+                await asyncio.sleep(0)
             try:
                 draft = read_draft(raw, self._records.limits.max_payload, ("body", number))
             except (ValidationFailed, TooLarge) as refused:

@@ -37,7 +37,11 @@ class Intakes(Operation[Intake, str | None]):
 
     def quick(self, unit: Intake) -> bool:
         """Only a few small records are."""
-        return unit.key is None and sum(len(item[2].payload) for item in unit.items) <= QUICK_BYTES
+        return unit.key is None and self.weight(unit) <= QUICK_BYTES
+
+    def weight(self, unit: Intake) -> int:
+        """That of the payloads."""
+        return sum(len(item[2].payload) for item in unit.items)
 
     def apply(self, tx: Transaction, units: Sequence[Intake]) -> list[str | Exception | None]:
         """Insert what is new."""

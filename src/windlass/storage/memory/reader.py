@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -67,6 +68,14 @@ class MemoryReader:
     def _claimable(self, known: frozenset[str]) -> bool:
         room = self._store.room
         return room("*") > 0 and self._store.runs.has_ready(lambda shelf: shelf[1] in known and room(shelf[0]) > 0)
+
+    def orphaned(self, limit: int) -> list[str]:
+        """Return ids of ended runs with open children that have not been told to cancel."""
+        store = self._store
+        with store.turn():
+            ended = [row.head.run_id for _, row in store.runs.items() if row.head.status in TERMINAL]
+            found = (run_id for run_id in ended if any(map(store.is_forsaken, store.runs.children_of(run_id))))
+            return list(islice(found, limit))
 
     def lease_is_live(self, holder: str) -> bool:
         """Say whether a lease is live."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from windlass.engine.ports import IdempotencyRow
-from windlass.engine.types import Event, InboxRow
+from windlass.engine.types import TERMINAL, Event, InboxRow
 from windlass.kernel.clock import Clock, SystemClock
 from windlass.storage.lite import alchemy_view
 from windlass.storage.memory.leases import LeaseRow, Life
@@ -196,6 +196,13 @@ class MemoryStore:
         if row.paused or row.limit is None:
             return 0
         return row.limit - len(self.slots.of(queue))
+
+    def is_forsaken(self, child: str) -> bool:
+        """Say whether a run is open and, when held, has not been told to cancel."""
+        head = self.runs[child].head
+        if head.status in TERMINAL:
+            return False
+        return head.holder is None or all(row.kind != "cancel" for row in self.inbox.unread_of(child))
 
     def dead_holders(self) -> list[str]:
         """Return holders that are dead and still hold runs, and those not yet marked as dead, in id order."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import count
+from itertools import count, islice
 from typing import Any
 
 import sqlalchemy as sa
 
 from windlass.engine.ports import IdempotencyRow
-from windlass.engine.types import RESUMED, TERMINAL, ClaimedRun, Event, InboxRow, Lease, NewRun, RunHead
+from windlass.engine.types import RESUMED, ClaimedRun, Event, InboxRow, Lease, NewRun, RunHead
 from windlass.storage import lite
 from windlass.storage.memory.leases import LeaseRow, micros
 from windlass.storage.memory.runs import RunRow, Shelf, new_row
@@ -84,10 +84,9 @@ class MemoryTransaction(TransactionState):
             row = self._store.runs[run_id]
             self._store.runs.put(run_id, row._replace(outputs=outputs, error=error, ended_at=ended_at))
 
-    def open_children(self, run_ids: Sequence[str]) -> list[str]:
-        runs = self._store.runs
-        children = [child for run_id in run_ids for child in runs.children_of(run_id)]
-        return [child for child in children if runs[child].head.status not in TERMINAL]
+    def open_children(self, run_ids: Sequence[str], limit: int) -> list[str]:
+        children = (child for run_id in run_ids for child in self._store.runs.children_of(run_id))
+        return list(islice(filter(self._store.is_forsaken, children), limit))
 
     def claim_ready(
         self, holder: str, names: Sequence[str], queues: Sequence[str] | None, limit: int

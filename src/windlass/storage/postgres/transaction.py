@@ -155,8 +155,8 @@ class PostgresTransaction(TransactionState):
             return {}
         return finish.ends if self._wire.recall(finish.reply) else {}
 
-    def open_children(self, run_ids: Sequence[str]) -> list[str]:
-        return [row[0] for row in self._wire.ask(sql.CHILDREN, orjson.dumps(run_ids))]
+    def open_children(self, run_ids: Sequence[str], limit: int) -> list[str]:
+        return [row[0] for row in self._wire.ask(sql.CHILDREN, orjson.dumps(run_ids), limit)]
 
     def claim_ready(
         self, holder: str, names: Sequence[str], queues: Sequence[str] | None, limit: int

@@ -85,6 +85,9 @@ _CONSUME = """UPDATE workflow_inbox SET consumed = 1
  WHERE inbox_id IN (SELECT value FROM json_each(?)) AND dedup_id IS NOT NULL"""
 _DISCARD = """DELETE FROM workflow_inbox
  WHERE inbox_id IN (SELECT value FROM json_each(?)) AND dedup_id IS NULL"""
+_CHILDREN = f"""SELECT json_group_array(run_id) FROM (SELECT run_id FROM workflow_runs r WHERE status NOT IN {_OPEN}
+ AND parent_run_id IN (SELECT value FROM json_each(?)) AND (holder IS NULL OR NOT EXISTS (
+  SELECT 1 FROM workflow_inbox i WHERE i.run_id = r.run_id AND i.kind = 'cancel' AND NOT i.consumed)) LIMIT ?)"""
 _TIMED = f"wake_at IS NOT NULL AND holder IS NULL AND status NOT IN ('paused', {_OPEN[1:]}"
 _PROMOTE = f"""UPDATE workflow_runs SET ready_at = wake_at, wake_at = NULL
  WHERE run_id IN (SELECT run_id FROM workflow_runs WHERE wake_at <= ? AND {_TIMED} ORDER BY wake_at LIMIT ?)"""
@@ -200,12 +203,8 @@ class SqliteTransaction(TransactionState):
     def finish_runs(self, rows: Sequence[tuple[str, str | None, str | None, int | None]]) -> None:
         self._change(_FINISH, [(i, out, err, None if at is None else to_iso(at)) for i, out, err, at in rows])
 
-    def open_children(self, run_ids: Sequence[str]) -> list[str]:
-        return self._json(
-            f"SELECT json_group_array(run_id) FROM workflow_runs WHERE status NOT IN {_OPEN}"
-            " AND parent_run_id IN (SELECT value FROM json_each(?))",
-            orjson.dumps(run_ids).decode(),
-        )
+    def open_children(self, run_ids: Sequence[str], limit: int) -> list[str]:
+        return self._json(_CHILDREN, orjson.dumps(run_ids).decode(), limit)
 
     def claim_ready(
         self, holder: str, names: Sequence[str], queues: Sequence[str] | None, limit: int

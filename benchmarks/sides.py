@@ -8,6 +8,7 @@ DATABASES = (Store.SQLITE, Store.POSTGRES)
 _CONTENDERS = {
     "windlass": "benchmarks.ours",
     "windlass http": "benchmarks.ours_http",
+    "windlass apart": "benchmarks.ours_apart",
     "windlass crash": "benchmarks.ours_crash",
     "windlass grown": "benchmarks.ours_grown",
     "session": "benchmarks.ours_http",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from benchmarks.model import Benchmark
 from benchmarks.table import (
     alone,
+    apart,
     bulk_import,
     children,
     grown,
@@ -22,6 +23,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     one_step.BENCHMARK,
     alone.BENCHMARK,
     idle.BENCHMARK,
+    apart.BENCHMARK,
     children.BENCHMARK,
     step_kinds.BENCHMARK,
     post_records.BENCHMARK,

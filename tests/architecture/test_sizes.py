@@ -13,6 +13,7 @@ FILE_LINES = 400
 FILE_LINES_EVER = 600
 FUNCTION_LINES = 60
 ENGINE_LINES = 5000
+"""Lines to read: blank ones are not."""
 
 LONG_FILES = {"engine/run.py", "engine/worker.py"}
 LONG_FUNCTIONS: set[str] = set()
@@ -49,7 +50,9 @@ def test_functions_stay_within_their_budget() -> None:
 
 
 def test_the_engine_can_be_read_in_an_evening() -> None:
-    assert sum(_lines(path) for path in source_files() if path.is_relative_to(SOURCE / "engine")) <= ENGINE_LINES
+    texts = [path.read_text() for path in source_files() if path.is_relative_to(SOURCE / "engine")]
+
+    assert sum(bool(line.strip()) for text in texts for line in text.splitlines()) <= ENGINE_LINES
 
 
 def test_a_long_function_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from benchmarks.contender import Options, Outcome, Shape, main, p50_ms
 from benchmarks.engine import running
@@ -103,9 +103,13 @@ def _write(options: Options) -> Outcome:
     return Outcome(0)
 
 
+def _size(file: Path) -> int:
+    return file.stat().st_size
+
+
 def _sharing(options: Options) -> Outcome:
     """Milliseconds of the longest wait of a writer while other processes write to its file at full load."""
-    wal = f"{options.sqlite_path}-wal"
+    wal = Path(f"{options.sqlite_path}-wal")
 
     async def go(others: list[subprocess.Popen[str]]) -> tuple[list[float], int]:
         waits, peak = [], 0
@@ -118,7 +122,7 @@ def _sharing(options: Options) -> Outcome:
                 start = time.monotonic()
                 await engine.start_run(chain, 1)
                 waits.append((time.monotonic() - start) * 1000)
-                peak = max(peak, os.stat(wal).st_size)
+                peak = max(peak, _size(wal))
         return waits, peak
 
     with ExitStack() as stack:

@@ -1,5 +1,6 @@
 """What only a file on a disk can do: fill up, grow a WAL, be shared by writers who queue for it."""
 
+import asyncio
 import fcntl
 import resource
 import sqlite3
@@ -14,12 +15,15 @@ import pytest
 from tests.storage.databases import sqlite_database
 from tests.storage.scene import Scene
 from tests.support.paths import ROOT
-from tests.support.waiting import wait_until
+from tests.support.waiting import wait_until, wait_until_async
 from windlass.engine.journal import ADVANCE, START
 from windlass.engine.ops import CALL
 from windlass.engine.types import StartRequest
+from windlass.kernel.errors import Unavailable
 from windlass.storage.batches import ConnectionLost
+from windlass.storage.committer import Committer
 from windlass.storage.sqlite import session as sessions
+from windlass.storage.sqlite.backend import SqliteBackend
 from windlass.storage.sqlite.folder import RunFolder, TurnLock
 
 BIG = '"' + "x" * 100_000 + '"'
@@ -246,3 +250,72 @@ def test_writers_at_full_speed_share_the_file(sqlite_model: Path, tmp_path: Path
     together = order[max(order.index(name) for name in names) : min(order.rindex(name) for name in names)]
     assert all(together.count(name) > len(together) / 10 for name in names)
     assert max(len(stretch) for name in names for stretch in together.split(name)) <= 60
+
+
+@contextmanager
+def foreign_writer(path: Path, *, exclusive: bool = False) -> Iterator[sqlite3.Connection]:
+    """A program that is not ours, in a transaction that writes; ``exclusive``: it lets nobody read."""
+    foreign = sqlite3.connect(path, isolation_level=None)
+    if exclusive:
+        foreign.execute("PRAGMA locking_mode = EXCLUSIVE")
+    foreign.execute("BEGIN IMMEDIATE")
+    try:
+        yield foreign
+    finally:
+        foreign.close()
+
+
+@pytest.mark.parametrize("scene", [True], indirect=True)
+async def test_an_event_loop_goes_on_while_another_program_writes(scene: Scene) -> None:
+    committer = Committer(scene.backend.write_session())
+    committer.start()
+    run = scene.new_run()
+    try:
+        with foreign_writer(scene.backend.path) as foreign:  # type: ignore[attr-defined]
+            answer = committer.submit(START, StartRequest(run), bounded=True)
+            await wait_until_async(lambda: committer._in_hand == 1, what="the thread to take the batch")
+            foreign.execute("COMMIT")
+            started = await answer
+    finally:
+        await asyncio.to_thread(committer.close)
+
+    assert started.run_id == scene.view(run.run_id).run_id
+
+
+def test_a_caller_hears_that_another_program_holds_the_file(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = scene.start()
+    units = [(START, StartRequest(scene.new_run())) for _ in range(2)]
+    with foreign_writer(scene.backend.path):  # type: ignore[attr-defined]
+        if scene.database.inline:
+            assert not scene.session.reserve()
+            with pytest.raises(ConnectionLost, match=r"^another program holds the file$"):
+                scene.session.begin(1)
+        else:
+            monkeypatch.setattr(sessions, "BUSY_MILLISECONDS", 0)
+            assert [str(answer) for answer in scene.batch(*units)] == ["another program holds the file"] * 2
+
+    assert [answer.created for answer in scene.batch(*units)] == [True, True]
+    assert scene.view(run).status == "queued"
+
+
+def test_a_reader_hears_that_another_program_holds_the_file(
+    sqlite_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "windlass.db"
+    path.write_bytes(sqlite_model.read_bytes())
+    monkeypatch.setattr(sessions, "BUSY_MILLISECONDS", 0)
+    backend = SqliteBackend(path)
+    with foreign_writer(path, exclusive=True), pytest.raises(Unavailable, match=r"another program holds the file$"):
+        backend.reader.get_run("r")
+
+    assert backend.reader.get_run("r") is None
+    backend.close()
+
+
+def test_a_transaction_begun_for_nothing_is_no_hindrance(scene: Scene) -> None:
+    session = scene.backend.write_session()
+    assert session.reserve()
+    assert session.reserve()
+    session.close()
+
+    assert scene.view(scene.start()).status == "queued"

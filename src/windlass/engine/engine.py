@@ -379,6 +379,8 @@ class Engine:
             waiting.remove(future)
             if not waiting:
                 del self.worker.results[run_id]
+        if future.done() and not future.cancelled():
+            future.exception()  # a process that stopped has told the caller in another way, too
 
     # for contexts
     async def submit(self, op: Operation[A, R], unit: A, *, bounded: bool = True) -> R:

@@ -203,7 +203,10 @@ class WriteSession(Protocol):
     """Whether a transaction takes about a millisecond, so that an event loop may write it itself."""
 
     def reserve(self) -> bool:
-        """Take this process's turn if it is free, for the next ``begin``; False when others are writing."""
+        """Take this process's turn if it is free, for the next ``begin``; False when others are writing.
+
+        The calling thread never waits for those, here or there.
+        """
         ...
 
     def begin(self, marker: int) -> Transaction:

@@ -79,6 +79,13 @@ def is_away(error: BaseException | None) -> bool:
     return isinstance(error, sqlite3.OperationalError) and str(error).startswith(_AWAY)
 
 
+def in_words(error: BaseException | None) -> str:
+    """Return what is wrong with the database as an operator understands it."""
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+        return "another program holds the file"
+    return str(error)
+
+
 @contextmanager
 def savepoint(raw: sqlite3.Connection, name: str, seconds: float | None) -> Iterator[None]:
     """Open a savepoint; an exception inside rolls back to it, and so does a statement still running after ``seconds``.

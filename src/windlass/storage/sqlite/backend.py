@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from windlass.engine.ports import Ring
 from windlass.kernel.errors import Unavailable
+from windlass.storage.lite import in_words
 from windlass.storage.queries import SqlReader, live_leases
 from windlass.storage.sqlite.folder import RunFolder, ring_bell
 from windlass.storage.sqlite.session import SqliteSession, connect
@@ -92,7 +93,7 @@ class SqliteBackend:
                 return fn(connection)
         except sa.exc.DatabaseError as error:
             if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _AWAY:
-                raise Unavailable(f"the database is not available: {error.orig}") from error
+                raise Unavailable(f"the database is not available: {in_words(error.orig)}") from error
             raise
 
     @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from windlass.engine.errors import TransactionLost, UnknownCommit
 from windlass.kernel.errors import ConfigError
 from windlass.kernel.ids import new_id
 from windlass.storage.batches import ConnectionLost
-from windlass.storage.lite import alchemy_view, is_away
+from windlass.storage.lite import alchemy_view, in_words, is_away
 from windlass.storage.sqlite.folder import RunFolder, TurnLock
 from windlass.storage.sqlite.transaction import SqliteTransaction
 
@@ -22,6 +23,7 @@ CHECKPOINT_BYTES = 4 * 1024 * 1024
 TRUNCATE_BYTES = 32 * 1024 * 1024
 RETRY_BYTES = 2 * 1024 * 1024
 BUSY_MILLISECONDS = 10_000
+READERS_MILLISECONDS = 50
 
 
 def connect(
@@ -68,13 +70,26 @@ class SqliteSession:
         self._raw: sqlite3.Connection | None = None
         self._alchemy: sa.Connection | None = None
         self._ours = False
+        self._patience = BUSY_MILLISECONDS
+        self._hasty_thread = 0
         self._mark = CHECKPOINT_BYTES
 
     inline = True
 
     def reserve(self) -> bool:
-        if not self._ours:
-            self._ours = self._turn.try_acquire()
+        """Begin already, if nobody is writing: a thread that asks so may not wait.
+
+        Whatever else is wrong, the thread that may wait will meet it too.
+        """
+        if self._ours:
+            return True
+        self._hasty_thread = threading.get_ident()
+        self._ours = self._turn.try_acquire()
+        if self._ours:
+            try:
+                self._open_transaction()
+            except sqlite3.Error:
+                self.rollback()
         return self._ours
 
     def begin(self, marker: int) -> SqliteTransaction:
@@ -83,9 +98,7 @@ class SqliteSession:
             self._turn.acquire()
             self._ours = True
         try:
-            raw = self._connection()
-            view = self._alchemy_view()
-            raw.execute("BEGIN IMMEDIATE")
+            raw, view = self._open_transaction()
             raw.execute(
                 "INSERT INTO workflow_commits (writer, marker) VALUES (?, ?)"
                 " ON CONFLICT (writer) DO UPDATE SET marker = excluded.marker",
@@ -94,9 +107,24 @@ class SqliteSession:
         except sqlite3.OperationalError as error:
             self.rollback()
             if self.away(error):
-                raise ConnectionLost(str(error)) from error
+                raise ConnectionLost(in_words(error)) from error
             raise
         return SqliteTransaction(raw, view, self._folder, alone=alone)
+
+    def _open_transaction(self) -> tuple[sqlite3.Connection, sa.Connection]:
+        """Begin, unless ``reserve`` has; a program that is not ours is waited for where that holds nobody up."""
+        raw = self._connection()
+        view = self._alchemy_view()
+        if not raw.in_transaction:
+            self._wait_up_to(raw, 0 if threading.get_ident() == self._hasty_thread else BUSY_MILLISECONDS)
+            raw.execute("BEGIN IMMEDIATE")
+        return raw, view
+
+    def _wait_up_to(self, raw: sqlite3.Connection, milliseconds: int) -> None:
+        """Set how long a lock of others is waited for."""
+        if milliseconds != self._patience:
+            raw.execute(f"PRAGMA busy_timeout = {milliseconds}")
+            self._patience = milliseconds
 
     def commit(self) -> None:
         raw = self._connection()
@@ -132,6 +160,7 @@ class SqliteSession:
         return row is not None and row[0] == marker
 
     def close(self) -> None:
+        self.rollback()
         if self._raw is not None:
             self._turn.acquire()
             self._ours = True
@@ -146,6 +175,7 @@ class SqliteSession:
     def _connection(self) -> sqlite3.Connection:
         if self._raw is None:
             self._raw = self._opened(str(self._path))
+            self._patience = BUSY_MILLISECONDS
             self._raw.execute("PRAGMA wal_autocheckpoint = 0")
         return self._raw
 
@@ -173,9 +203,8 @@ class SqliteSession:
             raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             self._mark = size
             return
-        raw.execute("PRAGMA busy_timeout = 50")
+        self._wait_up_to(raw, READERS_MILLISECONDS)
         busy = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-        raw.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
         self._mark = size + RETRY_BYTES if busy else CHECKPOINT_BYTES
 
     def _release(self) -> None:

@@ -1,6 +1,7 @@
 """Sleep: a row in the database, not a task; it lasts as long as it was asked to, whatever happens meanwhile."""
 
 import asyncio
+import math
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -121,8 +122,15 @@ async def test_what_cannot_be_slept_is_refused(engine: Engine) -> None:
     async def nowhere() -> None:
         await sleep_until(datetime(2030, 1, 1))  # noqa: DTZ001  the point of the test
 
-    with pytest.raises(RunFailed, match="a sleep cannot be negative"):
+    @workflow
+    async def odd(days: float) -> None:
+        await sleep(days=math.nan if days == 0 else days)
+
+    with pytest.raises(RunFailed, match="sleep must be between 0 and"):
         await (await engine.start_run(backwards)).result(timeout=10)
+    for days in (0, 1e12, 3_650_000):
+        with pytest.raises(RunFailed, match="sleep must be between 0 and"):
+            await (await engine.start_run(odd, days)).result(timeout=10)
     with pytest.raises(RunFailed, match="needs a date-time with a zone"):
         await (await engine.start_run(nowhere)).result(timeout=10)
     with pytest.raises(RuntimeError, match="sleep works inside a workflow only"):

@@ -113,6 +113,25 @@ async def test_a_time_that_is_over_is_not_waited_for(engine: Engine) -> None:
     assert await (await engine.start_run(late)).result(timeout=10) == "there"
 
 
+async def test_a_loop_over_no_sleep_at_all_leaves_room_for_others(engine: Engine) -> None:
+    begun, over = asyncio.Event(), asyncio.Event()
+
+    @workflow
+    async def restless() -> str:
+        begun.set()
+        for _ in range(10_000):
+            if over.is_set():
+                return "heard"
+            await sleep(0)
+        return "heard nothing"
+
+    handle = await engine.start_run(restless)
+    await begun.wait()
+    over.set()
+
+    assert await handle.result(timeout=10) == "heard"
+
+
 async def test_what_cannot_be_slept_is_refused(engine: Engine) -> None:
     @workflow
     async def backwards() -> None:

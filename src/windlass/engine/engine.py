@@ -29,7 +29,7 @@ from windlass.engine.types import (
     StartRequest,
 )
 from windlass.engine.worker import Worker
-from windlass.kernel.checks import LONGEST_SECONDS, check_moment, check_number, check_priority
+from windlass.kernel.checks import LONGEST_SECONDS, check_limit, check_moment, check_number, check_priority
 from windlass.kernel.clock import SECOND, Clock, SystemClock
 from windlass.kernel.errors import Invalid
 from windlass.kernel.ids import new_id
@@ -311,10 +311,9 @@ class Engine:
         """Limit how many runs of a queue may be held at once, over all processes; ``*`` limits all together.
 
         Raises:
-            Invalid: the limit is below 1.
+            Invalid: the limit is below 1 or too high.
         """
-        if limit is not None and limit < 1:
-            raise Invalid("a limit is at least 1; pause the queue instead", field="limit")
+        check_limit(limit)
         name = queue if queue == "*" else check_name(queue)
         await self.commits.submit(CALL, lambda tx: tx.set_queue(name, limit, paused), bounded=True)
         if limit is not None or paused:

@@ -12,6 +12,8 @@ from windlass.kernel.errors import Invalid
 
 LONGEST_SECONDS = 1000 * 366 * 86400
 """The longest time that anything can wait: what comes after it has a date that no text can hold."""
+MOST_PLACES = 100_000
+"""The highest limit of a queue: every place is a row."""
 Errors = type[BaseException] | Iterable[type[BaseException]]
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.<>:-]{0,199}")
 
@@ -68,6 +70,16 @@ def check_priority(priority: int, whose: str = "") -> int:
     """
     check_number("priority", priority, -(2**31), 2**31 - 1, whole=True, whose=whose)
     return priority
+
+
+def check_limit(limit: int | None) -> None:
+    """Refuse what is no limit of a queue; None is none at all.
+
+    Raises:
+        Invalid: it is not a whole number from 1 to ``MOST_PLACES``.
+    """
+    if limit is not None and (type(limit) is not int or not 1 <= limit <= MOST_PLACES):
+        raise Invalid(f"a limit is from 1 to {MOST_PLACES}; to stop a queue, pause it", field="limit")
 
 
 def check_moment(field: str, value: Any) -> int:

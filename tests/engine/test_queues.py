@@ -1,13 +1,16 @@
 """Queues: limits that hold over all processes, pauses, and workers that serve some of them."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from tests.engine.lab import Lab, parked, status_of
 from tests.support.waiting import wait_until_async
 from windlass import Engine, RunFailed, map, signal, sleep, step, workflow  # noqa: A004
+from windlass.kernel.checks import MOST_PLACES
 from windlass.kernel.errors import Invalid
+from windlass.storage.queues import change_queue
 
 
 class Meter:
@@ -227,9 +230,14 @@ async def test_a_dead_process_s_places_are_free_again(lab: Lab) -> None:
         assert await second.handle(handle.run_id).result(timeout=10) == "second try"
 
 
-async def test_a_limit_below_one_is_refused(engine: Engine) -> None:
-    with pytest.raises(Invalid, match="a limit is at least 1; pause the queue instead"):
-        await engine.set_queue("narrow", limit=0)
+@pytest.mark.parametrize("limit", [0, -1, MOST_PLACES + 1, 1.5, True])
+async def test_a_limit_is_as_high_as_there_may_be_places(engine: Engine, limit: Any) -> None:
+    for change in (
+        engine.set_queue("narrow", limit=limit),
+        change_queue(engine, "narrow", {"limit": limit}),
+    ):
+        with pytest.raises(Invalid, match=f"a limit is from 1 to {MOST_PLACES}; to stop a queue, pause it"):
+            await change
 
 
 async def test_a_failed_run_frees_its_place(engine: Engine) -> None:

@@ -269,3 +269,13 @@ async def test_a_lost_ring_does_not_lose_the_signal(lab: Lab, monkeypatch: pytes
     await sending.signal(handle.run_id, "news", "unheard")
 
     assert await handle.result(timeout=10) == ["unheard"]
+
+
+@pytest.mark.parametrize("timeout", ["nan", "inf", "1e13"])
+async def test_a_time_nobody_can_wait_for_is_refused_by_name(engine: Engine, timeout: str) -> None:
+    @workflow
+    async def odd() -> None:
+        await signal("news", timeout=float(timeout))
+
+    with pytest.raises(RunFailed, match="signal 'news': timeout must be between"):
+        await (await engine.start_run(odd)).result(timeout=10)

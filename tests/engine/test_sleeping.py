@@ -1,6 +1,7 @@
 """Sleep: a row in the database, not a task; it lasts as long as it was asked to, whatever happens meanwhile."""
 
 import asyncio
+import math
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -112,6 +113,25 @@ async def test_a_time_that_is_over_is_not_waited_for(engine: Engine) -> None:
     assert await (await engine.start_run(late)).result(timeout=10) == "there"
 
 
+async def test_a_loop_over_no_sleep_at_all_leaves_room_for_others(engine: Engine) -> None:
+    begun, over = asyncio.Event(), asyncio.Event()
+
+    @workflow
+    async def restless() -> str:
+        begun.set()
+        for _ in range(10_000):
+            if over.is_set():
+                return "heard"
+            await sleep(0)
+        return "heard nothing"
+
+    handle = await engine.start_run(restless)
+    await begun.wait()
+    over.set()
+
+    assert await handle.result(timeout=10) == "heard"
+
+
 async def test_what_cannot_be_slept_is_refused(engine: Engine) -> None:
     @workflow
     async def backwards() -> None:
@@ -121,8 +141,15 @@ async def test_what_cannot_be_slept_is_refused(engine: Engine) -> None:
     async def nowhere() -> None:
         await sleep_until(datetime(2030, 1, 1))  # noqa: DTZ001  the point of the test
 
-    with pytest.raises(RunFailed, match="a sleep cannot be negative"):
+    @workflow
+    async def odd(days: float) -> None:
+        await sleep(days=math.nan if days == 0 else days)
+
+    with pytest.raises(RunFailed, match="sleep must be between 0 and"):
         await (await engine.start_run(backwards)).result(timeout=10)
+    for days in (0, 1e12, 3_650_000):
+        with pytest.raises(RunFailed, match="sleep must be between 0 and"):
+            await (await engine.start_run(odd, days)).result(timeout=10)
     with pytest.raises(RunFailed, match="needs a date-time with a zone"):
         await (await engine.start_run(nowhere)).result(timeout=10)
     with pytest.raises(RuntimeError, match="sleep works inside a workflow only"):

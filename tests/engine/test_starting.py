@@ -1,7 +1,9 @@
 """Starting runs: once per key, later, in order of importance, in one's own transaction, before anybody knows how."""
 
 import asyncio
+import math
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -160,12 +162,37 @@ async def test_a_time_that_is_over_starts_at_once(engine: Engine) -> None:
 async def test_times_that_make_no_sense_are_refused(engine: Engine) -> None:
     for message, when in (
         ("give delay or at, not both", {"delay": 1, "at": datetime.now(UTC)}),
-        ("at needs a time zone", {"at": datetime(2030, 1, 1)}),  # noqa: DTZ001  the point of the test
-        ("delay cannot be negative", {"delay": -1}),
+        ("at is a date-time with a time zone", {"at": datetime(2030, 1, 1)}),  # noqa: DTZ001  the point of the test
+        ("at is a date-time with a time zone", {"at": "tomorrow"}),
+        *(("delay must be between 0 and", {"delay": delay}) for delay in (-1, math.nan, math.inf, 1e13, True, "1")),
     ):
         with pytest.raises(Invalid, match=message):
-            await engine.start_run(noting, 1, **when)
+            await engine.start_run(noting, 1, **when)  # type: ignore[arg-type]
     assert await engine.list_runs() == []
+
+
+@pytest.mark.parametrize(
+    "field,value",
+    [
+        ("priority", 0.5),
+        ("priority", 2**31),
+        ("priority", True),
+        ("priority", "high"),
+        *(("key_seconds", value) for value in (-1, math.nan, math.inf, 1e13, "1")),
+    ],
+)
+async def test_numbers_that_make_no_sense_are_refused_by_name(engine: Engine, field: str, value: object) -> None:
+    with pytest.raises(Invalid, match=f"{field} must be") as caught:
+        await engine.start_run(noting, 1, idempotency_key="k", **{field: value})  # type: ignore[arg-type]
+
+    assert caught.value.data == {"field": field}
+    assert await engine.list_runs() == []
+
+
+@pytest.mark.parametrize("priority", [0.5, 2**31, "high"])
+def test_a_workflow_s_priority_is_a_whole_number(priority: Any) -> None:
+    with pytest.raises(ValueError, match="workflow odd: priority must be"):
+        workflow(name="odd", priority=priority)(noting.fn)
 
 
 # first things first

@@ -1,6 +1,9 @@
 """Steps that fail: attempts, pauses, time-outs, and errors that no further attempt can mend."""
 
 import asyncio
+import math
+from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -324,10 +327,49 @@ async def test_a_step_cancelled_by_its_own_code_fails_like_any_other(engine: Eng
         ({"backoff": -1}, "backoff must be between"),
         ({"jitter": 1.5}, "jitter must be between"),
         ({"factor": 0.5}, "factor must be between"),
-        ({"timeout": 0}, "timeout must be above 0"),
+        ({"retries": 1.5}, "step s: retries must be a whole number"),
+        ({"retries": "3"}, "step s: retries must be between"),
+        ({"backoff": math.nan}, "step s: backoff must be between"),
+        ({"cap": math.inf}, "step s: cap must be between"),
+        ({"timeout": 0}, "step s: timeout must be above 0"),
+        *(({"timeout": value}, "step s: timeout must be between") for value in (-1, math.nan, math.inf, True, "1")),
         ({"name": "no spaces"}, "is no name"),
     ],
 )
 def test_a_wrong_option_is_refused_where_it_is_written(options: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         step(**{"name": "s", **options})(lambda: None)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("option", ["fatal", "retry_on"])
+@pytest.mark.parametrize("errors", ["Boom", ("Boom",), (OSError, int), [OSError()], OSError(), 3])
+def test_what_is_no_error_is_refused_where_it_is_written(option: str, errors: object) -> None:
+    with pytest.raises(TypeError, match=f"step s: {option} takes types of errors"):
+        step(**{"name": "s", option: errors})(lambda: None)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("errors", [OSError, [OSError], {OSError, KeyError}, (OSError,)])
+async def test_types_of_errors_may_be_one_or_several(engine: Engine, errors: Any) -> None:
+    attempts: list[str] = []
+
+    def attempt(name: str) -> None:
+        attempts.append(name)
+        raise OSError
+
+    @step(retries=1, backoff=0, fatal=errors)
+    async def given_up() -> None:
+        attempt("given up")
+
+    @step(retries=1, backoff=0, retry_on=errors)
+    async def tried_again() -> None:
+        attempt("tried again")
+
+    @workflow
+    async def caller() -> None:
+        for one in (given_up, tried_again):
+            with suppress(StepFailed):
+                await one()
+
+    await (await engine.start_run(caller)).result(timeout=10)
+
+    assert attempts == ["given up", "tried again", "tried again"]

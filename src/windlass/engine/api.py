@@ -17,6 +17,7 @@ from windlass.engine.registry import Definition, check_name
 from windlass.engine.run import Run
 from windlass.engine.scope import Scope, current_scope
 from windlass.engine.types import NewEvent, NewRun, Status
+from windlass.kernel.checks import LONGEST_SECONDS, check_number
 from windlass.kernel.clock import SECOND, from_datetime, to_datetime
 from windlass.kernel.ids import new_id
 
@@ -27,12 +28,11 @@ async def sleep(
     """Wait durably. A long sleep costs a row, not a task; a restart does not begin it anew.
 
     Raises:
-        ValueError: the time is negative.
+        ValueError: the time is negative, no number, or beyond any calendar.
         BadName: the name cannot be a part of a path.
     """
+    check_number("sleep", seconds + 60 * minutes + 3600 * hours + 86400 * days, 0, LONGEST_SECONDS)
     length = timedelta(seconds=seconds, minutes=minutes, hours=hours, days=days)
-    if length < timedelta():
-        raise ValueError("a sleep cannot be negative")
     scope = current_scope("sleep")
     await _sleep(scope, check_name(name), scope.run.worker.clock.now() + length // timedelta(microseconds=1))
 
@@ -75,8 +75,11 @@ async def signal(name: str, *, timeout: float | None = None) -> Any:
 
     Raises:
         SignalTimeout: it did not come in time (recorded: a replay sees the same).
+        ValueError: the time is no number, or beyond any calendar.
         BadName: no signal can have this name.
     """
+    if timeout is not None:
+        check_number("timeout", timeout, -LONGEST_SECONDS, LONGEST_SECONDS, whose=f"signal {name!r}: ")
     scope = current_scope(f"signal {name!r}")
     check_name(name)
     run = scope.run

@@ -29,7 +29,8 @@ from windlass.engine.types import (
     StartRequest,
 )
 from windlass.engine.worker import Worker
-from windlass.kernel.clock import SECOND, Clock, SystemClock, from_datetime
+from windlass.kernel.checks import LONGEST_SECONDS, check_limit, check_moment, check_number, check_priority
+from windlass.kernel.clock import SECOND, Clock, SystemClock
 from windlass.kernel.errors import Invalid
 from windlass.kernel.ids import new_id
 
@@ -145,7 +146,7 @@ class Engine:
 
         Raises:
             UnknownWorkflow: nothing has this name here.
-            NotSerializable: the input does not fit; names the argument.
+            NotSerializable, Invalid: the input or an option does not fit; names it.
             RunConflict: the idempotency key was used with another input, or ``run_id`` is taken.
             Overloaded: too many writes are waiting; nothing was started.
         """
@@ -230,7 +231,7 @@ class Engine:
             inputs,
             now,
             queue=check_name(queue) if queue is not None else known.queue if known is not None else "default",
-            priority=priority if priority is not None else known.priority if known is not None else 0,
+            priority=check_priority(priority) if priority is not None else known.priority if known is not None else 0,
             tenant_id=tenant_id,
             owner=owner,
             key=key,
@@ -243,6 +244,7 @@ class Engine:
         if run_id is not None:
             raise Invalid("give run_id or idempotency_key, not both", field="idempotency_key")
         check_text("idempotency_key", idempotency_key)
+        check_number("key_seconds", key_seconds, 0, LONGEST_SECONDS)
         digest = hashlib.sha256(f"{name}\n{inputs}".encode()).hexdigest()
         return StartRequest(run, idempotency_key, digest, now + int(key_seconds * SECOND))
 
@@ -258,13 +260,9 @@ class Engine:
         if delay is not None and at is not None:
             raise Invalid("give delay or at, not both", field="delay")
         if at is not None:
-            if at.tzinfo is None:
-                raise Invalid("at needs a time zone", field="at")
-            due = from_datetime(at)
+            due = check_moment("at", at)
         elif delay is not None:
-            if delay < 0:
-                raise Invalid("delay cannot be negative", field="delay")
-            due = now + int(delay * SECOND)
+            due = now + int(check_number("delay", delay, 0, LONGEST_SECONDS) * SECOND)
         else:
             return None
         return due if due > now else None
@@ -313,10 +311,9 @@ class Engine:
         """Limit how many runs of a queue may be held at once, over all processes; ``*`` limits all together.
 
         Raises:
-            Invalid: the limit is below 1.
+            Invalid: the limit is below 1 or too high.
         """
-        if limit is not None and limit < 1:
-            raise Invalid("a limit is at least 1; pause the queue instead", field="limit")
+        check_limit(limit)
         name = queue if queue == "*" else check_name(queue)
         await self.commits.submit(CALL, lambda tx: tx.set_queue(name, limit, paused), bounded=True)
         if limit is not None or paused:

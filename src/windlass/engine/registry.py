@@ -8,7 +8,7 @@ from typing import Any
 
 from windlass.engine.codec import Signature
 from windlass.engine.errors import UnknownWorkflow
-from windlass.kernel.checks import BadName, check_name, check_text
+from windlass.kernel.checks import BadName, check_name, check_priority, check_text
 
 __all__ = ["BadName", "Definition", "Registry", "check_name", "check_text", "default_registry"]
 
@@ -22,7 +22,7 @@ class Definition:
         self.fn = fn
         self.name = check_name(name)
         self.queue = check_name(queue)
-        self.priority = priority
+        self.priority = check_priority(priority, f"workflow {name}: ")
         self.version = version
         self.signature = Signature(fn)
 

@@ -3,8 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 from windlass.engine.errors import Fatal, NonDeterminismError, NotSerializable
+from windlass.kernel.checks import Errors, check_number
+
+
+class Options(TypedDict, total=False):
+    """What ``step`` takes beside ``transactional``."""
+
+    name: str | None
+    retries: int
+    backoff: float
+    factor: float
+    cap: float
+    jitter: float
+    retry_on: Errors
+    fatal: Errors
+    timeout: float | None
+    abandon: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +49,7 @@ class RetryPolicy:
             ("cap", 0, 10**9),
             ("jitter", 0, 1),
         ):
-            value = getattr(self, field)
-            if isinstance(value, bool) or not low <= value <= high:
-                raise ValueError(f"{field} must be between {low} and {high}, not {value!r}")
+            check_number(field, getattr(self, field), low, high, whole=field == "retries")
 
     def again(self, error: BaseException, attempt: int) -> bool:
         """Say whether attempt number ``attempt``, which ended in ``error``, is followed by another."""

@@ -307,6 +307,9 @@ class Run:
             if row is not None:
                 return row
         if due is not None and due <= self.worker.clock.now():
+            await asyncio.sleep(0)  # a loop that waits for nothing leaves room for others
+            if self.gone:
+                raise Suspend
             return None
         future: asyncio.Future[InboxRow | None] = self.loop.create_future()
         if listen is not None:

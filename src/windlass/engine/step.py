@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from windlass.engine.attempt import in_thread, too_long, within
 from windlass.engine.codec import Signature, digest
@@ -19,11 +19,12 @@ from windlass.engine.failures import own_error, told, trace
 from windlass.engine.heads import to_json
 from windlass.engine.ops import heard
 from windlass.engine.registry import check_name
-from windlass.engine.retry import RetryPolicy
+from windlass.engine.retry import Options, RetryPolicy
 from windlass.engine.run import Run
 from windlass.engine.scope import CURRENT, Scope, current_scope
 from windlass.engine.transact import TRANSACT, TRANSACT_ALONE, Effect, Effects
 from windlass.engine.types import NewEvent
+from windlass.kernel.checks import LONGEST_SECONDS, Errors, check_number, error_types
 from windlass.kernel.clock import SECOND
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class Step(Generic[P, R]):
         self.sync = not inspect.iscoroutinefunction(fn)
         if transactional and not self.sync:
             raise TypeError(f"step {name}: a transactional step is a plain function, not 'async def'")
-        if timeout is not None and timeout <= 0:
+        if timeout is not None and check_number("timeout", timeout, 0, LONGEST_SECONDS, whose=f"step {name}: ") == 0:
             raise ValueError(f"step {name}: timeout must be above 0 seconds, not {timeout!r}")
         self.signature = Signature(fn, skip=1 if transactional else 0)
         self._quick = False
@@ -310,35 +311,9 @@ def step(fn: Callable[P, Awaitable[R]], /) -> Step[P, R]: ...
 @overload
 def step(fn: Callable[P, R], /) -> Step[P, R]: ...
 @overload
-def step(
-    *,
-    name: str | None = None,
-    retries: int = 0,
-    backoff: float = 1.0,
-    factor: float = 2.0,
-    cap: float = 300.0,
-    jitter: float = 0.5,
-    retry_on: tuple[type[BaseException], ...] = (Exception,),
-    fatal: tuple[type[BaseException], ...] = (),
-    timeout: float | None = None,
-    abandon: bool = False,
-    transactional: Literal[False] = False,
-) -> Decorator: ...
+def step(*, transactional: Literal[False] = False, **options: Unpack[Options]) -> Decorator: ...
 @overload
-def step(
-    *,
-    name: str | None = None,
-    retries: int = 0,
-    backoff: float = 1.0,
-    factor: float = 2.0,
-    cap: float = 300.0,
-    jitter: float = 0.5,
-    retry_on: tuple[type[BaseException], ...] = (Exception,),
-    fatal: tuple[type[BaseException], ...] = (),
-    timeout: float | None = None,
-    abandon: bool = False,
-    transactional: Literal[True],
-) -> TransactionalDecorator: ...
+def step(*, transactional: Literal[True], **options: Unpack[Options]) -> TransactionalDecorator: ...
 def step(  # noqa: PLR0913  the options of a step
     fn: Callable[..., Any] | None = None,
     /,
@@ -349,8 +324,8 @@ def step(  # noqa: PLR0913  the options of a step
     factor: float = 2.0,
     cap: float = 300.0,
     jitter: float = 0.5,
-    retry_on: tuple[type[BaseException], ...] = (Exception,),
-    fatal: tuple[type[BaseException], ...] = (),
+    retry_on: Errors = (Exception,),
+    fatal: Errors = (),
     timeout: float | None = None,
     abandon: bool = False,
     transactional: bool = False,
@@ -367,20 +342,28 @@ def step(  # noqa: PLR0913  the options of a step
         factor: growth of the pauses.
         cap: longest pause in seconds.
         jitter: the share (0..1) of a pause that is random.
-        retry_on: errors worth another attempt.
-        fatal: errors that are not, beside ``windlass.Fatal``.
+        retry_on: the type of errors worth another attempt, or several.
+        fatal: those that are not, beside ``windlass.Fatal``.
         timeout: seconds an attempt may take. A plain function that takes longer is dropped: its result is
             refused, and the next attempt waits until it has returned.
         abandon: do not wait for such a function before the next attempt.
         transactional: the function gets an open transaction as its first argument, which commits together with
             its outcome: its effects in this database happen exactly once.
+
+    Raises:
+        TypeError, ValueError: an option is wrong; names the step and the option.
     """
-    policy = RetryPolicy(retries, backoff, factor, cap, jitter, retry_on, fatal)
 
     def wrap(function: Callable[..., Any]) -> Step[..., Any]:
+        called = name or function.__name__
+        try:
+            worth, not_worth = error_types("retry_on", retry_on), error_types("fatal", fatal)
+            policy = RetryPolicy(retries, backoff, factor, cap, jitter, worth, not_worth)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"step {called}: {error}") from None
         return Step(
             function,
-            name=name or function.__name__,
+            name=called,
             policy=policy,
             timeout=timeout,
             abandon=abandon,

@@ -12,8 +12,9 @@ from windlass.http.query import read_query
 from windlass.http.responses import Json
 from windlass.http.routing import DirectRoute, application, route, whole
 from windlass.http.schemas import QueueAnswer, QueuesAnswer
+from windlass.kernel.checks import MOST_PLACES
 from windlass.kernel.errors import Issue, ValidationFailed
-from windlass.storage.queues import MOST, change_queue, queues
+from windlass.storage.queues import change_queue, queues
 
 QUEUE_NAME = r"^(\*|[A-Za-z_][A-Za-z0-9_.<>:-]{0,199})$"
 CHANGE_BODY: dict[str, Any] = {
@@ -21,7 +22,7 @@ CHANGE_BODY: dict[str, Any] = {
     "title": "Changes of a queue",
     "additionalProperties": False,
     "properties": {
-        "limit": {"anyOf": [{"type": "integer", "minimum": 1, "maximum": MOST}, {"type": "null"}]},
+        "limit": {"anyOf": [{"type": "integer", "minimum": 1, "maximum": MOST_PLACES}, {"type": "null"}]},
         "paused": {"type": "boolean"},
     },
 }
@@ -57,8 +58,8 @@ def read_changes(raw: bytes) -> dict[str, Any]:
             issues.append(Issue(("body", name), "Extra inputs are not permitted", "extra_forbidden"))
         elif name == "paused" and type(given) is not bool:
             issues.append(Issue(("body", name), "Input should be true or false", "bool_type"))
-        elif name == "limit" and given is not None and not 1 <= (whole(given) or 0) <= MOST:
-            message = f"Input should be an integer from 1 to {MOST}, or null"
+        elif name == "limit" and given is not None and not 1 <= (whole(given) or 0) <= MOST_PLACES:
+            message = f"Input should be an integer from 1 to {MOST_PLACES}, or null"
             issues.append(Issue(("body", name), message, "int_type"))
     if issues:
         raise ValidationFailed(issues)

@@ -8,14 +8,12 @@ import sqlalchemy as sa
 
 from windlass.engine.engine import Engine
 from windlass.engine.ports import Transaction
-from windlass.engine.registry import check_name
+from windlass.kernel.checks import check_limit, check_name
 from windlass.kernel.errors import Invalid
 from windlass.storage.schema import workflow_queues, workflow_runs
 
 OVERALL = "*"
 """The name of the limit over all queues together."""
-MOST = 100_000
-"""The highest limit: every place of a limited queue is a row."""
 OPEN = ("queued", "running", "paused", "waiting_human", "waiting_approval")
 
 
@@ -59,8 +57,7 @@ async def change_queue(engine: Engine, queue: str, changes: dict[str, Any]) -> Q
         name = queue if queue == OVERALL else check_name(queue)
     except ValueError as error:
         raise Invalid(str(error), field="queue") from None
-    if changes.get("limit") is not None and not 1 <= changes["limit"] <= MOST:
-        raise Invalid(f"a limit is from 1 to {MOST}; to stop a queue, pause it", field="limit")
+    check_limit(changes.get("limit"))
 
     def change(tx: Transaction) -> None:
         columns = workflow_queues.c

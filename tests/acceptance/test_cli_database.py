@@ -64,6 +64,8 @@ def test_settings_are_shown_without_secrets(tmp_path: Path) -> None:
     assert "s3cret" not in shown.out
     assert shown.json["DATABASE_URL"] == "postgresql://ann:***@db.example/x"
     assert shown.json["PORT"] == 8000
+    lines = dict(line.split(maxsplit=1) for line in windlass("config").out.splitlines())
+    assert (lines["APP_MODULES"], lines["LOG_FILE"]) == ("-", "-")
     assert windlass("version", "--json").json["windlass"] == __version__
 
 

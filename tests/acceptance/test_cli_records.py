@@ -155,7 +155,11 @@ def test_a_run_can_be_left_to_itself(server: Windlass) -> None:
     [
         (("records", "summary", "--from", "yesterday"), 2, "windlass: invalid date: yesterday"),
         (("records", "process", "x", "--category", "y"), 2, "windlass: name records or filter them, not both"),
-        (("records", "export", "--output", "no/such/folder/x.csv"), 2, "windlass: No such file or directory: no/such"),
+        (
+            ("records", "export", "--output", "no/such/folder/x.csv"),
+            2,
+            "windlass: No such file or directory: no/such/folder/x.csv\n",
+        ),
         (("records", "import", "nowhere.csv"), 3, "windlass: nowhere.csv cannot be read: No such file or directory"),
     ],
 )
@@ -167,6 +171,12 @@ def test_what_is_wrong_is_said_in_one_line(
     assert done.out == ""
     assert len(done.err.splitlines()) == 1
     assert done.err.startswith(complaint)
+
+
+def test_a_wrong_choice_is_said_in_our_words(tmp_path: Path) -> None:
+    done = Windlass(tmp_path, {})("records", "export", "--status", "bad", code=2)
+
+    assert "Error: Invalid value for '--status': 'bad' is not one of 'pending', 'processed', 'failed'." in done.err
 
 
 def test_a_wrong_key_and_an_absent_server_are_told_apart(server: Windlass, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def config(json: Json = False) -> None:
     if json:
         output.as_json(values)
     else:
-        output.fields(values)
+        output.fields({name: None if value == "" else value for name, value in values.items()})
 
 
 def version(json: Json = False) -> None:

@@ -15,6 +15,14 @@ class Command(TyperCommand):
         """Return the help option."""
         return _plain(super().get_help_option(ctx))
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments; what typer says of a wrong one is freed of pydantic's words."""
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")
+            raise
+
 
 class Group(TyperGroup):
     """A group whose help option is a plain False unless it is given."""

@@ -8,6 +8,7 @@ from tests.unit.cli.fakes import scripted
 from windlass.cli.exits import CommandError
 from windlass.cli.serving import banner
 from windlass.cli.work.queues import read_limit
+from windlass.cli.work.records import in_order
 from windlass.cli.work.runs import why_it_waits
 from windlass.contexts.records.sheets import flat
 
@@ -69,6 +70,12 @@ def test_a_limit_is_a_number_or_none() -> None:
     for text in ("0", "-1", "x", "", "1.5", "٣"):
         with pytest.raises(CommandError, match="a limit is a number from 1 on, or none"):
             read_limit(text)
+
+
+def test_counts_have_one_order() -> None:
+    counts = in_order({"failed": 1, "skipped": 0, "processed": 2})
+
+    assert list(counts.items()) == [("processed", 2), ("failed", 1), ("skipped", 0)]
 
 
 def test_a_summary_becomes_rows() -> None:

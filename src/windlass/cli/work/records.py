@@ -29,6 +29,7 @@ from windlass.kernel.errors import WindlassError
 MEBIBYTE = 1024 * 1024
 SHOWN = 15
 """How many rows a table of the summary shows."""
+COUNTS = ("processed", "failed", "skipped")
 SECTIONS = {
     "by_category": ("Categories", "category"),
     "by_source": ("Sources", "source"),
@@ -133,7 +134,11 @@ async def export_records(
             return
         part = target.with_name(f"{target.name}.part")
         try:
-            with part.open("wb") as stream:
+            stream = part.open("wb")
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(target)) from error
+        try:
+            with stream:
                 size = await _write(client, wanted, fmt, stream)
             part.replace(target)
         finally:
@@ -187,7 +192,12 @@ async def _process_all(client: Client, order: ProcessOrder) -> Row:
         raise CommandError(ExitCode.FINDING, message, f"`windlass runs show {run_id}` tells more")
     counts: dict[str, int] = {}
     add_counts(counts, run["outputs"])
-    return {**started, "counts": counts}
+    return {**started, "counts": in_order(counts)}
+
+
+def in_order(counts: Mapping[str, int]) -> dict[str, int]:
+    """Return a run's counts in the order in which they are shown; PostgreSQL keeps none in JSON."""
+    return {name: counts[name] for name in (*COUNTS, *sorted(counts.keys() - COUNTS)) if name in counts}
 
 
 async def process_named(

@@ -193,6 +193,10 @@ curl -s http://localhost:8000/openapi.json | jq -c '.info'
 * `Idempotency-Key` makes a repeated request harmless where the table has a star: it gets the first one's answer.
 * Dates: `2026-01-31` is a whole UTC day; a date-time needs its zone.
 * Unknown query parameters and fields are refused.
+* `POST /records` takes JSON: a `Content-Type` that says something else, as `curl -d` alone does, is refused with a 400.
+* `HEAD` answers like `GET`, without the body.
+* What is no HTTP (a broken request line or header, say) never reaches the service: uvicorn answers it with a 400 in
+  plain text, without the envelope and `X-Request-ID`, and closes the connection.
 """
 
 

@@ -144,6 +144,24 @@ async def test_the_framework_answers_in_the_envelope_too(
     assert ("allow" in answer.headers) == (status == 405)
 
 
+async def test_head_answers_like_get_without_a_body(served: Served) -> None:
+    for path in ("/", "/health", "/records", "/records/nope", "/records/export", "/reports/summary", "/docs", "/runs"):
+        got, head = await served.client.get(path), await served.client.head(path)
+
+        assert (head.status_code, head.headers["content-type"]) == (got.status_code, got.headers["content-type"])
+        assert head.content == b""
+        assert len(head.headers["x-request-id"]) == 36
+    refused = await served.client.head("/records/x/process")
+    assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
+    assert (await served.client.put("/health")).headers["allow"] == "GET, HEAD"
+    assert served.lines.events("request.end")[0]["method"] == "GET"
+    assert served.lines.events("request.end")[1]["method"] == "HEAD"
+    assert (
+        'windlass_http_requests_total{method="HEAD",route="/runs",status="200"} 1.0'
+        in (await served.client.get("/metrics")).text
+    )
+
+
 async def test_writes_need_the_key_before_anything_is_looked_at(guarded: Served) -> None:
     writes = [
         "/records",

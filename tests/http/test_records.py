@@ -6,6 +6,8 @@ import re
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
+
 from tests.support.apps import Served, serving
 
 BODY = {"source": "api", "category": "test", "payload": {"priority": 8, "impact": 3, "urgency": 2}}
@@ -239,6 +241,73 @@ async def test_a_cursor_of_another_list_is_refused(served: Served) -> None:
     assert (await served.client.get(f"/records?cursor={cursor}")).status_code == 200
     assert (await served.client.get(f"/records?status=failed&cursor={cursor}")).status_code == 422
     assert (await served.client.get(f"/records?sort_order=asc&cursor={cursor}")).status_code == 422
+
+
+async def test_a_cursor_has_no_offset_beside_it(served: Served) -> None:
+    for _ in range(3):
+        await create(served)
+    cursor = (await served.client.get("/records?limit=1")).json()["next_cursor"]
+
+    refused = await served.client.get(f"/records?cursor={cursor}&offset=1")
+
+    assert (refused.status_code, refused.json()["error"]["details"][0]["loc"]) == (422, ["query", "offset"])
+    assert (await served.client.get(f"/records?cursor={cursor}&offset=0")).json()["count"] == 2
+
+
+@pytest.mark.parametrize(
+    "header,value",
+    [
+        ("Content-Type", "application/x-www-form-urlencoded"),
+        ("Content-Type", "text/plain; charset=utf-8"),
+        ("Content-Type", "application/jsonx"),
+        ("Content-Encoding", "gzip"),
+    ],
+)
+async def test_headers_that_say_it_is_no_json_are_refused(served: Served, header: str, value: str) -> None:
+    answer = await served.client.post("/records", content=json.dumps(BODY), headers={header: value})
+
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["details"]) == (400, "BAD_REQUEST", {"field": header})
+    assert error["message"].startswith(f"{header}: {value} is ")
+    if header == "Content-Type":
+        assert error["message"].endswith("send Content-Type: application/json")
+
+
+@pytest.mark.parametrize("value", ["application/json", "Application/JSON; charset=utf-8", "application/x.y+json", ""])
+async def test_headers_that_say_it_is_json_are_taken(served: Served, value: str) -> None:
+    headers = {"Content-Type": value, "Content-Encoding": "identity"}
+
+    assert (await served.client.post("/records", content=json.dumps(BODY), headers=headers)).status_code == 201
+
+
+async def test_processing_takes_no_orders_in_a_body(served: Served) -> None:
+    record = await create(served)
+
+    for action in ("process", "retry"):
+        path = f"/records/{record['id']}/{action}"
+        for body, place in ((b'{"force": true}', ["body", "force"]), (b"[]", ["body"]), (b"x=1", ["body"])):
+            answer = await served.client.post(path, content=body)
+
+            assert answer.status_code == 422
+            assert answer.json()["error"]["details"][0]["loc"] == place
+    assert (await served.client.post(f"/records/{record['id']}/process", content=b" { } ")).status_code == 200
+
+
+async def test_a_record_in_the_works_is_said_to_be(migrated_sqlite_url: str) -> None:
+    async with serving(migrated_sqlite_url, worker=False, process_wait_seconds=0) as served:
+        record = await create(served)
+        path = f"/records/{record['id']}/process"
+        run_id = (await served.client.post(path)).json()["run_id"]
+
+        answer = await served.client.post(path)
+
+        assert (answer.status_code, answer.json()["error"]["message"]) == (409, "record is not pending")
+        assert answer.json()["error"]["details"] == {
+            "id": record["id"],
+            "status": "pending",
+            "run_id": run_id,
+            "reason": "it is being processed: its run has not ended",
+        }
 
 
 BAD_RECORDS: list[tuple[bytes, list[list[object]]]] = [

@@ -95,9 +95,8 @@ class Meter:
         self._seen = (0, 0)
         self._counted: dict[tuple[str, str, int], tuple[Any, Any]] = {}
 
-    def request(self, scope: Scope, status: int, seconds: float) -> None:
+    def request(self, method: str, scope: Scope, status: int, seconds: float) -> None:
         """Count an answered request."""
-        method = scope["method"]
         route = getattr(scope.get("route"), "path", "unmatched")
         key = (method, route, status)
         children = self._counted.get(key)

@@ -59,15 +59,16 @@ class Frame:
                 message["headers"].append((b"x-request-id", request_id.encode()))
             await send(message)
 
+        inner, answer = (scope, told) if method != "HEAD" else _as_get(scope, told)
         if log.tells_requests:
             log.request("request.start", request_id, method=method, path=path)
         try:
-            await self._app(scope, receive, told)
+            await self._app(inner, receive, answer)
         except Exception as error:
             log.events.error("unhandled exception", method=method, path=path, exc_info=error)
             if status:
                 raise
-            await internal_error()(scope, receive, told)
+            await internal_error()(scope, receive, answer)
         finally:
             elapsed = perf_counter_ns() - begun
             if log.tells_requests:
@@ -75,8 +76,19 @@ class Frame:
                 log.request(
                     "request.end", request_id, method=method, path=path, status_code=status, duration_ms=duration
                 )
-            self._meter.request(scope, status, elapsed / 1e9)
+            self._meter.request(method, inner, status, elapsed / 1e9)
             REQUEST_ID.reset(token)
+
+
+def _as_get(scope: Scope, send: Send) -> tuple[Scope, Send]:
+    """Return what answers a HEAD: the answer to a GET, without its body."""
+
+    async def without_body(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            message = {**message, "body": b""}
+        await send(message)
+
+    return {**scope, "method": "GET"}, without_body
 
 
 def _plainly(send: Send) -> Send:

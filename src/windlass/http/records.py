@@ -28,7 +28,7 @@ from windlass.contexts.records.api import (
 )
 from windlass.http.query import NO_NUL, Parameter, choice, free, integer, label, moment, read_query
 from windlass.http.responses import Json
-from windlass.http.routing import DirectRoute, application, idempotency_key, route, whole
+from windlass.http.routing import DirectRoute, application, idempotency_key, json_headers, route, whole
 from windlass.http.schemas import AcceptedAnswer, BulkAnswer, ManyAnswer, RecordAnswer, RecordsAnswer
 from windlass.kernel.errors import Issue, ValidationFailed
 
@@ -87,7 +87,7 @@ MANY_BODY: dict[str, Any] = {
 async def create(request: Request) -> Response:
     """Store a record; it is on disk when the answer comes."""
     read_query(request, ())
-    key = idempotency_key(request)
+    key = json_headers(request)
     record = await application(request).records.create(await request.body(), key)
     return Json(record.view(), 201, {"Location": f"/records/{record.id}"})
 
@@ -97,6 +97,8 @@ async def listing(request: Request) -> Response:
     asked = read_query(request, LIST)
     query = ListQuery(_filter(asked), asked["sort_by"], asked["sort_order"] == "desc", asked["limit"], asked["offset"])
     if asked["cursor"] is not None:
+        if asked["offset"]:
+            raise ValidationFailed([Issue(("query", "offset"), "A page that follows a cursor has none", "excluded")])
         query = query.resume(asked["cursor"])
     page = await application(request).records.page(query, count=asked["count"] == "exact")
     return Json(
@@ -123,6 +125,7 @@ async def process(request: Request) -> Response:
     When its run takes longer than PROCESS_WAIT_SECONDS the answer is 202 with the run and its Location.
     """
     read_query(request, ())
+    await no_body(request)
     records, record_id = application(request).records, request.path_params["record_id"]
     return _processed(await records.process(record_id, idempotency_key(request)))
 
@@ -130,8 +133,27 @@ async def process(request: Request) -> Response:
 async def retry(request: Request) -> Response:
     """Process a failed record again, and answer it as it is afterwards."""
     read_query(request, ())
+    await no_body(request)
     records, record_id = application(request).records, request.path_params["record_id"]
     return _processed(await records.retry(record_id, idempotency_key(request)))
+
+
+async def no_body(request: Request) -> None:
+    """Read a body that has nothing to say: none, or ``{}``.
+
+    Raises:
+        ValidationFailed: it says something.
+    """
+    raw = await request.body()
+    if not raw.strip():
+        return
+    value = read_json(raw)
+    if not isinstance(value, dict):
+        raise ValidationFailed([Issue(("body",), "Input should be nothing, or an empty object", "object_type")])
+    if value:
+        raise ValidationFailed(
+            [Issue(("body", name), "Extra inputs are not permitted", "extra_forbidden") for name in value]
+        )
 
 
 def _processed(record: Record | Accepted) -> Response:
@@ -241,7 +263,8 @@ def routes() -> list[DirectRoute]:
     files = {"description": "The records", "content": {"application/x-ndjson": {}, "text/csv": {}}}
     ran: dict[int, Any] = {200: RecordAnswer, 202: AcceptedAnswer}
     return [
-        route("POST", "/records", create, tag=tag, answers={201: RecordAnswer}, errors=(401, 409, 413, 422),
+        route("POST", "/records", create, tag=tag, answers={201: RecordAnswer},
+              errors=(400, 401, 409, 413, 422),
               body=json_body, keyed=True),
         route("GET", "/records", listing, tag=tag, answers={200: RecordsAnswer}, errors=(400, 422), parameters=LIST),
         route("POST", "/records/bulk", bulk, tag=tag, answers={200: BulkAnswer}, errors=(401, 409, 413, 422),
@@ -250,8 +273,8 @@ def routes() -> list[DirectRoute]:
               errors=(400, 401, 409, 413, 422), body={"application/json": {"schema": MANY_BODY}}, keyed=True),
         route("GET", "/records/export", export, tag=tag, answers={200: files}, errors=(400, 422), parameters=EXPORT),
         route("GET", "/records/{record_id}", get, tag=tag, answers={200: RecordAnswer}, errors=(404, 422)),
-        route("POST", "/records/{record_id}/process", process, tag=tag, answers=ran, errors=(401, 404, 409, 422),
-              keyed=True),
-        route("POST", "/records/{record_id}/retry", retry, tag=tag, answers=ran, errors=(401, 404, 409, 422),
-              keyed=True),
+        route("POST", "/records/{record_id}/process", process, tag=tag, answers=ran,
+              errors=(401, 404, 409, 413, 422), keyed=True),
+        route("POST", "/records/{record_id}/retry", retry, tag=tag, answers=ran,
+              errors=(401, 404, 409, 413, 422), keyed=True),
     ]  # fmt: skip

@@ -16,15 +16,16 @@ from starlette.routing import request_response
 from windlass.bootstrap import Application
 from windlass.http.query import NO_NUL, Parameter
 from windlass.http.schemas import ErrorAnswer
-from windlass.kernel.errors import Issue, ValidationFailed
+from windlass.kernel.errors import Invalid, Issue, ValidationFailed
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 _EXACT = float(1 << 53)
 _KEY = re.compile(rb"[\x21-\x7e]{1,255}")
+_JSON = re.compile(rb"\s*(application/([\w.!#$&^-]+\+)?json\s*(;|$)|$)", re.IGNORECASE)
 _PATH_PARAMETER = re.compile(r"{(\w+)}")
 _MEANINGS = {
-    400: "A date cannot be read, or the request contradicts itself",
+    400: "A date or header cannot be read, or the request contradicts itself",
     401: "The API key is missing or wrong",
     404: "Not there",
     409: "Its state does not allow it, or the Idempotency-Key was used with another request",
@@ -118,7 +119,8 @@ def methods_of(app: FastAPI, path: str) -> list[str]:
     """Return what can be asked of the resource at a path."""
     routes = [route for route in app.router.routes if isinstance(route, APIRoute)]
     template = next((route.path for route in routes if route.path_regex.match(path)), None)
-    return sorted({method for route in routes if route.path == template for method in route.methods or ()})
+    found = {method for route in routes if route.path == template for method in route.methods or ()}
+    return sorted(found | {"HEAD"} if "GET" in found else found)
 
 
 def whole(value: object) -> int | None:
@@ -134,7 +136,39 @@ def idempotency_key(request: Request) -> str | None:
     Raises:
         ValidationFailed: it is not 1 to 255 visible ASCII characters, or there are two.
     """
-    given = [value for name, value in request.scope["headers"] if name == b"idempotency-key"]
+    return _one_key([value for name, value in request.scope["headers"] if name == b"idempotency-key"])
+
+
+def json_headers(request: Request) -> str | None:
+    """Return the Idempotency-Key of a request whose headers say nothing but JSON.
+
+    Raises:
+        Invalid: its Content-Type or Content-Encoding is another one.
+        ValidationFailed: see ``idempotency_key``.
+    """
+    keys = []
+    for name, value in request.scope["headers"]:
+        if name == b"content-type":
+            if value != b"application/json" and not _JSON.match(value):
+                raise Invalid(
+                    f"Content-Type: {_shown(value)} is no JSON; send Content-Type: application/json",
+                    field="Content-Type",
+                )
+        elif name == b"content-encoding":
+            if value.lower() != b"identity":
+                raise Invalid(
+                    f"Content-Encoding: {_shown(value)} is not read; send plain JSON", field="Content-Encoding"
+                )
+        elif name == b"idempotency-key":
+            keys.append(value)
+    return _one_key(keys)
+
+
+def _shown(value: bytes) -> str:
+    return value.decode("latin-1")[:200]
+
+
+def _one_key(given: Sequence[bytes]) -> str | None:
     if not given:
         return None
     if len(given) > 1 or not _KEY.fullmatch(given[0]):

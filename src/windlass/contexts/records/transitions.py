@@ -79,7 +79,10 @@ def _claim_one(tx: Transaction, record_id: str, status: Status, owner: str, now:
     ).first()
     if found is None:
         raise NotFound("record not found", id=record_id)
-    raise Conflict(f"record is not {status}", id=record_id, status=found.status, run_id=found.run_id)
+    details = {"id": record_id, "status": found.status, "run_id": found.run_id}
+    if found.status == status:
+        details["reason"] = "it is being processed: its run has not ended"
+    raise Conflict(f"record is not {status}", **details)
 
 
 def claim_many(

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -83,6 +84,19 @@ def test_standard_output_is_one_object_a_line(tmp_path: Path) -> None:
 
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert all({"event", "level", "timestamp", "request_id"} <= set(line) for line in lines)
+
+
+def test_what_is_no_http_is_answered_as_the_reference_says(tmp_path: Path) -> None:
+    with running_asgi(tmp_path) as service:
+        port = int(service.url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as raw, raw.makefile("rb") as answers:
+            raw.sendall(b"nonsense\r\n\r\n")
+            head, _, body = answers.read().partition(b"\r\n\r\n")
+
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"content-type: text/plain" in head
+    assert b"x-request-id" not in head.lower()
+    assert body == b"Invalid HTTP request received."
 
 
 def test_a_wrong_setting_stops_the_start_by_its_name(tmp_path: Path) -> None:

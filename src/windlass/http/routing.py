@@ -23,6 +23,8 @@ Handler = Callable[[Request], Awaitable[Response]]
 _EXACT = float(1 << 53)
 _KEY = re.compile(rb"[\x21-\x7e]{1,255}")
 _JSON = re.compile(rb"\s*(application/([\w.!#$&^-]+\+)?json\s*(;|$)|$)", re.IGNORECASE)
+_OF_JSON = frozenset({b"content-type", b"content-encoding", b"idempotency-key"})
+_PLAIN = [(b"content-type", b"application/json")]
 _PATH_PARAMETER = re.compile(r"{(\w+)}")
 _MEANINGS = {
     400: "A date or header cannot be read, or the request contradicts itself",
@@ -146,22 +148,17 @@ def json_headers(request: Request) -> str | None:
         Invalid: its Content-Type or Content-Encoding is another one.
         ValidationFailed: see ``idempotency_key``.
     """
-    keys = []
-    for name, value in request.scope["headers"]:
-        if name == b"content-type":
-            if value != b"application/json" and not _JSON.match(value):
-                raise Invalid(
-                    f"Content-Type: {_shown(value)} is no JSON; send Content-Type: application/json",
-                    field="Content-Type",
-                )
-        elif name == b"content-encoding":
-            if value.lower() != b"identity":
-                raise Invalid(
-                    f"Content-Encoding: {_shown(value)} is not read; send plain JSON", field="Content-Encoding"
-                )
-        elif name == b"idempotency-key":
-            keys.append(value)
-    return _one_key(keys)
+    told = [header for header in request.scope["headers"] if header[0] in _OF_JSON]
+    if told == _PLAIN:
+        return None
+    for name, value in told:
+        if name == b"content-type" and not _JSON.match(value):
+            message = f"Content-Type: {_shown(value)} is no JSON; send Content-Type: application/json"
+            raise Invalid(message, field="Content-Type")
+        if name == b"content-encoding" and value.lower() != b"identity":
+            message = f"Content-Encoding: {_shown(value)} is not read; send plain JSON"
+            raise Invalid(message, field="Content-Encoding")
+    return _one_key([value for name, value in told if name == b"idempotency-key"])
 
 
 def _shown(value: bytes) -> str:

@@ -32,7 +32,7 @@ STATEMENTS: dict[str, tuple[str, list[object], str]] = {
     "finish": (sql.FINISH, [json.dumps([["run-000001", "1", None, 1]])], "pk_workflow_runs"),
     "hold": (sql.HOLD, ["h", IDS], "pk_workflow_runs"),
     "held": (sql.HELD, ["h", 100], "ix_workflow_runs_holder"),
-    "children": (sql.CHILDREN, [IDS], "ix_workflow_runs_parent"),
+    "children": (sql.CHILDREN, [IDS, 10], "ix_workflow_runs_parent"),
     "ready": (sql.READY, ['["w"]', None, "[]", 10], "ix_workflow_runs_ready"),
     "promote": (sql.PROMOTE, [1, 10], "ix_workflow_runs_wake"),
     "next wake": (sql.NEXT_WAKE, [], "ix_workflow_runs_wake"),

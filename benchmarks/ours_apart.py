@@ -24,13 +24,13 @@ async def noop(number: int) -> int:
     return number
 
 
-@workflow
+@workflow(name="apart.begun")
 async def begun() -> float:
     """Say when the code began, by the machine's monotonic clock."""
     return time.monotonic()
 
 
-@workflow
+@workflow(name="apart.chain")
 async def chain(steps: int) -> int:
     """Run so many no-op steps."""
     for number in range(steps):

@@ -23,7 +23,13 @@ from benchmarks.model import Benchmark, Side, Store
 from windlass.settings import Settings
 
 _LONGEST = 900
-_PRELOADED = ["benchmarks.bare", "benchmarks.ours", "benchmarks.ours_crash", "benchmarks.ours_grown"]
+_PRELOADED = [
+    "benchmarks.bare",
+    "benchmarks.ours",
+    "benchmarks.ours_apart",
+    "benchmarks.ours_crash",
+    "benchmarks.ours_grown",
+]
 Knobs = dict[str, str]
 Say = Callable[[str], None]
 

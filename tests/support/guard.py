@@ -5,24 +5,28 @@
 The command runs in FOLDER and in a session of its own, under USER when that is not "-". When it ends, the
 guard ends with its exit code. When the guard gets SIGTERM, or the watched process is gone, the command gets
 STOP_SIGNAL and, if it does not listen, SIGKILL; in the second case FOLDER is removed as well, because nobody
-else will.
+else will. What the command has started does not outlive it either: a shell that is told to end tells nobody.
 """
 
+import ctypes
 import os
 import pwd
 import shutil
 import signal
 import subprocess
 import sys
+import time
 
 _LOOK_AGAIN_SECONDS = 0.5
 _STOP_SECONDS = 10.0
+_ADOPT_ORPHANS = 36  # PR_SET_CHILD_SUBREAPER
 
 
 def main(arguments: list[str]) -> int:
     """Run the command of the arguments; return its exit code."""
     watched, stop_signal, user, folder, *command = arguments
     identity = {} if user == "-" else {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
+    ctypes.CDLL(None).prctl(_ADOPT_ORPHANS, 1, 0, 0, 0)
     child = subprocess.Popen(command, cwd=folder, start_new_session=True, **identity)  # type: ignore[call-overload]
     stop = signal.Signals[stop_signal]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -42,6 +46,22 @@ def _end(child: subprocess.Popen[bytes], stop: signal.Signals) -> None:
         child.wait(_STOP_SECONDS)
     except subprocess.TimeoutExpired:
         child.kill()
+        child.wait()
+    _end_group(child.pid)
+
+
+def _end_group(group: int) -> None:
+    """End those of the command's process group that are left."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        deadline = time.monotonic() + _STOP_SECONDS
+        try:
+            os.killpg(group, number)
+            while time.monotonic() < deadline:
+                while os.waitpid(-group, os.WNOHANG)[0]:
+                    pass
+                time.sleep(0.02)
+        except (ChildProcessError, ProcessLookupError):
+            return
 
 
 def _alive(pid: int) -> bool:

@@ -98,6 +98,7 @@ async def test_a_stopped_process_leaves_nothing_to_take_over(lab: Lab) -> None:
     for handle in handles:
         view = await watching.get_run(handle.run_id)
         assert (view.holder, view.status, view.deaths) == (None, "running", 0)
+    assert leases(lab, watching) == [watching.worker.holder]
     site.open.set()
     await lab.engine()
     for handle in handles:
@@ -116,6 +117,12 @@ async def test_a_dead_process_s_runs_are_taken_over_by_a_living_one(lab: Lab) ->
         again = second.handle(handle.run_id)
         assert await again.result(timeout=10) == "wallsroof"
         assert {"reason": "holder_died"} in await payloads(second, again, "run_requeued")
+    await wait_until_async(lambda: leases(lab, second) == [second.worker.holder], what="the dead to be forgotten")
+
+
+def leases(lab: Lab, engine: Engine) -> list[str]:
+    """Return whose leases the database knows."""
+    return [row[0] for row in lab.database.dump(lab.processes[engine].backend)["leases"]]
 
 
 async def test_a_process_declared_dead_by_mistake_can_write_nothing_and_comes_back(lab: Lab) -> None:

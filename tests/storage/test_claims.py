@@ -362,3 +362,18 @@ def test_a_poll_finds_nothing_in_a_queue_that_is_closed(
     scene.call(lambda tx: tx.set_queue(queue, 2, False))
     assert scene.backend.reader.poll(holder, ["w"], scene.now).ready
     assert waiting in scene.claim(holder)
+
+
+@pytest.mark.parametrize("queue", ["a", "*"])
+def test_a_poll_counts_runs_beyond_a_lowered_limit(scene: Scene, queue: str) -> None:
+    holder = scene.holder()
+    scene.call(lambda tx: tx.set_queue(queue, 2, False))
+    first, last, _ = (scene.start(queue="a") for _ in range(3))
+    assert scene.claim(holder) == [first, last]
+
+    scene.call(lambda tx: tx.set_queue(queue, 1, False))
+    scene.finish(first, holder)
+    assert not scene.backend.reader.poll(holder, ["w"], scene.now).ready
+
+    scene.finish(last, holder)
+    assert scene.backend.reader.poll(holder, ["w"], scene.now).ready

@@ -285,10 +285,15 @@ def test_dead_holders_are_those_with_something_left_to_do(scene: Scene) -> None:
     for holder in (ended, done):
         scene.call(lambda tx, holder=holder: tx.end_lease(holder, force=True))  # type: ignore[misc]
 
-    assert sorted(scene.call(lambda tx: tx.dead_holders())) == sorted([dead, idle, ended])
-    assert sorted(scene.backend.reader.poll(alive, [], EPOCH).dead) == sorted([dead, idle, ended])
+    left = sorted([dead, idle, ended, done])
+    assert sorted(scene.call(lambda tx: tx.dead_holders())) == left
+    assert sorted(scene.backend.reader.poll(alive, [], EPOCH).dead) == left
     assert scene.call(lambda tx: tx.end_lease(idle, force=False))
+    for holder in (alive, dead, idle, ended, done, "nobody"):
+        scene.call(lambda tx, holder=holder: tx.forget_lease(holder))  # type: ignore[misc]
+
     assert sorted(scene.call(lambda tx: tx.dead_holders())) == sorted([dead, ended])
+    assert scene.call(lambda tx: tx.lease_is_live(alive))
 
 
 def test_queues_that_are_paused_or_limited_are_restricted(scene: Scene) -> None:

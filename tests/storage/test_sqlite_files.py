@@ -2,13 +2,16 @@
 
 import asyncio
 import fcntl
+import os
 import resource
+import socket
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
@@ -18,13 +21,14 @@ from tests.support.paths import ROOT
 from tests.support.waiting import wait_until, wait_until_async
 from windlass.engine.journal import ADVANCE, START
 from windlass.engine.ops import CALL
+from windlass.engine.ports import Ring
 from windlass.engine.types import StartRequest
 from windlass.kernel.errors import Unavailable
 from windlass.storage.batches import ConnectionLost
 from windlass.storage.committer import Committer
 from windlass.storage.sqlite import session as sessions
 from windlass.storage.sqlite.backend import SqliteBackend
-from windlass.storage.sqlite.folder import RunFolder, TurnLock
+from windlass.storage.sqlite.folder import RunFolder, TurnLock, hang_bell
 
 BIG = '"' + "x" * 100_000 + '"'
 
@@ -319,3 +323,42 @@ def test_a_transaction_begun_for_nothing_is_no_hindrance(scene: Scene) -> None:
     session.close()
 
     assert scene.view(scene.start()).status == "queued"
+
+
+def beside(backend: SqliteBackend) -> set[str]:
+    """Return what processes have put beside the database, but for the writers' locks."""
+    folder = backend.folder
+    return {path.name for path in (*folder.bells.iterdir(), *(folder.path / "holders").iterdir())} - {
+        "holders", "turn.lock", "write.lock",
+    }  # fmt: skip
+
+
+def test_what_a_dead_process_left_is_removed_and_nothing_of_the_living(tmp_path: Path) -> None:
+    backend = SqliteBackend(tmp_path / "windlass.db")
+    with backend.keep_lease("alive", 1.0, lambda: None), backend.listen("alive", lambda _kind: None):
+        os.close(backend.folder.lock_holder("dead"))
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bell:
+            hang_bell(bell, backend.folder.bell("dead"))
+        assert beside(backend) == {"alive.lock", "alive.bell", "dead.lock", "dead.bell"}
+
+        for holder in ("dead", "alive", "nobody"):
+            backend.sweep(holder)
+
+        assert beside(backend) == {"alive.lock", "alive.bell"}
+    assert beside(backend) == set()
+    backend.close()
+
+
+def test_a_doorbell_nobody_answers_is_taken_down(tmp_path: Path) -> None:
+    first, second = SqliteBackend(tmp_path / "windlass.db"), SqliteBackend(tmp_path / "windlass.db")
+    heard: SimpleQueue[str] = SimpleQueue()
+    with first.listen("alive", heard.put):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bell:
+            hang_bell(bell, first.folder.bell("dead"))
+
+        second.ring([Ring("ready", "r")])
+
+        assert heard.get(timeout=10) == "ready"
+        assert beside(first) == {"alive.bell"}
+    first.close()
+    second.close()

@@ -80,8 +80,12 @@ class Transaction(Protocol):
         """Lock a lease exclusively and mark it dead unless it is live; ``force`` marks it anyway. True: it is dead."""
         ...
 
+    def forget_lease(self, holder: str) -> None:
+        """Delete a lease that has been marked dead, once it holds no run; who has none is as dead."""
+        ...
+
     def dead_holders(self) -> list[str]:
-        """Return holders that are dead or expired and still hold runs, and expired ones not yet marked."""
+        """Return holders that are dead or expired and not yet forgotten."""
         ...
 
     def held_runs(self, holder: str, limit: int) -> list[str]:
@@ -310,6 +314,10 @@ class Backend(Protocol):
 
     def ring(self, rings: Sequence[Ring]) -> None:
         """Wake the other processes these doorbells concern; losing one is harmless."""
+        ...
+
+    def sweep(self, holder: str) -> None:
+        """Remove what a dead process has left beside the database; leaves the living alone."""
         ...
 
     def close(self) -> None:

@@ -19,7 +19,7 @@ from windlass.engine.errors import Fenced, Suspend, WriteFailed
 from windlass.engine.host import Held
 from windlass.engine.ops import CALL, Commits
 from windlass.engine.orphans import Guardian
-from windlass.engine.ports import Backend, Keeper, Ring
+from windlass.engine.ports import Backend, Keeper, Ring, Transaction
 from windlass.engine.registry import Registry
 from windlass.engine.run import Run
 from windlass.engine.telemetry import Telemetry
@@ -169,7 +169,7 @@ class Worker:
     async def _end_lease(self) -> None:
         holder = self.holder
         try:
-            ending = self.commits.submit(CALL, lambda tx: tx.end_lease(holder, force=True))
+            ending = self.commits.submit(CALL, lambda tx: retire(tx, holder))
             ending.add_done_callback(_see)
             await self._patiently([ending])
             ended = ending.done() and ending.exception() is None
@@ -501,15 +501,19 @@ class Worker:
         else:
             self._set_alarm(poll.next_wake)
         for dead in poll.dead:
-            await self._take_over(dead)
+            moved = await self.take_over(dead)
+            self.telemetry.event("lease.taken_over", holder=dead, runs=moved)
 
-    async def _take_over(self, dead: str) -> None:
+    async def take_over(self, dead: str) -> int:
+        """Give the runs of a dead process back and remove what it left; returns how many runs it held."""
         moved = 0
         while count := await self.commits.submit(TAKEOVER, TakeoverRequest(dead, False, self.clock.now())):
             moved += count
             self._bell.set()
-        self.telemetry.event("lease.taken_over", holder=dead, runs=moved)
+        await self.read(lambda: self.backend.sweep(dead))
+        await self.commits.submit(CALL, lambda tx: tx.forget_lease(dead))
         self._rounds = 0
+        return moved
 
     async def _look_for_results(self) -> None:
         waiting = list(self.results)
@@ -530,6 +534,12 @@ def _see(future: asyncio.Future[Any]) -> None:
     """Take note of an answer that may come when nobody waits for it any more."""
     if not future.cancelled():
         future.exception()
+
+
+def retire(tx: Transaction, holder: str) -> None:
+    """End a lease in order; it is forgotten by who takes over what it may still hold."""
+    tx.end_lease(holder, force=True)
+    tx.forget_lease(holder)
 
 
 def _opening(path: str, at: int) -> NewEvent:

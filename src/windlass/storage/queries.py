@@ -149,11 +149,9 @@ class SqlReader:
         return self._backend.read(lambda connection: self._backend.lease_holds(connection, holder))
 
 
-def live_leases(connection: sa.Connection) -> list[tuple[str, str]]:
-    """Return ``(holder, state)`` of leases that are live or still hold runs."""
-    leases, runs = workflow_leases.c, workflow_runs.c
-    holding = sa.exists().where(runs.holder == leases.holder)
-    query = sa.select(leases.holder, leases.state).where(sa.or_(leases.state == "live", holding))
+def leases(connection: sa.Connection) -> list[tuple[str, str]]:
+    """Return ``(holder, state)`` of every lease; those of the dead go once their runs have been taken over."""
+    query = sa.select(workflow_leases.c.holder, workflow_leases.c.state)
     return [(row[0], row[1]) for row in connection.execute(query)]
 
 

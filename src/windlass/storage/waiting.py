@@ -17,10 +17,15 @@ WAITING_QUEUES = f"""WITH RECURSIVE waiting (queue) AS (
  SELECT queue FROM waiting WHERE queue IS NOT NULL"""
 """Queues with ready runs, paused and full ones too: the index is asked for one after the other."""
 
-CLOSED_QUEUES = """SELECT q.queue FROM workflow_queues q WHERE q.paused OR (q.concurrency_limit IS NOT NULL
- AND NOT EXISTS (SELECT 1 FROM workflow_queue_slots s
- WHERE s.queue = q.queue AND s.run_id IS NULL AND s.slot <= q.concurrency_limit))"""
-"""Queues that are paused or have no slot left; ``*`` among them stands for all."""
+_SLOT = "SELECT 1 FROM workflow_queue_slots s WHERE s.queue = q.queue AND s.run_id IS"
+CLOSED_QUEUES = f"""SELECT q.queue FROM workflow_queues q WHERE q.paused OR (q.concurrency_limit IS NOT NULL
+ AND (NOT EXISTS ({_SLOT} NULL AND s.slot <= q.concurrency_limit)
+ OR (EXISTS ({_SLOT} NOT NULL AND s.slot > q.concurrency_limit)
+ AND q.concurrency_limit <= (SELECT count(*) FROM ({_SLOT} NOT NULL) held))))"""
+"""Queues that are paused or have no slot left; ``*`` among them stands for all.
+
+Slots in use beyond a limit that was lowered count: only then are they all counted.
+"""
 
 
 def claimable(connection: sa.Connection, names: Sequence[str]) -> bool:

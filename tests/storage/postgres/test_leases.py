@@ -19,6 +19,7 @@ from tests.support.postgres import PostgresServer
 from tests.support.waiting import wait_until
 from windlass.engine.ports import Transaction
 from windlass.engine.types import Lease
+from windlass.engine.worker import retire
 from windlass.storage.postgres.backend import PostgresBackend
 
 Admin = psycopg.Connection[tuple[object, ...]]
@@ -97,6 +98,18 @@ def test_the_holder_hears_that_its_lease_was_ended(scene: Scene, backend: Postgr
         scene.call(lambda tx: tx.end_lease("h", force=True))
 
         assert lost.wait(30)
+
+
+def test_the_holder_hears_that_its_lease_was_taken_over_and_forgotten(scene: Scene, backend: PostgresBackend) -> None:
+    lost = threading.Event()
+    with backend.keep_lease("h", SHORT, lost.set) as keeper:
+        until = keeper.valid_until
+        add(scene, "h", SHORT)
+        wait_until(lambda: keeper.valid_until > until)
+        scene.call(lambda tx: retire(tx, "h"))
+
+        assert lost.wait(30)
+    assert scene.tables()["leases"] == []
 
 
 def test_the_holder_hears_when_it_could_not_renew_in_time_and_not_before(private_pg: PostgresServer) -> None:

@@ -36,7 +36,7 @@ STATEMENTS: dict[str, tuple[str, list[object], str]] = {
     "ready": (sql.READY, ['["w"]', None, "[]", 10], "ix_workflow_runs_ready"),
     "promote": (sql.PROMOTE, [1, 10], "ix_workflow_runs_wake"),
     "next wake": (sql.NEXT_WAKE, [], "ix_workflow_runs_wake"),
-    "dead holders": (sql.DEAD_HOLDERS, [], "ix_workflow_runs_holder"),
+    "forget lease": (sql.FORGET_LEASE, ["h"], "ix_workflow_runs_holder"),
     "load events": (sql.LOAD_EVENTS, [IDS], "pk_workflow_events"),
     "load inbox": (sql.LOAD_INBOX, [IDS], "ix_workflow_inbox_run_id_arrival"),
     "consume": (sql.CONSUME, [IDS], "uq_workflow_inbox_inbox_id"),

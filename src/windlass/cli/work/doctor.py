@@ -17,8 +17,6 @@ from windlass.cli import output
 from windlass.cli.exits import ExitCode
 from windlass.cli.output import number
 from windlass.contexts.records.api import wrong_counts
-from windlass.engine.control import TAKEOVER, TakeoverRequest
-from windlass.engine.engine import Engine
 from windlass.engine.ports import Backend
 from windlass.kernel.clock import SystemClock
 from windlass.kernel.errors import ConfigError, WindlassError
@@ -182,7 +180,7 @@ async def mend(found: Settings, adrift: Sequence[Adrift], dead: Sequence[str], m
     async with visit_application(found) as application:
         engine = application.engine
         gone = {*dead, *(run.holder for run in adrift if run.finding == HOLDER_DEAD and run.holder is not None)}
-        moved = sum([await _take_over(engine, holder) for holder in sorted(gone)])
+        moved = sum([await engine.worker.take_over(holder) for holder in sorted(gone)])
         ids = [run.run_id for run in adrift if run.finding != HOLDER_DEAD]
         woken = await engine.transact(lambda tx: invariant.make_ready(tx, ids, engine.clock.now()))
         if miscounted:
@@ -191,13 +189,6 @@ async def mend(found: Settings, adrift: Sequence[Adrift], dead: Sequence[str], m
     if miscounted:
         said += f"; counts mended: {number(miscounted)}"
     return Check("repair", "ok", said)
-
-
-async def _take_over(engine: Engine, holder: str) -> int:
-    moved = 0
-    while count := await engine.submit(TAKEOVER, TakeoverRequest(holder, False, engine.clock.now())):
-        moved += count
-    return moved
 
 
 def _tell(checks: Sequence[Check], *, json: bool) -> None:

@@ -62,5 +62,8 @@ class MemoryBackend:
                 for kind in sorted(kinds | {"inbox"} if holder in spoken_to else kinds):
                     bell(kind)
 
+    def sweep(self, holder: str) -> None:
+        """Nothing is kept beside the store."""
+
     def close(self) -> None:
         self._holder = None

@@ -139,10 +139,6 @@ class RunTable(Table[str, RunRow]):
         """Return when the next run wakes by itself, and which."""
         return self._wakes.first()
 
-    def holders(self) -> set[str]:
-        """Return everybody who holds a run."""
-        return set(self._held)
-
     def held_by(self, holder: str) -> list[str]:
         """Return the runs of one holder in id order."""
         return sorted(self._held.get(holder, ()))

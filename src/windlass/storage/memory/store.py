@@ -205,13 +205,8 @@ class MemoryStore:
         return head.holder is None or all(row.kind != "cancel" for row in self.inbox.unread_of(child))
 
     def dead_holders(self) -> list[str]:
-        """Return holders that are dead and still hold runs, and those not yet marked as dead, in id order."""
-        holding = self.runs.holders()
-        return sorted(
-            holder
-            for holder, row in self.leases.items()
-            if not self.is_live(holder) and (holder in holding or not row.dead)
-        )
+        """Return holders that are dead and not yet forgotten, in id order."""
+        return sorted(holder for holder in self.leases if not self.is_live(holder))
 
     def close(self) -> None:
         """Forget everything."""

@@ -47,6 +47,11 @@ class MemoryTransaction(TransactionState):
         self._live[holder] = False
         return True
 
+    def forget_lease(self, holder: str) -> None:
+        row = self._store.leases.get(holder)
+        if row is not None and row.dead and not self._store.runs.held_by(holder):
+            self._store.leases.remove(holder)
+
     def dead_holders(self) -> list[str]:
         return self._store.dead_holders()
 

@@ -125,6 +125,9 @@ class PostgresBackend:
         if news:
             self._bells.ring(news)
 
+    def sweep(self, holder: str) -> None:
+        """Nothing is kept beside the database."""
+
     def close(self) -> None:
         self._bells.close()
         self.engine.dispose()

@@ -39,6 +39,7 @@ class LeaseKeeper:
         self._lost = lost
         self._clock = clock
         self._wire: Wire | None = None
+        self._renewed = False
         self._over = threading.Event()
         self._once = threading.Lock()
         self._valid_until = clock.monotonic() + ttl
@@ -79,7 +80,10 @@ class LeaseKeeper:
             self._wire.close()
 
     def _beat(self) -> str | None:
-        """Renew; returns the state of the lease, or None when it is not there yet or nobody can tell."""
+        """Renew; returns the state of the lease, or None when it is not there yet or nobody can tell.
+
+        One that was there and is no more has been taken over.
+        """
         try:
             if self._wire is None:
                 self._wire = self._connect()
@@ -91,8 +95,11 @@ class LeaseKeeper:
                 self._wire = None
             return None
         if renewed.rows:
+            self._renewed = True
             return "live"
-        return str(found[0][0]) if found and found[0][0] != "live" else None
+        if not found:
+            return "forgotten" if self._renewed else None
+        return str(found[0][0]) if found[0][0] != "live" else None
 
     def _watch(self) -> None:
         while not self._over.wait(max(0.0, self._valid_until - self._clock.monotonic())):

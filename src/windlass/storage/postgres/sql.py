@@ -127,9 +127,9 @@ FORCE_LEASE = """UPDATE workflow_leases SET state = 'dead' WHERE holder IN (SELE
 LEASE_STATE = "SELECT state FROM workflow_leases WHERE holder = $1"
 RENEW = """UPDATE workflow_leases SET expires_at = clock_timestamp() + $2::float8 * interval '1 second'
  WHERE holder = $1 AND state = 'live' RETURNING 1"""
-DEAD_HOLDERS = """SELECT holder FROM workflow_leases WHERE state = 'live' AND expires_at <= clock_timestamp()
- UNION ALL SELECT l.holder FROM workflow_leases l,
- LATERAL (SELECT 1 FROM workflow_runs r WHERE r.holder = l.holder LIMIT 1) held WHERE l.state <> 'live'"""
+FORGET_LEASE = """DELETE FROM workflow_leases WHERE holder = $1 AND state <> 'live'
+ AND NOT EXISTS (SELECT 1 FROM workflow_runs WHERE holder = $1)"""
+DEAD_HOLDERS = "SELECT holder FROM workflow_leases WHERE state <> 'live' OR expires_at <= clock_timestamp()"
 HELD = "SELECT run_id FROM workflow_runs WHERE holder = $1 ORDER BY run_id LIMIT $2"
 
 # runs

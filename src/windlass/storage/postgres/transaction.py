@@ -98,6 +98,9 @@ class PostgresTransaction(TransactionState):
             self._live[holder] = False
         return dead
 
+    def forget_lease(self, holder: str) -> None:
+        self._wire.send(sql.FORGET_LEASE, holder)
+
     def dead_holders(self) -> list[str]:
         return [row[0] for row in self._wire.ask(sql.DEAD_HOLDERS)]
 

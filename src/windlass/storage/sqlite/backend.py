@@ -17,8 +17,8 @@ import sqlalchemy as sa
 from windlass.engine.ports import Ring
 from windlass.kernel.errors import Unavailable
 from windlass.storage.lite import in_words
-from windlass.storage.queries import SqlReader, live_leases
-from windlass.storage.sqlite.folder import RunFolder, ring_bell
+from windlass.storage.queries import SqlReader, leases
+from windlass.storage.sqlite.folder import RunFolder, hang_bell, ring_bell
 from windlass.storage.sqlite.session import SqliteSession, connect
 
 T = TypeVar("T")
@@ -75,12 +75,10 @@ class SqliteBackend:
         return SqliteSession(self.path, self.folder)
 
     def dead_holders(self, connection: sa.Connection) -> list[str]:
-        return [
-            holder for holder, state in live_leases(connection) if state != "live" or self.folder.holder_is_dead(holder)
-        ]
+        return [holder for holder, state in leases(connection) if state != "live" or self.folder.holder_is_dead(holder)]
 
     def lease_holds(self, connection: sa.Connection, holder: str) -> bool:
-        return (holder, "live") in live_leases(connection)
+        return (holder, "live") in leases(connection)
 
     def read(self, fn: Callable[[sa.Connection], T]) -> T:
         """Run ``fn`` with a read-only connection.
@@ -110,7 +108,7 @@ class SqliteBackend:
         path = self.folder.bell(holder)
         self._holder = holder
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bell:
-            bell.bind(str(path))
+            hang_bell(bell, path)
             thread = threading.Thread(target=_hear, args=(bell, ring), name="windlass-doorbell", daemon=True)
             thread.start()
             try:
@@ -131,6 +129,10 @@ class SqliteBackend:
             news = kinds | {"inbox"} if path.stem in holders else kinds
             if news:
                 ring_bell(path, ",".join(sorted(news)).encode())
+
+    def sweep(self, holder: str) -> None:
+        if self.folder.holder_is_dead(holder):
+            self.folder.forget_holder(holder)
 
     def close(self) -> None:
         self.engine.dispose()

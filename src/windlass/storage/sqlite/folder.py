@@ -121,12 +121,21 @@ class RunFolder:
         return self.path / "holders" / f"{holder}.lock"
 
 
+def hang_bell(bell: socket.socket, path: Path) -> None:
+    """Bind a doorbell; nobody sees it before it can be rung, so that one that cannot be is a dead one's."""
+    hidden = path.with_suffix(".hang")
+    bell.bind(str(hidden))
+    hidden.rename(path)
+
+
 def ring_bell(path: Path, message: bytes) -> None:
-    """Send a datagram to a doorbell; a full or dead one is left alone, its owner looks once a second anyway."""
+    """Send a datagram to a doorbell. A full one is left alone, its owner looks once a second; a dead one goes."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         sender.setblocking(False)
         try:
             sender.sendto(message, str(path))
         except OSError as error:
-            if error.errno not in {errno.ECONNREFUSED, errno.ENOENT, errno.EAGAIN, errno.ENOBUFS}:
+            if error.errno == errno.ECONNREFUSED:
+                path.unlink(missing_ok=True)
+            elif error.errno not in {errno.ENOENT, errno.EAGAIN, errno.ENOBUFS}:
                 raise

@@ -147,14 +147,16 @@ class SqliteTransaction(TransactionState):
         self._live[holder] = False
         return True
 
+    def forget_lease(self, holder: str) -> None:
+        self._raw.execute(
+            "DELETE FROM workflow_leases WHERE holder = :holder AND state <> 'live'"
+            " AND NOT EXISTS (SELECT 1 FROM workflow_runs WHERE holder = :holder)",
+            {"holder": holder},
+        )
+
     def dead_holders(self) -> list[str]:
         leases = self._json("SELECT json_group_array(json_array(holder, state)) FROM workflow_leases")
-        dead = [holder for holder, state in leases if state != "live" or self._folder.holder_is_dead(holder)]
-        holding = set(
-            self._json("SELECT json_group_array(DISTINCT holder) FROM workflow_runs WHERE holder IS NOT NULL")
-        )
-        states = dict(leases)
-        return [holder for holder in dead if holder in holding or states[holder] == "live"]
+        return [holder for holder, state in leases if state != "live" or self._folder.holder_is_dead(holder)]
 
     def held_runs(self, holder: str, limit: int) -> list[str]:
         return self._json(

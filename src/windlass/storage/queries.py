@@ -25,7 +25,8 @@ T = TypeVar("T")
 _ORPHANED = sa.text("""SELECT DISTINCT p.run_id FROM workflow_runs r JOIN workflow_runs p ON p.run_id = r.parent_run_id
  WHERE r.status IN ('queued', 'running', 'paused', 'waiting_human', 'waiting_approval')
  AND p.status IN ('succeeded', 'failed', 'cancelled') AND (r.holder IS NULL OR (
-  SELECT 1 FROM workflow_inbox i WHERE i.run_id = r.run_id AND i.kind = 'cancel' AND NOT i.consumed LIMIT 1) IS NULL) LIMIT :limit""")
+  SELECT 1 FROM workflow_inbox i WHERE i.run_id = r.run_id AND i.kind = 'cancel' AND NOT i.consumed LIMIT 1) IS NULL)
+ LIMIT :limit""")
 
 
 class Readable(Protocol):

@@ -147,7 +147,8 @@ FINISH = f"""UPDATE workflow_runs r SET outputs_json = (v->>1)::jsonb, error = (
  ended_at = {from_micros("v->>3")} {_ROWS} WHERE r.run_id = v->>0"""
 CHILDREN = f"""SELECT run_id FROM workflow_runs r
  WHERE parent_run_id = ANY ({ids("$1")}) AND status NOT IN {_ENDED} AND (holder IS NULL OR (
-  SELECT 1 FROM workflow_inbox i WHERE i.run_id = r.run_id AND i.kind = 'cancel' AND NOT i.consumed LIMIT 1) IS NULL) LIMIT $2"""
+  SELECT 1 FROM workflow_inbox i WHERE i.run_id = r.run_id AND i.kind = 'cancel' AND NOT i.consumed LIMIT 1) IS NULL)
+ LIMIT $2"""
 HOLD = f"""UPDATE workflow_runs SET holder = $1, ready_at = NULL, claim_rank = {RESUMED}
  WHERE run_id = ANY ({ids("$2")})"""
 _TIMED = f"wake_at IS NOT NULL AND holder IS NULL AND status NOT IN ('paused', {_ENDED[1:]}"

@@ -87,7 +87,8 @@ _DISCARD = """DELETE FROM workflow_inbox
  WHERE inbox_id IN (SELECT value FROM json_each(?)) AND dedup_id IS NULL"""
 _CHILDREN = f"""SELECT json_group_array(run_id) FROM (SELECT run_id FROM workflow_runs r WHERE status NOT IN {_OPEN}
  AND parent_run_id IN (SELECT value FROM json_each(?)) AND (holder IS NULL OR (
-  SELECT 1 FROM workflow_inbox i WHERE i.run_id = r.run_id AND i.kind = 'cancel' AND NOT i.consumed LIMIT 1) IS NULL) LIMIT ?)"""
+  SELECT 1 FROM workflow_inbox i WHERE i.run_id = r.run_id AND i.kind = 'cancel' AND NOT i.consumed LIMIT 1) IS NULL)
+ LIMIT ?)"""
 _TIMED = f"wake_at IS NOT NULL AND holder IS NULL AND status NOT IN ('paused', {_OPEN[1:]}"
 _PROMOTE = f"""UPDATE workflow_runs SET ready_at = wake_at, wake_at = NULL
  WHERE run_id IN (SELECT run_id FROM workflow_runs WHERE wake_at <= ? AND {_TIMED} ORDER BY wake_at LIMIT ?)"""

@@ -72,6 +72,6 @@ def test_an_import_outlives_its_server(tmp_path: Path) -> None:
         importing.says("waiting, then sending line")
         with server.running("up", *port) as second:
             second.says("Windlass is up")
-            assert importing.wait() == 0, importing.err + second.out
+            assert importing.wait() == 0, importing.err + second.out + second.err
             assert json.loads(importing.out)["accepted"] == RECORDS
             assert each_is_there_once(windlass)

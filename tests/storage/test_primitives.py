@@ -122,11 +122,14 @@ def test_a_held_child_that_is_told_to_cancel_is_not_named_again(scene: Scene) ->
     assert scene.call(lambda tx: tx.open_children([parent], 10)) == []
 
     scene.park(child, holder, ready=True)
-    assert scene.call(lambda tx: tx.open_children([parent], 10)) == [child]
+    assert scene.view(child).status == "cancelled"
+
+    other = scene.start(parent_run_id=parent)
+    assert scene.call(lambda tx: tx.open_children([parent], 10)) == [other]
     assert scene.backend.reader.orphaned(10) == []
     scene.finish(parent, holder)
     assert scene.backend.reader.orphaned(10) == [parent]
-    scene.control(child, "cancel")
+    scene.control(other, "cancel")
     assert scene.backend.reader.orphaned(10) == []
 
 

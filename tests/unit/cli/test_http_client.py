@@ -7,6 +7,7 @@ import httpx2
 import orjson
 import pytest
 
+from tests.support.ports import free_port
 from windlass.cli.client.http import HttpClient, open_http, segment
 from windlass.cli.client.protocol import Fault, RecordFilter, RunQuery, Stored
 from windlass.cli.exits import CommandError
@@ -175,3 +176,9 @@ async def test_the_key_goes_along_and_the_address_must_be_one() -> None:
     with pytest.raises(CommandError, match="--url server:8000 is no address"):
         async with open_http("server:8000", None):
             raise AssertionError("it was opened")
+
+
+async def test_what_the_system_said_is_told() -> None:
+    async with open_http(f"http://127.0.0.1:{free_port()}", None) as client:
+        with pytest.raises(Unavailable, match="Connection refused; start a server"):
+            await client.get_record("x")

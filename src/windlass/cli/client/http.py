@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -178,8 +179,18 @@ def refusal(url: str, response: httpx2.Response) -> WindlassError:
 
 def away(url: str, error: httpx2.TransportError) -> Unavailable:
     """Return the error of a server that does not answer."""
-    reason = str(error) or type(error).__name__
+    reason = _reason(error) or str(error) or type(error).__name__
     return Unavailable(f"no answer from {url}: {reason}; start a server with `windlass up`, or leave --url out")
+
+
+def _reason(error: BaseException) -> str | None:
+    """Return what the operating system said, which the layers above it keep to themselves."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno:
+            return os.strerror(cause.errno) if cause.errno > 0 else cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return None
 
 
 def _json(response: httpx2.Response) -> Any:

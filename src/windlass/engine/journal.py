@@ -138,8 +138,9 @@ class AdvanceRuns(Operation[Advance, Parked]):
 
 def deaths_after(unit: Advance, deaths: int) -> int:
     """Return how many holders have died without progress: that a long step began is none, or it could kill for ever."""
-    gets_on = unit.finish or unit.park or any(event.type != "step_started" for event in unit.events)
-    return 0 if gets_on else deaths
+    if not deaths or unit.finish or unit.park or any(event.type != "step_started" for event in unit.events):
+        return 0
+    return deaths
 
 
 def insert(tx: Transaction, runs: Sequence[NewRun]) -> None:

@@ -9,8 +9,19 @@ import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from contextvars import ContextVar, copy_context
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypeVar, Unpack, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    Literal,
+    NamedTuple,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    Unpack,
+    overload,
+)
 
 from windlass.engine.attempt import in_thread, too_long, within
 from windlass.engine.codec import Signature, digest
@@ -40,8 +51,7 @@ TOLERANCE_SECONDS = 0.001
 """By how much the database's own limit on a statement may come before ours."""
 
 
-@dataclass(frozen=True, slots=True)
-class StepInfo:
+class StepInfo(NamedTuple):
     """Who a step is while it runs. ``idempotency_key`` is the same for every attempt, for ever."""
 
     run_id: str
@@ -95,6 +105,7 @@ class Step(Generic[P, R]):
             raise ValueError(f"step {name}: timeout must be above 0 seconds, not {timeout!r}")
         self.signature = Signature(fn, skip=1 if transactional else 0)
         self._quick = False
+        self._output = f"output of step {name}"
         self._opening = f'{{"step_id":"{name}","type":"step"}}'
         functools.update_wrapper(self, fn)
 
@@ -132,7 +143,7 @@ class Step(Generic[P, R]):
         data = recorded.data or {}
         scope.hear(recorded.seq)
         if recorded.settled == "step_completed":
-            return self.signature.restore(to_json(data.get("output")), f"output of step {self.name}")
+            return self.signature.restore(to_json(data.get("output")), self._output)
         raise failure(path, data["error"], data["error_type"], data["attempt"])
 
     async def _live(
@@ -157,13 +168,13 @@ class Step(Generic[P, R]):
             started = clock.now()
             run.executing[path] = started
             try:
-                self.signature.prepare(f"output of step {self.name}")
+                self.signature.prepare(self._output)
                 if self.transactional:
                     value = await self._transact(run, path, mark, attempt, args, kwargs)
                     scope.hear()
                     return value
                 value = await self._attempt(run, path, attempt, args, kwargs)
-                value, text = self.signature.output(value, f"output of step {self.name}")
+                value, text = self.signature.output(value, self._output)
             except Suspend:
                 run.executing.pop(path, None)
                 raise
@@ -212,7 +223,7 @@ class Step(Generic[P, R]):
             scope = CURRENT.set(None)
             begun = monotonic()
             try:
-                answer = self.signature.output(self.fn(tx, *args, **kwargs), f"output of step {self.name}")
+                answer = self.signature.output(self.fn(tx, *args, **kwargs), self._output)
             except Exception as error:
                 if monotonic() - begun > longest - TOLERANCE_SECONDS:
                     raise too_long(self.name, seconds) from error

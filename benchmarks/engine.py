@@ -1,4 +1,4 @@
-"""The engine as a server has it: made by the composition root with its default settings, in a process tuned for it."""
+"""The engine as a server has it: made by the composition root, with its default settings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from windlass import Engine
-from windlass.bootstrap import run_application, tune_process
+from windlass.bootstrap import run_application
 from windlass.settings import load
 
 
@@ -15,5 +15,4 @@ from windlass.settings import load
 async def running(database: str, **settings: Any) -> AsyncIterator[Engine]:
     """Migrate the database and run an engine on it; ``settings`` are those of the server."""
     async with run_application(load(database_url=database, auto_migrate=True, **settings)) as application:
-        tune_process()
         yield application.engine

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -27,8 +25,6 @@ STOP_SECONDS = 5.0
 SWITCH_SECONDS = 0.0005
 """How long a thread of a server keeps the interpreter when another wants it: at Python's usual 5 ms, threads that read
 from the database hold the event loop up for that long at every turn."""
-GC_THRESHOLDS = (5000, 20, 50)
-"""After how many new objects a server looks for garbage; nearly all of its objects free themselves."""
 TRANSACTION_CONNECTIONS = 8
 """How many transactional steps may run at once, where each has a transaction of its own."""
 
@@ -86,17 +82,6 @@ def prepare_database(settings: Settings) -> migrate.Version:
         found = migrate.upgrade(url, migration_lock(url))
     migrate.refuse_other(url, found)
     return found
-
-
-def tune_process() -> None:
-    """Make this process a good server, once its application is open: for one that is there for nothing else.
-
-    What has been loaded is kept out of garbage collection: looking through all of it stops everything for 0.1 s.
-    """
-    sys.setswitchinterval(SWITCH_SECONDS)
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
 
 
 @asynccontextmanager

@@ -53,6 +53,5 @@ def journal(shapes: dict[str, Shape], folder: Path, at_a_time: int) -> tuple[lis
     return events, runs
 
 
-def test_the_bare_limit_writes_the_rows_of_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.engine.tune_process", lambda: None)
+def test_the_bare_limit_writes_the_rows_of_the_engine(tmp_path: Path) -> None:
     assert journal(bare.SHAPES, tmp_path / "bare", 4) == journal(ours.SHAPES, tmp_path / "ours", 4)

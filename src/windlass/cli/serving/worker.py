@@ -7,7 +7,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from windlass.bootstrap import prepare_database, run_application, tune_process
+from windlass.bootstrap import prepare_database, run_application
 from windlass.cli.output import note
 from windlass.cli.serving.process import leave_on_signals, settle
 from windlass.http.logs import Log, open_log
@@ -50,7 +50,6 @@ async def _work(settings: Settings, queues: Sequence[str] | None, log: Log) -> N
         loop.add_signal_handler(number, stop.set)
     telemetry = Told(log)
     async with run_application(settings, worker=True, queues=queues, telemetry=telemetry) as application:
-        tune_process()
         names = sorted(application.engine.registry)
         log.events.info("started", database=str(settings.database), queues=queues, workflows=names)
         note(f"Windlass works on {settings.database}: {', '.join(queues or ['every queue'])}; {', '.join(names)}")

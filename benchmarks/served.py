@@ -52,7 +52,7 @@ def windlass_app(database: str) -> FastAPI:
     settings = load(database_url=database, auto_migrate=True)
     log = open_log(settings)
     log.install()
-    app = create_app(settings, log=log)
+    app = create_app(settings, log=log, served=True)
     answers: dict[int, type[BaseModel] | dict[str, Any]] = {200: {"description": "The result"}}
     app.router.routes.append(route("POST", "/bench/nothing", nothing, tag="bench", answers=answers))
     app.router.routes.append(route("POST", "/bench/{flow}", start, tag="bench", answers=answers))

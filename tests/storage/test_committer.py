@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import orjson
 import pytest
@@ -21,6 +22,7 @@ from windlass.engine.ops import CALL
 from windlass.engine.ports import Backend, Ring, Transaction
 from windlass.engine.types import Advance, Finish, NewEvent, SignalRequest, Started, StartRequest, Status
 from windlass.storage import committer as committers
+from windlass.storage.batches import Pending
 from windlass.storage.committer import Committer
 
 
@@ -265,3 +267,24 @@ async def test_two_committers_of_one_process_do_not_mix_their_answers(database: 
         for process in processes:
             await process.close()
         backend.close()
+
+
+async def test_a_fault_of_the_writer_is_answered_and_the_next_batch_is_written(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committer = Committer(scene.backend.write_session())
+    write = committer._writer.write
+    faults: list[BaseException] = [MemoryError("odd"), SystemExit(3)]
+
+    def faulty(batch: Sequence[Pending]) -> Any:
+        if faults:
+            raise faults.pop()
+        return write(batch)
+
+    monkeypatch.setattr(committer._writer, "write", faulty)
+    committer.start()
+    for _ in range(2):
+        with pytest.raises(WriteFailed, match="the writer failed"):
+            await committer.submit(CALL, lambda tx: len(tx.rings))
+    assert await committer.submit(CALL, lambda tx: len(tx.rings)) == 0
+    committer.close()

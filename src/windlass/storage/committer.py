@@ -223,10 +223,7 @@ class Committer:
             with self._writing:
                 batch = self._take(self._max_batch)
                 self._in_hand = len(batch)
-                try:
-                    self._work_off(batch)
-                except BaseException as error:
-                    _refuse(batch, error)
+                self._work_off(batch)
                 self._in_hand = 0
             if self._loop is not None and not self._closing and self._max_batch > 1:
                 self._turn.wait(TURN_SECONDS)
@@ -238,7 +235,11 @@ class Committer:
         """
         queue, tries = self._queue, 0
         while batch:
-            batch = self._write(batch)
+            try:
+                batch = self._write(batch)
+            except BaseException as error:
+                _refuse(batch, error)
+                return
             if batch:
                 self._pause.wait(RECONNECT_PAUSES[min(tries, len(RECONNECT_PAUSES) - 1)])
                 tries += 1

@@ -3,7 +3,8 @@
     python -m tests.faults.member DATABASE_URL NAME [--client COUNT] [--no-worker] [--at-once N] [--call FOLDER] …
 
 It says ``up`` when it is, ``ack`` for every run that was acknowledged to it, ``refused`` for calls that failed, and
-whatever the engine tells. SIGTERM ends it in order; SIGUSR1 takes the limit off files.
+whatever the engine tells. SIGTERM ends it in order; SIGUSR1 takes the limit off files; SIGUSR2 has the client begin
+no more orders, however many it was to start.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import resource
 import signal
 import sys
 from collections import Counter
+from itertools import takewhile
 from typing import Any
 
 from tests.faults import load
@@ -43,7 +45,9 @@ class Loud:
 
 async def client(engine: Engine, name: str, count: int, at_once: int) -> None:
     """Start orders, each until it is acknowledged, ``at_once`` at a time."""
-    numbers = iter(range(count))
+    enough = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, enough.set)
+    numbers = takewhile(lambda _: not enough.is_set(), range(count))
     refused: Counter[str] = Counter()
 
     async def start() -> None:
@@ -53,7 +57,7 @@ async def client(engine: Engine, name: str, count: int, at_once: int) -> None:
                     handle = await engine.start_run(load.order, number, idempotency_key=f"{name}-{number}")
                 except (WriteFailed, Overloaded) as error:
                     refused[type(error).__name__] += 1
-                    if sum(refused.values()) in {1, 10, 100, 1000}:
+                    if refused.total() % 10 == 1:
                         say("refused", counts=refused, error=str(error))
                     await asyncio.sleep(0.05)
                 else:

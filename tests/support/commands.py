@@ -127,13 +127,14 @@ class Process:
         return self._err.read_text()
 
     def feed(self, data: bytes, *, last: bool) -> None:
-        """Give it something to read, as fast as it reads; it finds the end of its input when that was the ``last``."""
-        if self._feeder is not None:
-            self._feeder.join()
-        self._feeder = threading.Thread(target=self._write, args=(data, last), daemon=True)
+        """Give it more to read, as fast as it reads; it finds the end of its input when that was the ``last``."""
+        before = self._feeder
+        self._feeder = threading.Thread(target=self._write, args=(before, data, last), daemon=True)
         self._feeder.start()
 
-    def _write(self, data: bytes, last: bool) -> None:
+    def _write(self, before: threading.Thread | None, data: bytes, last: bool) -> None:
+        if before is not None:
+            before.join()  # here, not in ``feed``: a command that waits for something does not read
         assert self._popen.stdin is not None
         with suppress(BrokenPipeError):
             self._popen.stdin.write(data)

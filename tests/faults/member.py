@@ -44,27 +44,35 @@ class Loud:
 
 
 async def client(engine: Engine, name: str, count: int, at_once: int) -> None:
-    """Start orders, each until it is acknowledged, ``at_once`` at a time."""
+    """Start orders, each until it is acknowledged: ``at_once`` at a time, and newcomers who wait for nobody."""
     enough = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, enough.set)
     numbers = takewhile(lambda _: not enough.is_set(), range(count))
     refused: Counter[str] = Counter()
 
-    async def start() -> None:
-        for number in numbers:
-            while True:
-                try:
-                    handle = await engine.start_run(load.order, number, idempotency_key=f"{name}-{number}")
-                except (WriteFailed, Overloaded) as error:
-                    refused[type(error).__name__] += 1
-                    if refused.total() % 10 == 1:
-                        say("refused", counts=refused, error=str(error))
-                    await asyncio.sleep(0.05)
-                else:
-                    say("ack", run_id=handle.run_id, number=number)
-                    break
+    async def start(number: int) -> None:
+        while True:
+            try:
+                handle = await engine.start_run(load.order, number, idempotency_key=f"{name}-{number}")
+            except (WriteFailed, Overloaded) as error:
+                refused[type(error).__name__] += 1
+                if refused.total() % 10 == 1:
+                    say("refused", counts=refused, error=str(error))
+                await asyncio.sleep(0.05)
+            else:
+                say("ack", run_id=handle.run_id, number=number)
+                return
 
-    await asyncio.gather(*(start() for _ in range(at_once)))
+    async def regular() -> None:
+        for number in numbers:
+            await start(number)
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(at_once):
+            tasks.create_task(regular())
+        for number in numbers:
+            tasks.create_task(start(number))
+            await asyncio.sleep(0.05)
     say("done", refused=refused)
 
 

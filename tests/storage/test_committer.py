@@ -233,6 +233,31 @@ async def test_work_from_outside_hears_at_once_that_the_database_is_away(process
     assert [run.run_id for run in other.backend.reader.list_runs(other.filter())] == [ours.run_id]
 
 
+async def test_work_from_outside_behind_a_commit_in_doubt_hears_that_the_database_is_away(
+    backend: Backend, other: Scene
+) -> None:
+    process = Process(backend, inline=False)
+    process.session.commits, process.session.unreachable = ["after"], 1_000_000
+    asked, loop = asyncio.Event(), asyncio.get_running_loop()
+    process.session.on_ask = lambda: loop.call_soon_threadsafe(asked.set)  # type: ignore[assignment]
+    doubtful, outside, ours = (other.new_run() for _ in range(3))
+    process.committer.start()
+    first = process.committer.submit(START, StartRequest(doubtful), bounded=True)
+    await asked.wait()
+    late = process.committer.submit(START, StartRequest(outside), bounded=True)
+    own = process.committer.submit(START, StartRequest(ours))
+
+    with pytest.raises(WriteFailed, match="not available"):
+        await late
+    assert not first.done()
+    assert not own.done()
+    process.session.unreachable = 0
+    assert await first == Started(doubtful.run_id, True, None)
+    assert await own == Started(ours.run_id, True, None)
+    assert len(other.backend.reader.list_runs(other.filter())) == 2
+    await process.close()
+
+
 async def test_closing_does_not_wait_for_a_database_that_stays_away(process: Process, other: Scene) -> None:
     process.session.commits = ["before"] * 1000
     waiting = process.committer.submit(START, StartRequest(other.new_run()))

@@ -69,7 +69,7 @@ class Committer:
     ) -> None:
         self._session = session
         self._pause = threading.Event()
-        self._writer = BatchWriter(session, self._pause.wait)
+        self._writer = BatchWriter(session, self._pause_in_doubt)
         self._limit = limit
         self.on_rings = on_rings
         self._patience = patience
@@ -246,6 +246,20 @@ class Committer:
                 if self._max_batch > 1:
                     batch += [queue.popleft() for _ in range(len(queue))]
                 self._in_hand = len(batch)
+
+    def _pause_in_doubt(self, seconds: float) -> bool:
+        """Wait before the database is asked again about a commit; those behind it from outside hear that it is away.
+
+        Those whose commit it is must wait: nobody can tell them anything true.
+
+        Returns:
+            whether to give up.
+        """
+        behind = [self._queue.popleft() for _ in range(len(self._queue))]
+        self._queue.extendleft(pending for pending in reversed(behind) if not pending.bounded)
+        away: Outcome = (None, WriteFailed("the database is not available: it is asked about a commit before this one"))
+        answer([(pending, away) for pending in behind if pending.bounded], self._turn)
+        return self._pause.wait(seconds)
 
     def _write(self, batch: list[Pending]) -> list[Pending]:
         """Write a batch once and answer; returns what must be tried again because the database is away."""

@@ -30,7 +30,7 @@ ONLY_IN = {
     "uvicorn": ["windlass.http", "windlass.cli"],
     "typer": ["windlass.cli"],
     "rich": ["windlass.cli"],
-    "jinja2": ["windlass.http", "windlass.console"],
+    "jinja2": ["windlass.http", "windlass.console", "windlass.contexts.workflows"],
     "sqlite3": ["windlass.storage"],
     "psycopg": ["windlass.storage"],
     "psycopg_pool": ["windlass.storage"],

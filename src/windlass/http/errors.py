@@ -48,19 +48,38 @@ NOT_ALLOWED = "METHOD_NOT_ALLOWED"
 _CODES = {shown.status: shown.code for shown in TABLE.values()} | {405: NOT_ALLOWED}
 _BUSINESS = frozenset({Kind.INVALID, Kind.NOT_FOUND, Kind.CONFLICT, Kind.TOO_LARGE, Kind.RATE_LIMITED})
 INTERNAL = "Internal server error"
+DETAILED = ("/api/v1/", "/auth/", "/candidates")
+"""Errors below these are ``{"detail", "code", "request_id"}``; elsewhere they have an envelope."""
 
 
 def envelope(
-    status: int, code: str, message: str, details: object = None, headers: Mapping[str, str] | None = None
+    path: str, status: int, code: str, message: str, details: Any = None, headers: Mapping[str, str] | None = None
 ) -> Json:
-    """Return an error's answer."""
-    body = {"error": {"code": code, "message": message, "details": details}, "request_id": REQUEST_ID.get()}
+    """Return an error's answer in the shape of its part of the API.
+
+    Args:
+        path: what was asked for.
+        status: the HTTP status.
+        code: the stable code.
+        message: for people.
+        details: the issues of a validation, or what else is known.
+        headers: of the answer.
+    """
+    request_id = REQUEST_ID.get()
+    if not path.startswith(DETAILED):
+        error = {"code": code, "message": message, "details": details}
+        return Json({"error": error, "request_id": request_id}, status, headers)
+    body: dict[str, Any] = {"detail": message, "code": code, "request_id": request_id}
+    if isinstance(details, list):
+        body["detail"] = details
+    elif details:
+        body["data"] = details
     return Json(body, status, headers)
 
 
-def internal_error() -> Json:
+def internal_error(path: str) -> Json:
     """Return the answer to a fault of our own, which tells nothing of it."""
-    return envelope(500, TABLE[Kind.INTERNAL].code, INTERNAL)
+    return envelope(path, 500, TABLE[Kind.INTERNAL].code, INTERNAL)
 
 
 def answer_windlass(request: Request, error: Exception) -> Response:
@@ -70,7 +89,7 @@ def answer_windlass(request: Request, error: Exception) -> Response:
     log: Log = request.app.state.log
     if error.kind is Kind.INTERNAL:
         log.events.error("unhandled exception", exc_info=error)
-        return internal_error()
+        return internal_error(request.scope["path"])
     details: Any = _plain(error.data) or None
     if isinstance(error, ValidationFailed):
         details = [{"loc": issue.loc, "msg": issue.msg, "type": issue.type} for issue in error.issues]
@@ -79,7 +98,7 @@ def answer_windlass(request: Request, error: Exception) -> Response:
         log.events.info("domain.error", error={"code": code, "message": error.message, "details": details})
     else:
         log.events.warning("http.error", status_code=status, error={"code": code, "message": error.message})
-    return envelope(status, code, _public(error), details, _headers(error))
+    return envelope(request.scope["path"], status, code, _public(error), details, _headers(error))
 
 
 def _public(error: WindlassError) -> str:
@@ -110,4 +129,4 @@ def answer_http(request: Request, error: Exception) -> Response:
     log: Log = request.app.state.log
     log.events.info("http.error", status_code=error.status_code, error={"code": code, "message": message})
     headers = {"Allow": ", ".join(methods_of(request.app, request.scope["path"]))} if code == NOT_ALLOWED else None
-    return envelope(error.status_code, code, message, headers=headers)
+    return envelope(request.scope["path"], error.status_code, code, message, headers=headers)

@@ -68,7 +68,7 @@ class Frame:
             log.events.error("unhandled exception", method=method, path=path, exc_info=error)
             if status:
                 raise
-            await internal_error()(scope, receive, answer)
+            await internal_error(path)(scope, receive, answer)
         finally:
             elapsed = perf_counter_ns() - begun
             if log.tells_requests:

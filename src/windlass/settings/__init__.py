@@ -1,14 +1,14 @@
 """Every setting of the product: names, defaults, limits and meanings, read from the environment and ``.env``.
 
 The environment wins over ``.env``; an empty value means the default. The table in ``docs/settings.md`` and
-``.env.example`` are generated from this file by ``tools/settings_docs.py``.
+``.env.example`` are generated from this package by ``tools/settings_docs.py``. Each group beside this file holds
+the settings of one context.
 """
 
 from __future__ import annotations
 
 import difflib
 import os
-import re
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -16,16 +16,16 @@ from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 from annotated_types import Ge, Le
 from dotenv import dotenv_values
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from windlass.kernel.errors import ConfigError
+from windlass.settings.fields import HeaderKey, Names
 from windlass.storage import urls
 
 MIB = 1024 * 1024
 RESERVED = "WINDLASS_"
-_PRINTABLE = re.compile(r"[\x21-\x7e]+")
 
 
 def _database_url(text: str) -> str:
@@ -34,16 +34,6 @@ def _database_url(text: str) -> str:
     except ConfigError as error:
         raise ValueError(error.message) from None
     return text
-
-
-def _key(secret: SecretStr) -> SecretStr:
-    if not _PRINTABLE.fullmatch(secret.get_secret_value()):
-        raise ValueError("it cannot be sent in a header")
-    return secret
-
-
-def _list(value: object) -> object:
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
 def _upper(value: object) -> object:
@@ -82,7 +72,7 @@ class Settings(BaseSettings):
         "dev",
         description="The environment; prod does not start without API_KEY unless ALLOW_OPEN_WRITES=true",
     )
-    api_key: Annotated[SecretStr, AfterValidator(_key)] | None = Field(
+    api_key: HeaderKey | None = Field(
         None,
         description="The key that writes must carry in X-API-Key; empty leaves writes open",
         json_schema_extra={"allowed": "printable ASCII characters without spaces"},
@@ -108,7 +98,7 @@ class Settings(BaseSettings):
         description="The version /version answers; empty means the package's own",
     )
     git_commit: str = Field("unknown", description="The commit /version answers")
-    app_modules: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_list)] = Field(
+    app_modules: Names = Field(
         (),
         description="Python modules to import at start: they register processors and workflows",
         json_schema_extra={"allowed": "dotted module names separated by commas"},

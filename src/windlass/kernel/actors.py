@@ -1,0 +1,68 @@
+"""Who is asking: what every context may know of a caller, however the edge found out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from windlass.kernel.errors import Kind, WindlassError
+
+RUNS_READ = "workflows.runs.read"
+RUNS_CONTROL = "workflows.runs.control"
+WORKFLOWS_ADMIN = "workflows.admin"
+EVERYTHING = frozenset({"*", "system.configure"})
+"""Permissions that include all others."""
+
+
+class Forbidden(WindlassError):
+    """The caller is known and may not do this."""
+
+    code = "FORBIDDEN"
+    kind = Kind.FORBIDDEN
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """A caller.
+
+    ``kind`` says how it was recognised: ``dev`` (nobody asked), ``api_key``, ``service_key``, ``user`` (a token of a
+    login) or ``virtual_key``. ``user_id`` owns what the caller creates; ``permissions`` are the granted ones alone,
+    without what the role adds.
+    """
+
+    user_id: str
+    username: str
+    tenant_id: str = "default"
+    role: str = "user"
+    permissions: frozenset[str] = frozenset()
+    kind: str = "user"
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether nothing is closed to it within its tenant."""
+        return self.role == "admin" or bool(self.permissions & EVERYTHING)
+
+    @property
+    def administers_workflows(self) -> bool:
+        """Whether it may see and control what others own in its tenant."""
+        return self.is_admin or WORKFLOWS_ADMIN in self.permissions
+
+    def may(self, permission: str) -> bool:
+        """Say whether a permission is granted."""
+        return self.is_admin or permission in self.permissions
+
+    def require(self, permission: str) -> None:
+        """Make sure of a permission.
+
+        Raises:
+            Forbidden: it is not granted; names it.
+        """
+        if not self.may(permission):
+            raise Forbidden(f"Permission denied: missing {permission}")
+
+    def owns(self, tenant_id: str, owner: str | None) -> bool:
+        """Say whether something of a tenant and an owner exists for this caller at all."""
+        return tenant_id == self.tenant_id and (owner == self.user_id or self.administers_workflows)
+
+
+DEVELOPER = Actor("dev", "dev", role="admin", kind="dev")
+"""Every caller where no key is asked for."""

@@ -1,0 +1,27 @@
+"""Kinds of values that settings of several groups take."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, SecretStr
+from pydantic_settings import NoDecode
+
+_PRINTABLE = re.compile(r"[\x21-\x7e]+")
+
+
+def _key(secret: SecretStr) -> SecretStr:
+    if not _PRINTABLE.fullmatch(secret.get_secret_value()):
+        raise ValueError("it cannot be sent in a header")
+    return secret
+
+
+def _list(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+HeaderKey = Annotated[SecretStr, AfterValidator(_key)]
+"""A secret that travels in a header."""
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_list)]
+"""Texts separated by commas."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from windlass.engine.births import RUN_STARTED
 from windlass.engine.ending import cancel
 from windlass.engine.errors import Fenced, RunConflict, UnknownRun
 from windlass.engine.failures import storable
 from windlass.engine.heads import append, number, to_json, wake
 from windlass.engine.history import History, whole_from
-from windlass.engine.journal import RUN_STARTED
 from windlass.engine.ops import Operation
 from windlass.engine.orders import obey, pause
 from windlass.engine.ports import Ring, Transaction

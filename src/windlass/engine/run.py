@@ -517,6 +517,13 @@ class Run:
         finally:
             self.abandon()
 
+    def withhold(self, reason: str) -> None:
+        """Pause the run for a reason of the engine's own, as a letter would."""
+        if self.pausing is None:
+            said = to_json({"by": "engine", "reason": reason})
+            self.pausing = InboxRow(f"withheld:{self.run_id}", self.run_id, "pause", "", None, said, 0)
+        self.settle_soon()
+
     # branches
     def branch(
         self, scope: Scope[Run], work: Callable[[], Awaitable[Any]], done: Callable[[asyncio.Task[Any]], None]

@@ -25,7 +25,7 @@ from typing import (
 
 from windlass.engine.attempt import in_thread, too_long, within
 from windlass.engine.codec import Signature, digest
-from windlass.engine.errors import Fenced, StepFailed, StepTimeout, Suspend
+from windlass.engine.errors import Fenced, StepFailed, StepTimeout, Suspend, Withheld
 from windlass.engine.failures import own_error, told, trace
 from windlass.engine.heads import to_json
 from windlass.engine.ops import heard
@@ -178,6 +178,11 @@ class Step(Generic[P, R]):
             except Suspend:
                 run.executing.pop(path, None)
                 raise
+            except Withheld as held:
+                run.executing.pop(path, None)
+                attempt -= 1
+                run.withhold(held.reason)
+                continue
             except BaseException as raised:
                 opening = self._opened(run, path)
                 await self._failed(scope, path, mark, attempt, opening, own_error(raised))

@@ -73,7 +73,8 @@ class InboxRow(NamedTuple):
 class NewRun:
     """A run to be inserted. Times are microseconds; ``inputs`` and ``attributes`` are JSON text.
 
-    With ``holder`` set it is born claimed; with ``wake_at`` set it starts then.
+    With ``holder`` set it is born claimed; with ``wake_at`` set it starts then. ``on_end`` names a workflow that is
+    started in the transaction in which the run ends. ``workflow_id`` is the saved definition that it carries out.
     """
 
     run_id: str
@@ -88,6 +89,8 @@ class NewRun:
     attributes: str = "{}"
     interface_version: str = "1"
     parent_run_id: str | None = None
+    workflow_id: int | None = None
+    on_end: str | None = None
     holder: str | None = None
     ready_at: int | None = None
     wake_at: int | None = None
@@ -118,6 +121,7 @@ class RunHead:
     wake_at: int | None
     deaths: int
     parent_run_id: str | None
+    on_end: str | None
     started_at: str | None
 
 
@@ -282,6 +286,7 @@ class RunView:
     key: str | None
     interface_version: str
     parent_run_id: str | None
+    workflow_id: int | None
     holder: str | None
     deaths: int
     last_seq: int

@@ -321,7 +321,7 @@ class Worker:
         if landed and run.holder is not None and run.holder == self.holder and not (self.stopping or self._reliving):
             head = RunHead(
                 run.run_id, run.name, run.status, None, None, run.holder, run.last_seq, run.queue, run.priority,
-                0, None, None, 0, run.parent_run_id, "",
+                0, None, None, 0, run.parent_run_id, run.on_end, "",
             )  # fmt: skip
             self.adopt(
                 ClaimedRun(head, run.inputs, run.tenant_id, run.owner, run.key, run.attributes, run.interface_version)

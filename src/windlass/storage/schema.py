@@ -64,6 +64,7 @@ workflow_runs = sa.Table(
     sa.Column("last_seq", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("history_from_seq", sa.BigInteger, nullable=False, server_default="1"),
     sa.Column("parent_run_id", name()),
+    sa.Column("on_end", name()),
     sa.Column("attributes", json_text(), nullable=False, server_default="{}"),
     sa.Column("inputs_json", json_text(), nullable=False),
     sa.Column("outputs_json", json_text()),

@@ -88,7 +88,8 @@ class History:
 
     def _went_on_after(self, failed: Recorded) -> bool:
         """Whether the code called anything after a failure, but for the branches beside it: then it had caught it."""
-        branches = [failed.path[: at + 1] for at, letter in enumerate(failed.path) if letter == "/"]
+        scopes = [failed.path[: at + 1] for at, letter in enumerate(failed.path) if letter == "/"]
+        branches = [scope for scope in scopes if "#" not in scope[scope.rfind("/", 0, -1) + 1 :]]
         groups = [(branch[: branch.rindex(".") + 1], branch) for branch in branches]
         return any(
             call.begun > failed.seq

@@ -184,17 +184,17 @@ def _child_result(workflow: Definition, data: dict[str, Any], path: str) -> Any:
 
 def now() -> datetime:
     """Return the time, recorded: a replay gets the same."""
-    return to_datetime(_recorded("now", lambda run: run.worker.clock.now()))
+    return to_datetime(recorded("now", lambda run: run.worker.clock.now()))
 
 
 def uuid() -> uuids.UUID:
     """Return a random UUID, recorded: a replay gets the same."""
-    return uuids.UUID(_recorded("uuid", _random_uuid))
+    return uuids.UUID(recorded("uuid", _random_uuid))
 
 
 def random() -> float:
     """Return a random number in [0, 1), recorded: a replay gets the same."""
-    value: float = _recorded("random", lambda run: run.worker.random())
+    value: float = recorded("random", lambda run: run.worker.random())
     return value
 
 
@@ -205,13 +205,14 @@ def _random_uuid(run: Run) -> str:
     return str(uuids.UUID(int=bits, version=4))
 
 
-def _recorded(name: str, make: Callable[[Run], Any]) -> Any:
+def recorded(name: str, make: Callable[[Run], Any]) -> Any:
+    """Return a JSON value that is made once: a replay gets the same."""
     scope = current_scope(name)
     run = scope.run
-    path, recorded = scope.enter(name, "value")
-    if recorded is not None:
-        scope.hear(recorded.seq)
-        return (recorded.data or {})["value"]
+    path, known = scope.enter(name, "value")
+    if known is not None:
+        scope.hear(known.seq)
+        return (known.data or {})["value"]
     value = make(run)
     run.pending.append(NewEvent("value_recorded", path, to_json({"value": value}), run.worker.clock.now()))
     scope.hear()

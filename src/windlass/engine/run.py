@@ -131,6 +131,8 @@ class Run:
             at = self.worker.clock.now()
             raised = self._raised(error)
             details = describe(raised) | {"failed_steps": failed_steps(raised)}
+            if getattr(raised, "compensated", False):
+                details["compensated"] = True
             finish = Finish(Status.FAILED, error=to_json(details), reason=type(raised).__name__)
             return finish, [NewEvent("run_failed", None, to_json({"error": details["message"], **details}), at)]
         at = self.worker.clock.now()
@@ -218,7 +220,9 @@ class Run:
             raise Suspend
         self._air += 1
         try:
-            return await heard(self.worker.commits.submit(ADVANCE, unit))
+            answer = await heard(self.worker.commits.submit(ADVANCE, unit))
+            self.worker.audience.wake(self.run_id)
+            return answer
         except Fenced:
             self.worker.fenced(self)
             raise Suspend from None

@@ -18,6 +18,9 @@ OUTCOMES = frozenset({
 FAILURES = frozenset({"step_failed", "child_completed", "signal_timed_out"})
 """Outcomes that a retry takes back when they failed the run."""
 
+ASIDE = frozenset({"step_timeout", "step_retry_suppressed"})
+"""Events for people, of which nothing follows."""
+
 
 @dataclass(slots=True)
 class Recorded:
@@ -72,7 +75,7 @@ class History:
             call.retry_at = data.get("retry_at")
             if call.retry_at is None:
                 call.settled, call.data, call.seq = event.type, data, event.seq
-        elif event.type != "step_timeout":
+        elif event.type not in ASIDE:
             call.opened = data
 
     def _reopen(self, failed: Sequence[str]) -> None:

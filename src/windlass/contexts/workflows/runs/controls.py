@@ -39,7 +39,7 @@ class _Over(Exception):
 
 async def _map(run: Interpreter, planned: Planned, names: Names) -> Outcome:
     async def work() -> dict[str, Any]:
-        config = _config(run, planned, names)
+        config = _config(planned, names)
         items = config["items"]
         if isinstance(items, Mapping):
             items = [{"key": key, "value": value} for key, value in items.items()]
@@ -62,7 +62,7 @@ async def _map(run: Interpreter, planned: Planned, names: Names) -> Outcome:
 
 async def _parallel(run: Interpreter, planned: Planned, names: Names) -> Outcome:
     async def work() -> dict[str, Any]:
-        config = _config(run, planned, names)
+        config = _config(planned, names)
         inner = [
             run.plan.inner(planned, document, document.get("id") or f"{document['type']}.{place}")
             for place, document in enumerate(config["steps"])
@@ -88,7 +88,7 @@ async def _parallel(run: Interpreter, planned: Planned, names: Names) -> Outcome
 
 async def _delay(run: Interpreter, planned: Planned, names: Names) -> Outcome:
     async def work() -> dict[str, Any]:
-        milliseconds = _config(run, planned, names).get("milliseconds", 1000)
+        milliseconds = _config(planned, names).get("milliseconds", 1000)
         await sleep(milliseconds / 1000)
         return {"delayed_ms": milliseconds}
 
@@ -98,7 +98,7 @@ async def _delay(run: Interpreter, planned: Planned, names: Names) -> Outcome:
 async def _wait(run: Interpreter, planned: Planned, names: Names) -> Outcome:
     async def work() -> dict[str, Any]:
         kind = "human" if planned.type.name == "wait_for_human" else "approval"
-        config = _config(run, planned, names)
+        config = _config(planned, names)
         verdict = await run.kit.ask(run.facts, Question(kind, planned.step.id, config))
         return {**verdict.outputs, "decision": verdict.decision, "__timed_out__": verdict.timed_out}
 
@@ -116,7 +116,7 @@ async def _workflow_call(run: Interpreter, planned: Planned, names: Names) -> Ou
 
     @engine_step(name="resolve")
     async def find() -> dict[str, Any]:
-        config = _config(run, planned, names)
+        config = _config(planned, names)
         callee = await kit.saved.callee(facts, config)
         if callee.workflow_id in facts.callers:
             chain = " -> ".join(map(str, (*facts.callers, callee.workflow_id)))
@@ -167,7 +167,7 @@ async def _race(work: Callable[[], Awaitable[Any]], seconds: float) -> Any:
 
 async def _retry(run: Interpreter, planned: Planned, names: Names) -> Outcome:
     async def work() -> dict[str, Any]:
-        config = _config(run, planned, names)
+        config = _config(planned, names)
         document = {"type": config["step_type"], "config": planned.step.config.get("step_config") or {}, "retry": 0}
         inner = run.plan.inner(planned, document, document["type"])
         most, pause = int(config.get("max_retries", 3)), 1.0
@@ -222,17 +222,13 @@ def _spoken(work: Callable[[], Awaitable[dict[str, Any]]]) -> Callable[[], Await
     return speaking
 
 
-def _config(run: Interpreter, planned: Planned, names: Names) -> dict[str, Any]:
+def _config(planned: Planned, names: Names) -> Mapping[str, Any]:
     """Return a control's config with its templates resolved, checked once more.
 
     Raises:
         StepFailure: a template names what is not there, or the result does not fit the type.
     """
-    config: dict[str, Any] = planned.config.resolve(names)
-    complaint = run.kit.check(planned.type.name, config)
-    if complaint is not None:
-        raise StepFailure("validation_error", complaint, retryable=False)
-    return config
+    return planned.config.resolve(names)
 
 
 def _told(error: Exception) -> str:

@@ -37,7 +37,9 @@ class Stage:
     async def engine(self) -> Engine:
         """Start a process."""
         registry = Registry()
-        workflow = define(registry, self.kit(lambda facts, callee: call(workflow, facts, callee)), self._load, Rules(0.01))
+        workflow = define(
+            registry, self.kit(lambda facts, callee: call(workflow, facts, callee)), self._load, Rules(0.01)
+        )
         return await self.lab.engine(registry=registry)
 
     async def start(self, engine: Engine, *steps: Mapping[str, Any], **more: Any) -> Handle:
@@ -191,7 +193,9 @@ async def test_a_failure_goes_where_it_is_told_to(stage: Stage, engine: Engine) 
 
 async def test_a_failed_run_is_retried_at_its_failed_step_with_all_it_knew(stage: Stage, engine: Engine) -> None:
     stage.broken.add("b-a")
-    handle = await stage.start(engine, act("a"), act("b", "b-{{ a.name }}", retry=2), act("c", "{{ a.name }}{{ b.name }}"))
+    handle = await stage.start(
+        engine, act("a"), act("b", "b-{{ a.name }}", retry=2), act("c", "{{ a.name }}{{ b.name }}")
+    )
     with pytest.raises(RunFailed, match="broken: b-a does not work"):
         await handle.result()
     assert stage.done == ["a", "b-a", "b-a", "b-a"]
@@ -218,9 +222,7 @@ async def test_each_item_of_a_map_is_a_step_of_its_own(stage: Stage, engine: Eng
     stage.broken.add("x2")
     inner = {"type": "act", "config": {"name": "x{{ item }}"}}
     config = {"items": "{{ inputs.items }}", "step": inner, "concurrency": 2}
-    handle = await stage.start(
-        engine, {"id": "all", "type": "map", "config": config}, inputs={"items": [1, 2, 3]}
-    )
+    handle = await stage.start(engine, {"id": "all", "type": "map", "config": config}, inputs={"items": [1, 2, 3]})
     with pytest.raises(RunFailed, match="broken: x2 does not work"):
         await handle.result()
     stage.broken.clear()
@@ -348,7 +350,9 @@ async def test_a_sub_workflow_is_a_run_of_its_own(stage: Stage, engine: Engine) 
 
 async def test_secrets_are_used_and_never_kept(stage: Stage, engine: Engine) -> None:
     handle = await stage.start(
-        engine, act("a", "key={{ secrets.token }}", out={"deep": ["{{ secrets.token }}"]}), secrets={"token": "s3cret-value"}
+        engine,
+        act("a", "key={{ secrets.token }}", out={"deep": ["{{ secrets.token }}"]}),
+        secrets={"token": "s3cret-value"},
     )
 
     assert await handle.result() == {"name": "key=***", "deep": ["***"], "attempt": 1}

@@ -60,6 +60,7 @@ async def events(request: Request) -> Response:
     run_id, limit, types = request.path_params["run_id"], asked["limit"], frozenset(asked["types"])
     since = asked["since"] if asked["cursor"] is None else _position(asked["cursor"])
     found: list[Event] = []
+    page: list[Event] = []
     for _ in range(_SCAN if types else 1):
         page = await runs(request).events(actor, run_id, since, limit)
         found += [event for event in page if not types or event.type in types][: limit - len(found)]
@@ -223,7 +224,9 @@ def routes() -> list[DirectRoute]:
     def json(description: str, kind: str = "object") -> dict[int, Any]:
         return {200: {"description": description, "content": {"application/json": {"schema": {"type": kind}}}}}
 
-    streamed = {200: {"description": "Events", "content": {"text/event-stream": {"schema": {"type": "string"}}}}}
+    streamed: dict[int, Any] = {
+        200: {"description": "Events", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
+    }
     errors = (401, 404, 422)
     return [
         route("GET", f"{run}/events", events, tag=tag, answers=json("Events", "array"), errors=errors,

@@ -274,7 +274,7 @@ async def supply(request: Request) -> Response:
 def routes() -> list[DirectRoute]:
     """Return the routes."""
     tag, run = "workflow runs", f"{PREFIX}/runs/{{run_id}}"
-    ok = {200: {"description": "Done", "content": {"application/json": {"schema": {"type": "object"}}}}}
+    ok: dict[int, Any] = {200: {"description": "Done", "content": {"application/json": {"schema": {"type": "object"}}}}}
     return [
         route("POST", f"{PREFIX}/run", run_adhoc, tag=tag, answers={200: WORKFLOW_RUN}, parameters=MODE, keyed=True,
               errors=(400, 401, 409, 413, 422), body=media(ADHOC)),

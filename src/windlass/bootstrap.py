@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 
+from windlass.contexts.identity.api import Identity, Rules
 from windlass.contexts.records.api import Limits, Records, load_processors
 from windlass.engine.engine import Engine
 from windlass.engine.ops import Commits
@@ -38,6 +39,7 @@ class Application:
     commits: Committer
     engine: Engine
     records: Records
+    identity: Identity
 
 
 def open_backend(url: DatabaseUrl) -> Backend:
@@ -106,12 +108,14 @@ async def run_application(
     """
     wanted = settings.embed_worker if worker is None else worker
     async with _open(settings, worker=wanted, queues=queues, telemetry=telemetry) as application:
-        engine, records = application.engine, application.records
+        engine, records, identity = application.engine, application.records, application.identity
         await engine.start()
         try:
             await records.start()
+            await identity.start()
             yield application
         finally:
+            await identity.stop()
             await records.stop()
             await engine.stop(STOP_SECONDS)
 
@@ -148,13 +152,27 @@ async def _open(
     commits.on_rings = engine.worker.on_rings
     limits = Limits(settings.max_payload_bytes, settings.process_wait_seconds, settings.idempotency_seconds)
     records = Records(engine, processors, limits)
+    identity = Identity(engine, _rules(settings))
     commits.start()
     if own is not None:
         own.start()
     try:
-        yield Application(settings, backend, commits, engine, records)
+        yield Application(settings, backend, commits, engine, records, identity)
     finally:
         await asyncio.to_thread(_close, backend, commits, own)
+
+
+def _rules(settings: Settings) -> Rules:
+    api_key, jwt_key = settings.api_key, settings.jwt_secret_key
+    return Rules(
+        api_key=None if api_key is None else api_key.get_secret_value().encode(),
+        development=settings.app_env == "dev",
+        single_user=settings.auth_mode == "single_user",
+        jwt_key=None if jwt_key is None else jwt_key.get_secret_value().encode(),
+        token_seconds=settings.access_token_minutes * 60,
+        cache_seconds=settings.auth_cache_seconds,
+        hashes_at_once=settings.password_hashes_at_once,
+    )
 
 
 def _own_transactions(backend: Backend, commits: Committer) -> OwnTransactions | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+import windlass.contexts.identity.tables
 import windlass.contexts.records.tables
 from tests.support.paths import ROOT, SOURCE
 from tests.support.schema import describe
@@ -18,6 +19,7 @@ from windlass.storage import migrate, urls
 from windlass.storage.schema import metadata
 
 assert windlass.contexts.records.tables.records.metadata is metadata
+assert windlass.contexts.identity.tables.users.metadata is metadata
 
 Alembic = Callable[..., str]
 
@@ -71,7 +73,7 @@ def test_alembic_finds_nothing_to_generate(url: str, tmp_path: Path, alembic: Al
 
     written = (folder / "versions" / "empty_nothing.py").read_text()
     assert written.count("    pass") == 2
-    assert 'down_revision = "0001"' in written.replace("'", '"')
+    assert f'down_revision = "{migrate.inspect(urls.parse(url)).head}"' in written.replace("'", '"')
     assert "No new upgrade operations" in alembic("check")
 
 

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from alembic import context
 from alembic.util import CommandError
 
+import windlass.contexts.identity.tables
 import windlass.contexts.records.tables  # noqa: F401  its tables stand on the metadata
 import windlass.contexts.workflows.runs.tables  # noqa: F401
 from windlass import settings

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 
+from windlass.contexts.people.api import People
 from windlass.contexts.records.api import Limits, Records, load_processors
 from windlass.engine.engine import Engine
 from windlass.engine.ops import Commits
@@ -38,6 +39,7 @@ class Application:
     commits: Committer
     engine: Engine
     records: Records
+    people: People
 
 
 def open_backend(url: DatabaseUrl) -> Backend:
@@ -106,12 +108,14 @@ async def run_application(
     """
     wanted = settings.embed_worker if worker is None else worker
     async with _open(settings, worker=wanted, queues=queues, telemetry=telemetry) as application:
-        engine, records = application.engine, application.records
+        engine, records, people = application.engine, application.records, application.people
         await engine.start()
         try:
             await records.start()
+            await people.start()
             yield application
         finally:
+            await people.stop()
             await records.stop()
             await engine.stop(STOP_SECONDS)
 
@@ -148,11 +152,12 @@ async def _open(
     commits.on_rings = engine.worker.on_rings
     limits = Limits(settings.max_payload_bytes, settings.process_wait_seconds, settings.idempotency_seconds)
     records = Records(engine, processors, limits)
+    people = People(engine)
     commits.start()
     if own is not None:
         own.start()
     try:
-        yield Application(settings, backend, commits, engine, records)
+        yield Application(settings, backend, commits, engine, records, people)
     finally:
         await asyncio.to_thread(_close, backend, commits, own)
 

@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+import windlass.contexts.people.tables
 import windlass.contexts.records.tables
 from tests.support.paths import ROOT, SOURCE
 from tests.support.schema import describe
 from windlass.storage import migrate, urls
 from windlass.storage.schema import metadata
 
+assert windlass.contexts.people.tables.tasks.metadata is metadata
 assert windlass.contexts.records.tables.records.metadata is metadata
 
 Alembic = Callable[..., str]
@@ -71,7 +73,8 @@ def test_alembic_finds_nothing_to_generate(url: str, tmp_path: Path, alembic: Al
 
     written = (folder / "versions" / "empty_nothing.py").read_text()
     assert written.count("    pass") == 2
-    assert 'down_revision = "0001"' in written.replace("'", '"')
+    head = migrate.inspect(urls.parse(url)).head
+    assert f'down_revision = "{head}"' in written.replace("'", '"')
     assert "No new upgrade operations" in alembic("check")
 
 

@@ -196,6 +196,33 @@ def _child_result(workflow: Definition, data: dict[str, Any], path: str) -> Any:
     raise kind(f"child {path} {data['status']}: {message}", step=path, run_id=data["run_id"], error=data["result"])
 
 
+OWN_WORDS = frozenset({"run", "cancel", "step", "timer", "signal", "waiting", "child", "value"})
+"""First words of the types of the engine's own events."""
+
+
+def note(event_type: str, data: Mapping[str, Any]) -> None:
+    """Write an event of the workflow's own into the journal; a replay writes none anew.
+
+    Args:
+        event_type: its type, ``human_rejected`` for example.
+        data: JSON data.
+
+    Raises:
+        ValueError: the engine has events of such a type itself.
+        BadName: it is no name.
+    """
+    kind = check_name(event_type).partition("_")[0]
+    if kind in OWN_WORDS:
+        raise ValueError(f"events {kind}_… are the engine's own: {event_type}")
+    scope = current_scope(f"note {event_type}")
+    path, recorded = scope.enter(event_type, kind)
+    if recorded is not None:
+        scope.hear(recorded.seq)
+        return
+    scope.run.pending.append(NewEvent(event_type, path, to_json(dict(data)), scope.run.worker.clock.now()))
+    scope.hear()
+
+
 def now() -> datetime:
     """Return the time, recorded: a replay gets the same."""
     return to_datetime(recorded("now", lambda run: run.worker.clock.now()))

@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Protocol
 
 from windlass.contexts.identity.api import Identity, Rules
+from windlass.contexts.people.api import People
 from windlass.contexts.records.api import Limits, Records, load_processors
 from windlass.engine.engine import Engine
 from windlass.engine.ops import Commits
@@ -30,6 +32,18 @@ TRANSACTION_CONNECTIONS = 8
 """How many transactional steps may run at once, where each has a transaction of its own."""
 
 
+class Part(Protocol):
+    """A context with work of its own."""
+
+    async def start(self) -> None:
+        """Begin it."""
+        ...
+
+    async def stop(self) -> None:
+        """End it, also when it has not begun."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Application:
     """A running Windlass without its edges."""
@@ -40,6 +54,12 @@ class Application:
     engine: Engine
     records: Records
     identity: Identity
+    people: People
+
+    @property
+    def parts(self) -> list[Part]:
+        """Return those contexts that have work of their own beside the engine's runs."""
+        return [self.records, self.identity, self.people]
 
 
 def open_backend(url: DatabaseUrl) -> Backend:
@@ -108,15 +128,15 @@ async def run_application(
     """
     wanted = settings.embed_worker if worker is None else worker
     async with _open(settings, worker=wanted, queues=queues, telemetry=telemetry) as application:
-        engine, records, identity = application.engine, application.records, application.identity
+        engine, parts = application.engine, application.parts
         await engine.start()
         try:
-            await records.start()
-            await identity.start()
+            for part in parts:
+                await part.start()
             yield application
         finally:
-            await identity.stop()
-            await records.stop()
+            for part in reversed(parts):
+                await part.stop()
             await engine.stop(STOP_SECONDS)
 
 
@@ -153,11 +173,12 @@ async def _open(
     limits = Limits(settings.max_payload_bytes, settings.process_wait_seconds, settings.idempotency_seconds)
     records = Records(engine, processors, limits)
     identity = Identity(engine, _rules(settings))
+    people = People(engine)
     commits.start()
     if own is not None:
         own.start()
     try:
-        yield Application(settings, backend, commits, engine, records, identity)
+        yield Application(settings, backend, commits, engine, records, identity, people)
     finally:
         await asyncio.to_thread(_close, backend, commits, own)
 

@@ -117,7 +117,7 @@ class Stage:
 @pytest.fixture
 async def stage(lab: Lab) -> AsyncIterator[Stage]:
     """The stage."""
-    yield Stage(lab)
+    return Stage(lab)
 
 
 @pytest.fixture

@@ -12,12 +12,14 @@ import pytest
 import sqlalchemy as sa
 
 import windlass.contexts.identity.tables
+import windlass.contexts.people.tables
 import windlass.contexts.records.tables
 from tests.support.paths import ROOT, SOURCE
 from tests.support.schema import describe
 from windlass.storage import migrate, urls
 from windlass.storage.schema import metadata
 
+assert windlass.contexts.people.tables.tasks.metadata is metadata
 assert windlass.contexts.records.tables.records.metadata is metadata
 assert windlass.contexts.identity.tables.users.metadata is metadata
 

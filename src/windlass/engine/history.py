@@ -64,7 +64,7 @@ class History:
         call = self.calls.get(path)
         data = orjson.loads(event.payload)
         if call is None:
-            call = self.calls[path] = Recorded(path, event.seq, event.seq, event.type.partition("_")[0])
+            call = self.calls[path] = Recorded(path, event.seq, event.seq, kind_of(event.type))
             self.orders.setdefault(scope_of(path), []).append(path)
         if data.get("input") is not None:
             call.digest = data["input"]
@@ -109,6 +109,12 @@ class History:
         """Return the ids of children that were started and not heard of since."""
         waits = [call for call in self.calls.values() if call.kind == "child" and call.settled is None]
         return [call.opened["run_id"] for call in waits if call.opened is not None]
+
+
+def kind_of(event_type: str) -> str:
+    """Return the kind of call that an event is of: its first word, but waiting for people is waiting for a signal."""
+    kind = event_type.partition("_")[0]
+    return "signal" if kind == "waiting" else kind
 
 
 def whole_from(events: Sequence[Event], last_seq: int) -> int:

@@ -10,7 +10,8 @@ from alembic import context
 from alembic.util import CommandError
 
 import windlass.contexts.identity.tables
-import windlass.contexts.records.tables  # noqa: F401  its tables stand on the metadata
+import windlass.contexts.people.tables
+import windlass.contexts.records.tables
 import windlass.contexts.workflows.runs.tables  # noqa: F401
 from windlass import settings
 from windlass.kernel.errors import WindlassError

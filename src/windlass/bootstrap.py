@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 
+from windlass.contexts.outbound.api import Outbound, Policy
 from windlass.contexts.records.api import Limits, Records, load_processors
+from windlass.contexts.webhooks.api import Options, Secrets, Webhooks
 from windlass.engine.engine import Engine
 from windlass.engine.ops import Commits
 from windlass.engine.ports import Backend, Ring
@@ -38,6 +40,8 @@ class Application:
     commits: Committer
     engine: Engine
     records: Records
+    outbound: Outbound
+    webhooks: Webhooks
 
 
 def open_backend(url: DatabaseUrl) -> Backend:
@@ -110,8 +114,10 @@ async def run_application(
         await engine.start()
         try:
             await records.start()
+            await application.webhooks.start()
             yield application
         finally:
+            await application.webhooks.stop()
             await records.stop()
             await engine.stop(STOP_SECONDS)
 
@@ -148,12 +154,15 @@ async def _open(
     commits.on_rings = engine.worker.on_rings
     limits = Limits(settings.max_payload_bytes, settings.process_wait_seconds, settings.idempotency_seconds)
     records = Records(engine, processors, limits)
+    outbound = Outbound(egress_policy(settings))
+    webhooks = Webhooks(engine, outbound, webhook_options(settings))
     commits.start()
     if own is not None:
         own.start()
     try:
-        yield Application(settings, backend, commits, engine, records)
+        yield Application(settings, backend, commits, engine, records, outbound, webhooks)
     finally:
+        await outbound.close()
         await asyncio.to_thread(_close, backend, commits, own)
 
 
@@ -198,3 +207,39 @@ def _close(backend: Backend, commits: Committer, own: OwnTransactions | None) ->
         own.close()
     commits.close()
     backend.close()
+
+
+def egress_policy(settings: Settings) -> Policy:
+    """Return the rules for requests to other hosts.
+
+    Raises:
+        ConfigError: a list holds what is no host; names it.
+    """
+    profile = settings.workflows_egress_profile
+    return Policy(
+        strict=profile == "strict" or (profile == "auto" and settings.is_production),
+        ports=settings.workflows_egress_allowed_ports,
+        allow=(*settings.egress_allowlist, *settings.workflows_egress_allowlist),
+        deny=(*settings.egress_denylist, *settings.workflows_egress_denylist),
+        webhook_allow=settings.workflows_webhook_allowlist,
+        webhook_deny=settings.workflows_webhook_denylist,
+        tenant_lists=settings.workflows_tenant_lists,
+        block_private=settings.workflows_egress_block_private,
+    )
+
+
+def webhook_options(settings: Settings) -> Options:
+    """Return how webhooks are signed and delivered."""
+    return Options(
+        secrets=Secrets(settings.webhook_secrets(), settings.webhook_tenant_secrets()),
+        scheme=settings.workflows_webhook_scheme,
+        timeout=settings.workflows_webhook_timeout,
+        completions=not settings.workflows_disable_completion_webhooks,
+        base=settings.workflows_webhook_dlq_base_sec,
+        most_backoff=settings.workflows_webhook_dlq_max_backoff_sec,
+        attempts=settings.workflows_webhook_dlq_max_attempts,
+        worker=settings.workflows_webhook_dlq_enabled,
+        worker_interval=settings.workflows_webhook_dlq_interval_sec,
+        worker_batch=settings.workflows_webhook_dlq_batch,
+        worker_timeout=settings.workflows_webhook_dlq_timeout_sec,
+    )

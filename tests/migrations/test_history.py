@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 import windlass.contexts.records.tables
+import windlass.contexts.webhooks.tables
 from tests.support.paths import ROOT, SOURCE
 from tests.support.schema import describe
 from windlass.storage import migrate, urls
@@ -71,7 +72,7 @@ def test_alembic_finds_nothing_to_generate(url: str, tmp_path: Path, alembic: Al
 
     written = (folder / "versions" / "empty_nothing.py").read_text()
     assert written.count("    pass") == 2
-    assert 'down_revision = "0001"' in written.replace("'", '"')
+    assert 'down_revision = "0003"' in written.replace("'", '"')
     assert "No new upgrade operations" in alembic("check")
 
 

@@ -259,9 +259,16 @@ def _told(error: Exception, host: str) -> str:
     """Return what went wrong in words without addresses: those behind a name are nobody's business."""
     match error:
         case httpcore2.ConnectError():
-            tls = isinstance(error.__cause__, ssl.SSLError)
+            tls = any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error))
             return f"the certificate of {host} is not believed" if tls else f"{host} cannot be connected to"
         case httpcore2.ProtocolError():
             return f"{host} does not speak HTTP"
         case _:
             return f"the connection to {host} broke"
+
+
+def _causes(error: BaseException) -> Iterable[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from windlass.contexts.outbound.api import Outbound, Policy
 from windlass.contexts.records.api import Limits, Records, load_processors
 from windlass.contexts.webhooks.api import Options, Secrets, Webhooks
+from windlass.contexts.workflows.steptypes.outside import Outside
 from windlass.engine.engine import Engine
 from windlass.engine.ops import Commits
 from windlass.engine.ports import Backend, Ring
@@ -242,4 +243,19 @@ def webhook_options(settings: Settings) -> Options:
         worker_interval=settings.workflows_webhook_dlq_interval_sec,
         worker_batch=settings.workflows_webhook_dlq_batch,
         worker_timeout=settings.workflows_webhook_dlq_timeout_sec,
+    )
+
+
+def way_outside(settings: Settings, outbound: Outbound, engine: Engine) -> Outside:
+    """Return what steps that speak to other hosts are lent."""
+    token, key = settings.workflows_default_bearer_token, settings.workflows_default_api_key
+    return Outside(
+        outbound,
+        engine.clock,
+        secrets=webhook_options(settings).secrets,
+        timeout=settings.workflows_webhook_timeout,
+        notify_timeout=settings.workflows_notify_timeout,
+        redirects=settings.http_max_redirects,
+        bearer_token=None if token is None else token.get_secret_value(),
+        api_key=None if key is None else key.get_secret_value(),
     )

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from windlass.contexts.workflows.steptypes.outside import Outside
+
 
 class StepFailure(Exception):
     """A step has failed; the reason is for people, the code for programs.
@@ -42,6 +44,8 @@ class Tools:
 
     functions: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     """Functions registered in code, for the type ``python``."""
+    outbound: Outside | None = None
+    """The way to other hosts, for ``webhook`` and ``notify``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from windlass.kernel.ids import new_id
 
 @dataclass
 class Stage:
-    """What definitions run on in these tests: documents, a step type that does what it is told, one engine after another."""
+    """What definitions run on here: documents, a step type that does what it is told, one engine after another."""
 
     lab: Lab
     documents: dict[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -12,6 +12,7 @@ from alembic.util import CommandError
 import windlass.contexts.identity.tables
 import windlass.contexts.people.tables
 import windlass.contexts.records.tables
+import windlass.contexts.webhooks.tables
 import windlass.contexts.workflows.runs.tables  # noqa: F401
 from windlass import settings
 from windlass.kernel.errors import WindlassError

@@ -21,7 +21,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from windlass.kernel.errors import ConfigError
-from windlass.settings import identity
+from windlass.settings import identity, outbound, webhooks
 from windlass.settings.fields import HeaderKey, Names
 from windlass.storage import urls
 
@@ -47,7 +47,12 @@ DatabaseAddress = Annotated[str, AfterValidator(_database_url)]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)]
 
 
-class Settings(identity.IdentitySettings, BaseSettings):
+class Settings(
+    webhooks.WebhookSettings,
+    outbound.OutboundSettings,
+    identity.IdentitySettings,
+    BaseSettings,
+):
     """The settings of a process; it never changes while the process lives."""
 
     model_config = SettingsConfigDict(

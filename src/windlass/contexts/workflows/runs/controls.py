@@ -86,7 +86,7 @@ async def _parallel(run: Interpreter, planned: Planned, names: Names) -> Outcome
     return Outcome(await _whole(planned, work))
 
 
-async def _delay(run: Interpreter, planned: Planned, names: Names) -> Outcome:
+async def _delay(_: Interpreter, planned: Planned, names: Names) -> Outcome:
     async def work() -> dict[str, Any]:
         milliseconds = _config(planned, names).get("milliseconds", 1000)
         await sleep(milliseconds / 1000)

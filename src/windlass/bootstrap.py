@@ -7,12 +7,15 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 
+from windlass.contexts.artifacts.api import Artifacts, LocalFolder, Sealer
+from windlass.contexts.artifacts.api import Limits as ArtifactLimits
 from windlass.contexts.records.api import Limits, Records, load_processors
 from windlass.engine.engine import Engine
 from windlass.engine.ops import Commits
 from windlass.engine.ports import Backend, Ring
 from windlass.engine.registry import Registry, default_registry
 from windlass.engine.telemetry import Silent, Telemetry
+from windlass.kernel.errors import ConfigError
 from windlass.settings import Settings
 from windlass.storage import migrate
 from windlass.storage.committer import Committer
@@ -38,6 +41,7 @@ class Application:
     commits: Committer
     engine: Engine
     records: Records
+    artifacts: Artifacts
 
 
 def open_backend(url: DatabaseUrl) -> Backend:
@@ -110,8 +114,10 @@ async def run_application(
         await engine.start()
         try:
             await records.start()
+            await application.artifacts.start()
             yield application
         finally:
+            await application.artifacts.stop()
             await records.stop()
             await engine.stop(STOP_SECONDS)
 
@@ -148,13 +154,38 @@ async def _open(
     commits.on_rings = engine.worker.on_rings
     limits = Limits(settings.max_payload_bytes, settings.process_wait_seconds, settings.idempotency_seconds)
     records = Records(engine, processors, limits)
+    artifacts = open_artifacts(settings, engine)
     commits.start()
     if own is not None:
         own.start()
     try:
-        yield Application(settings, backend, commits, engine, records)
+        yield Application(settings, backend, commits, engine, records, artifacts)
     finally:
         await asyncio.to_thread(_close, backend, commits, own)
+
+
+def open_artifacts(settings: Settings, engine: Engine) -> Artifacts:
+    """Return the artifacts of the settings' folder.
+
+    Raises:
+        ConfigError: metadata is to be encrypted, and the key or the package for it is missing.
+    """
+    key, former = settings.workflows_artifact_enc_key, settings.jobs_crypto_secondary_key
+    if settings.workflows_artifact_encryption and key is None:
+        raise ConfigError("WORKFLOWS_ARTIFACT_ENC_KEY is missing with WORKFLOWS_ARTIFACT_ENCRYPTION=true")
+    seals = settings.workflows_artifact_encryption
+    texts = [secret.get_secret_value() for secret in (key, former) if secret is not None]
+    limits = ArtifactLimits(
+        settings.workflows_artifact_max_upload_bytes,
+        settings.workflows_artifact_max_download_bytes,
+        settings.workflows_artifact_bulk_max_bytes,
+        settings.workflows_artifact_allowed_mime,
+        settings.workflows_artifact_validate_strict,
+        settings.workflows_artifact_retention_days * 86400,
+        settings.workflows_artifact_gc_interval_sec if settings.workflows_artifact_gc_enabled else None,
+    )
+    sealer = Sealer(texts[0] if seals else None, texts[1:] if seals else texts)
+    return Artifacts(engine, LocalFolder(settings.workflows_artifacts_dir), limits, sealer)
 
 
 def _own_transactions(backend: Backend, commits: Committer) -> OwnTransactions | None:

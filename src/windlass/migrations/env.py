@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from alembic import context
 from alembic.util import CommandError
 
+import windlass.contexts.artifacts.tables
 import windlass.contexts.records.tables  # noqa: F401  its tables stand on the metadata
 from windlass import settings
 from windlass.kernel.errors import WindlassError

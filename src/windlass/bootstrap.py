@@ -146,6 +146,7 @@ async def _open(
     visiting: bool = False,
 ) -> AsyncIterator[Application]:
     processors = load_processors(settings.app_modules)
+    sealer = open_sealer(settings)
     await asyncio.to_thread(prepare_database, settings)
     backend = open_backend(settings.database)
     commits = Committer(backend.write_session(), limit=settings.commit_queue_limit)
@@ -154,7 +155,7 @@ async def _open(
     commits.on_rings = engine.worker.on_rings
     limits = Limits(settings.max_payload_bytes, settings.process_wait_seconds, settings.idempotency_seconds)
     records = Records(engine, processors, limits)
-    artifacts = open_artifacts(settings, engine)
+    artifacts = _artifacts(settings, engine, sealer)
     commits.start()
     if own is not None:
         own.start()
@@ -164,17 +165,22 @@ async def _open(
         await asyncio.to_thread(_close, backend, commits, own)
 
 
-def open_artifacts(settings: Settings, engine: Engine) -> Artifacts:
-    """Return the artifacts of the settings' folder.
+def open_sealer(settings: Settings) -> Sealer:
+    """Return what encrypts the metadata of artifacts, or leaves it as it is.
 
     Raises:
-        ConfigError: metadata is to be encrypted, and the key or the package for it is missing.
+        ConfigError: it is to be encrypted, and the key or the package for it is missing.
     """
     key, former = settings.workflows_artifact_enc_key, settings.jobs_crypto_secondary_key
-    if settings.workflows_artifact_encryption and key is None:
-        raise ConfigError("WORKFLOWS_ARTIFACT_ENC_KEY is missing with WORKFLOWS_ARTIFACT_ENCRYPTION=true")
-    seals = settings.workflows_artifact_encryption
     texts = [secret.get_secret_value() for secret in (key, former) if secret is not None]
+    if not settings.workflows_artifact_encryption:
+        return Sealer(None, texts)
+    if key is None:
+        raise ConfigError("WORKFLOWS_ARTIFACT_ENC_KEY is missing with WORKFLOWS_ARTIFACT_ENCRYPTION=true")
+    return Sealer(texts[0], texts[1:])
+
+
+def _artifacts(settings: Settings, engine: Engine, sealer: Sealer) -> Artifacts:
     limits = ArtifactLimits(
         settings.workflows_artifact_max_upload_bytes,
         settings.workflows_artifact_max_download_bytes,
@@ -184,7 +190,6 @@ def open_artifacts(settings: Settings, engine: Engine) -> Artifacts:
         settings.workflows_artifact_retention_days * 86400,
         settings.workflows_artifact_gc_interval_sec if settings.workflows_artifact_gc_enabled else None,
     )
-    sealer = Sealer(texts[0] if seals else None, texts[1:] if seals else texts)
     return Artifacts(engine, LocalFolder(settings.workflows_artifacts_dir), limits, sealer)
 
 

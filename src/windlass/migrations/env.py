@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from alembic import context
 from alembic.util import CommandError
 
+import windlass.contexts.artifacts.tables
 import windlass.contexts.identity.tables
 import windlass.contexts.people.tables
 import windlass.contexts.records.tables

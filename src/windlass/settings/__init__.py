@@ -21,7 +21,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from windlass.kernel.errors import ConfigError
-from windlass.settings import identity, outbound, webhooks
+from windlass.settings import artifacts, identity, outbound, webhooks
 from windlass.settings.fields import HeaderKey, Names
 from windlass.storage import urls
 
@@ -48,6 +48,7 @@ LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], B
 
 
 class Settings(
+    artifacts.ArtifactsSettings,
     webhooks.WebhookSettings,
     outbound.OutboundSettings,
     identity.IdentitySettings,
@@ -147,6 +148,14 @@ class Settings(
         alone = data.get("database_url_workflows")
         if alone is not None and data.setdefault("database_url", alone) != alone:
             raise ValueError("DATABASE_URL_WORKFLOWS differs from DATABASE_URL: there is one database, name it once")
+        return data
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_artifact_folder(cls, data: dict[str, Any]) -> dict[str, Any]:
+        alone = data.get("workflows_artifact_dir")
+        if alone is not None and str(data.setdefault("workflows_artifacts_dir", alone)) != str(alone):
+            raise ValueError("WORKFLOWS_ARTIFACT_DIR differs from WORKFLOWS_ARTIFACTS_DIR: name the folder once")
         return data
 
     @model_validator(mode="before")

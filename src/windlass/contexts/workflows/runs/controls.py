@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from windlass.contexts.workflows.runs.carrier import Carrier
 from windlass.contexts.workflows.runs.failures import attempt_failed, reason
 from windlass.contexts.workflows.runs.kit import Callee, Question
 from windlass.contexts.workflows.runs.outcome import Outcome
@@ -17,9 +18,6 @@ from windlass.engine.compound import compound
 from windlass.engine.errors import RunCancelled, RunFailed, StepFailed
 from windlass.engine.step import step as engine_step
 from windlass.engine.step import step_info
-
-if TYPE_CHECKING:
-    from windlass.contexts.workflows.runs.interpreter import Interpreter
 
 MOST_ITEMS = 10_000
 """How many items a ``map`` takes: each is a step of its own in the run's history."""
@@ -37,7 +35,7 @@ class _Over(Exception):
         self.value = value
 
 
-async def _map(run: Interpreter, planned: Planned, names: Names) -> Outcome:
+async def _map(run: Carrier, planned: Planned, names: Names) -> Outcome:
     async def work() -> dict[str, Any]:
         config = _config(planned, names)
         items = config["items"]
@@ -60,7 +58,7 @@ async def _map(run: Interpreter, planned: Planned, names: Names) -> Outcome:
     return Outcome(await _whole(planned, work))
 
 
-async def _parallel(run: Interpreter, planned: Planned, names: Names) -> Outcome:
+async def _parallel(run: Carrier, planned: Planned, names: Names) -> Outcome:
     async def work() -> dict[str, Any]:
         config = _config(planned, names)
         inner = [
@@ -86,7 +84,7 @@ async def _parallel(run: Interpreter, planned: Planned, names: Names) -> Outcome
     return Outcome(await _whole(planned, work))
 
 
-async def _delay(_: Interpreter, planned: Planned, names: Names) -> Outcome:
+async def _delay(_: Carrier, planned: Planned, names: Names) -> Outcome:
     async def work() -> dict[str, Any]:
         milliseconds = _config(planned, names).get("milliseconds", 1000)
         await sleep(milliseconds / 1000)
@@ -95,7 +93,7 @@ async def _delay(_: Interpreter, planned: Planned, names: Names) -> Outcome:
     return Outcome(await _whole(planned, work))
 
 
-async def _wait(run: Interpreter, planned: Planned, names: Names) -> Outcome:
+async def _wait(run: Carrier, planned: Planned, names: Names) -> Outcome:
     async def work() -> dict[str, Any]:
         kind = "human" if planned.type.name == "wait_for_human" else "approval"
         config = _config(planned, names)
@@ -111,7 +109,7 @@ async def _wait(run: Interpreter, planned: Planned, names: Names) -> Outcome:
     return Outcome(outputs)
 
 
-async def _workflow_call(run: Interpreter, planned: Planned, names: Names) -> Outcome:
+async def _workflow_call(run: Carrier, planned: Planned, names: Names) -> Outcome:
     facts, kit = run.facts, run.kit
 
     @engine_step(name="resolve")
@@ -165,7 +163,7 @@ async def _race(work: Callable[[], Awaitable[Any]], seconds: float) -> Any:
     raise AssertionError("one of the two has raised")
 
 
-async def _retry(run: Interpreter, planned: Planned, names: Names) -> Outcome:
+async def _retry(run: Carrier, planned: Planned, names: Names) -> Outcome:
     async def work() -> dict[str, Any]:
         config = _config(planned, names)
         document = {"type": config["step_type"], "config": planned.step.config.get("step_config") or {}, "retry": 0}
@@ -235,7 +233,7 @@ def _told(error: Exception) -> str:
     return reason(error) if isinstance(error, StepFailed) else f"{type(error).__name__}: {error}"
 
 
-CONTROLS: dict[str, Callable[[Interpreter, Planned, Any], Awaitable[Outcome]]] = {
+CONTROLS: dict[str, Callable[[Carrier, Planned, Any], Awaitable[Outcome]]] = {
     "map": _map,
     "parallel": _parallel,
     "delay": _delay,

@@ -8,12 +8,19 @@ from contextlib import AbstractContextManager, asynccontextmanager, contextmanag
 from dataclasses import dataclass
 from typing import Protocol
 
-from windlass.contexts.identity.api import Identity, Rules
-from windlass.contexts.outbound.api import Outbound, Policy
+from windlass.bootstrap.options import (
+    egress_policy,
+    identity_rules,
+    open_artifacts,
+    open_sealer,
+    webhook_options,
+)
+from windlass.contexts.artifacts.api import Artifacts
+from windlass.contexts.identity.api import Identity
+from windlass.contexts.outbound.api import Outbound
 from windlass.contexts.people.api import People
 from windlass.contexts.records.api import Limits, Records, load_processors
-from windlass.contexts.webhooks.api import Options, Secrets, Webhooks
-from windlass.contexts.workflows.steptypes.outside import Outside
+from windlass.contexts.webhooks.api import Webhooks
 from windlass.engine.engine import Engine
 from windlass.engine.ops import Commits
 from windlass.engine.ports import Backend, Ring
@@ -60,11 +67,12 @@ class Application:
     people: People
     outbound: Outbound
     webhooks: Webhooks
+    artifacts: Artifacts
 
     @property
     def parts(self) -> list[Part]:
         """Return those contexts that have work of their own beside the engine's runs."""
-        return [self.records, self.identity, self.people, self.webhooks]
+        return [self.records, self.identity, self.people, self.webhooks, self.artifacts]
 
 
 def open_backend(url: DatabaseUrl) -> Backend:
@@ -169,6 +177,7 @@ async def _open(
     visiting: bool = False,
 ) -> AsyncIterator[Application]:
     processors = load_processors(settings.app_modules)
+    sealer = open_sealer(settings)
     await asyncio.to_thread(prepare_database, settings)
     backend = open_backend(settings.database)
     commits = Committer(backend.write_session(), limit=settings.commit_queue_limit)
@@ -177,31 +186,19 @@ async def _open(
     commits.on_rings = engine.worker.on_rings
     limits = Limits(settings.max_payload_bytes, settings.process_wait_seconds, settings.idempotency_seconds)
     records = Records(engine, processors, limits)
-    identity = Identity(engine, _rules(settings))
+    identity = Identity(engine, identity_rules(settings))
     people = People(engine)
     outbound = Outbound(egress_policy(settings))
     webhooks = Webhooks(engine, outbound, webhook_options(settings))
+    artifacts = open_artifacts(settings, engine, sealer)
     commits.start()
     if own is not None:
         own.start()
     try:
-        yield Application(settings, backend, commits, engine, records, identity, people, outbound, webhooks)
+        yield Application(settings, backend, commits, engine, records, identity, people, outbound, webhooks, artifacts)
     finally:
         await outbound.close()
         await asyncio.to_thread(_close, backend, commits, own)
-
-
-def _rules(settings: Settings) -> Rules:
-    api_key, jwt_key = settings.api_key, settings.jwt_secret_key
-    return Rules(
-        api_key=None if api_key is None else api_key.get_secret_value().encode(),
-        development=settings.app_env == "dev",
-        single_user=settings.auth_mode == "single_user",
-        jwt_key=None if jwt_key is None else jwt_key.get_secret_value().encode(),
-        token_seconds=settings.access_token_minutes * 60,
-        cache_seconds=settings.auth_cache_seconds,
-        hashes_at_once=settings.password_hashes_at_once,
-    )
 
 
 def _own_transactions(backend: Backend, commits: Committer) -> OwnTransactions | None:
@@ -245,54 +242,3 @@ def _close(backend: Backend, commits: Committer, own: OwnTransactions | None) ->
         own.close()
     commits.close()
     backend.close()
-
-
-def egress_policy(settings: Settings) -> Policy:
-    """Return the rules for requests to other hosts.
-
-    Raises:
-        ConfigError: a list holds what is no host; names it.
-    """
-    profile = settings.workflows_egress_profile
-    return Policy(
-        strict=profile == "strict" or (profile == "auto" and settings.is_production),
-        ports=settings.workflows_egress_allowed_ports,
-        allow=(*settings.egress_allowlist, *settings.workflows_egress_allowlist),
-        deny=(*settings.egress_denylist, *settings.workflows_egress_denylist),
-        webhook_allow=settings.workflows_webhook_allowlist,
-        webhook_deny=settings.workflows_webhook_denylist,
-        tenant_lists=settings.workflows_tenant_lists,
-        block_private=settings.workflows_egress_block_private,
-    )
-
-
-def webhook_options(settings: Settings) -> Options:
-    """Return how webhooks are signed and delivered."""
-    return Options(
-        secrets=Secrets(settings.webhook_secrets(), settings.webhook_tenant_secrets()),
-        scheme=settings.workflows_webhook_scheme,
-        timeout=settings.workflows_webhook_timeout,
-        completions=not settings.workflows_disable_completion_webhooks,
-        base=settings.workflows_webhook_dlq_base_sec,
-        most_backoff=settings.workflows_webhook_dlq_max_backoff_sec,
-        attempts=settings.workflows_webhook_dlq_max_attempts,
-        worker=settings.workflows_webhook_dlq_enabled,
-        worker_interval=settings.workflows_webhook_dlq_interval_sec,
-        worker_batch=settings.workflows_webhook_dlq_batch,
-        worker_timeout=settings.workflows_webhook_dlq_timeout_sec,
-    )
-
-
-def way_outside(settings: Settings, outbound: Outbound, engine: Engine) -> Outside:
-    """Return what steps that speak to other hosts are lent."""
-    token, key = settings.workflows_default_bearer_token, settings.workflows_default_api_key
-    return Outside(
-        outbound,
-        engine.clock,
-        secrets=webhook_options(settings).secrets,
-        timeout=settings.workflows_webhook_timeout,
-        notify_timeout=settings.workflows_notify_timeout,
-        redirects=settings.http_max_redirects,
-        bearer_token=None if token is None else token.get_secret_value(),
-        api_key=None if key is None else key.get_secret_value(),
-    )

@@ -8,11 +8,13 @@ from contextlib import AbstractContextManager, asynccontextmanager, contextmanag
 from dataclasses import dataclass
 
 from windlass.contexts.records.api import Limits, Records, load_processors
+from windlass.contexts.schedules.api import Options, PythonTarget, Schedules, Targets
 from windlass.engine.engine import Engine
 from windlass.engine.ops import Commits
 from windlass.engine.ports import Backend, Ring
 from windlass.engine.registry import Registry, default_registry
 from windlass.engine.telemetry import Silent, Telemetry
+from windlass.kernel.errors import ConfigError
 from windlass.settings import Settings
 from windlass.storage import migrate
 from windlass.storage.committer import Committer
@@ -38,6 +40,7 @@ class Application:
     commits: Committer
     engine: Engine
     records: Records
+    schedules: Schedules
 
 
 def open_backend(url: DatabaseUrl) -> Backend:
@@ -106,12 +109,14 @@ async def run_application(
     """
     wanted = settings.embed_worker if worker is None else worker
     async with _open(settings, worker=wanted, queues=queues, telemetry=telemetry) as application:
-        engine, records = application.engine, application.records
+        engine, records, schedules = application.engine, application.records, application.schedules
         await engine.start()
         try:
             await records.start()
+            await schedules.start()
             yield application
         finally:
+            await schedules.stop()
             await records.stop()
             await engine.stop(STOP_SECONDS)
 
@@ -148,11 +153,12 @@ async def _open(
     commits.on_rings = engine.worker.on_rings
     limits = Limits(settings.max_payload_bytes, settings.process_wait_seconds, settings.idempotency_seconds)
     records = Records(engine, processors, limits)
+    schedules = _schedules(settings, engine)
     commits.start()
     if own is not None:
         own.start()
     try:
-        yield Application(settings, backend, commits, engine, records)
+        yield Application(settings, backend, commits, engine, records, schedules)
     finally:
         await asyncio.to_thread(_close, backend, commits, own)
 
@@ -191,6 +197,15 @@ def _engine(
         queues=queues,
         telemetry=telemetry or Silent(),
     )
+
+
+def _schedules(settings: Settings, engine: Engine) -> Schedules:
+    if settings.workflows_mint_virtual_keys:
+        raise ConfigError("WORKFLOWS_MINT_VIRTUAL_KEYS=true: no workflow here takes a key, leave it false")
+    options = Options(
+        settings.workflows_scheduler_enabled, settings.workflows_scheduler_tz, settings.workflows_scheduler_rescan_sec
+    )
+    return Schedules(engine, Targets(PythonTarget(engine, default_registry)), options)
 
 
 def _close(backend: Backend, commits: Committer, own: OwnTransactions | None) -> None:

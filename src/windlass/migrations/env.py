@@ -10,6 +10,7 @@ from alembic import context
 from alembic.util import CommandError
 
 import windlass.contexts.records.tables  # noqa: F401  its tables stand on the metadata
+import windlass.contexts.schedules.tables  # noqa: F401  so do its
 from windlass import settings
 from windlass.kernel.errors import WindlassError
 from windlass.storage.migrate import URL, engine_for, reachable

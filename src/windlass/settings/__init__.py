@@ -21,6 +21,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from windlass.kernel.errors import ConfigError
+from windlass.settings import schedules
 from windlass.settings.fields import HeaderKey, Names
 from windlass.storage import urls
 
@@ -44,7 +45,7 @@ DatabaseAddress = Annotated[str, AfterValidator(_database_url)]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)]
 
 
-class Settings(BaseSettings):
+class Settings(schedules.SchedulesSettings, BaseSettings):
     """The settings of a process; it never changes while the process lives."""
 
     model_config = SettingsConfigDict(

@@ -79,7 +79,7 @@ async def test_only_so_many_are_open_at_once(stage: Stage) -> None:
 async def test_a_deleted_schedule_ends_its_backfill(stage: Stage) -> None:
     schedules = await stage.process()
     made, _ = await schedules.create(ANN, hourly(workflow="linger"))
-    run_id, _ = await schedules.backfill(ANN, made.id, WINDOW | {"at_once": 1})
+    run_id, _ = await schedules.backfill(ANN, made.id, WINDOW | {"end": "2030-06-01T10:00:00Z", "at_once": 1})
 
     await schedules.delete(ANN, made.id)
 

@@ -32,21 +32,22 @@ def fill(tx: Transaction, firing: Firing, window: dict[str, Any], after: int) ->
     schedule = store.get(tx.connection, window["schedule_id"], lock=True)
     if schedule is None:
         return {"after": after, "done": True, "busy": False, "outcome": None}
-    if store.live(tx, schedule.id, (Kind.BACKFILL,), window["at_once"]) >= window["at_once"]:
-        return {"after": after, "done": False, "busy": True, "outcome": None}
     looked = 0
     for slot in cron(window["cron"], window["timezone"]).after(after):
         if slot > window["end"]:
             break
         if looked == LOOKED_AT:
             return {"after": after, "done": False, "busy": False, "outcome": None}
-        looked, after = looked + 1, slot
+        looked += 1
         run_id = runs.slot_run_id(schedule.id, slot)
         if store.has_run(tx, run_id):
+            after = slot
             continue
+        if store.live(tx, schedule.id, (Kind.BACKFILL,), window["at_once"]) >= window["at_once"]:
+            return {"after": after, "done": False, "busy": True, "outcome": None}
         fire = firing.start(tx, schedule, Fire(Kind.BACKFILL, slot, slot, 1, run_id, Outcome.PENDING))
         store.add_fire(tx, schedule.id, fire, firing.clock.now())
-        return {"after": after, "done": False, "busy": False, "outcome": fire.status.value}
+        return {"after": slot, "done": False, "busy": False, "outcome": fire.status.value}
     return {"after": after, "done": True, "busy": False, "outcome": None}
 
 

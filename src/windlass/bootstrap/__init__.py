@@ -12,6 +12,7 @@ from windlass.bootstrap.options import (
     egress_policy,
     identity_rules,
     open_artifacts,
+    open_schedules,
     open_sealer,
     webhook_options,
 )
@@ -20,6 +21,7 @@ from windlass.contexts.identity.api import Identity
 from windlass.contexts.outbound.api import Outbound
 from windlass.contexts.people.api import People
 from windlass.contexts.records.api import Limits, Records, load_processors
+from windlass.contexts.schedules.api import Schedules
 from windlass.contexts.webhooks.api import Webhooks
 from windlass.engine.engine import Engine
 from windlass.engine.ops import Commits
@@ -68,11 +70,12 @@ class Application:
     outbound: Outbound
     webhooks: Webhooks
     artifacts: Artifacts
+    schedules: Schedules
 
     @property
     def parts(self) -> list[Part]:
         """Return those contexts that have work of their own beside the engine's runs."""
-        return [self.records, self.identity, self.people, self.webhooks, self.artifacts]
+        return [self.records, self.identity, self.people, self.webhooks, self.artifacts, self.schedules]
 
 
 def open_backend(url: DatabaseUrl) -> Backend:
@@ -191,11 +194,14 @@ async def _open(
     outbound = Outbound(egress_policy(settings))
     webhooks = Webhooks(engine, outbound, webhook_options(settings))
     artifacts = open_artifacts(settings, engine, sealer)
+    schedules = open_schedules(settings, engine)
     commits.start()
     if own is not None:
         own.start()
     try:
-        yield Application(settings, backend, commits, engine, records, identity, people, outbound, webhooks, artifacts)
+        yield Application(
+            settings, backend, commits, engine, records, identity, people, outbound, webhooks, artifacts, schedules
+        )
     finally:
         await outbound.close()
         await asyncio.to_thread(_close, backend, commits, own)

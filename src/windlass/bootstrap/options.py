@@ -6,6 +6,8 @@ from windlass.contexts.artifacts.api import Artifacts, LocalFolder, Sealer
 from windlass.contexts.artifacts.api import Limits as ArtifactLimits
 from windlass.contexts.identity.api import Rules
 from windlass.contexts.outbound.api import Outbound, Policy
+from windlass.contexts.schedules.api import Options as ScheduleOptions
+from windlass.contexts.schedules.api import PythonTarget, Schedules, Targets
 from windlass.contexts.webhooks.api import Options, Secrets
 from windlass.contexts.workflows.steptypes.outside import Outside
 from windlass.engine.engine import Engine
@@ -105,3 +107,13 @@ def way_outside(settings: Settings, outbound: Outbound, engine: Engine) -> Outsi
         bearer_token=None if token is None else token.get_secret_value(),
         api_key=None if key is None else key.get_secret_value(),
     )
+
+
+def open_schedules(settings: Settings, engine: Engine) -> Schedules:
+    """Return the schedules, with what they can start."""
+    if settings.workflows_mint_virtual_keys:
+        raise ConfigError("WORKFLOWS_MINT_VIRTUAL_KEYS=true: no workflow here takes a key, leave it false")
+    options = ScheduleOptions(
+        settings.workflows_scheduler_enabled, settings.workflows_scheduler_tz, settings.workflows_scheduler_rescan_sec
+    )
+    return Schedules(engine, Targets(PythonTarget(engine, default_registry)), options)

@@ -73,9 +73,7 @@ def schedules() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_workflow_schedules"),
     )
     enabled = sa.text("enabled")
-    op.create_index(
-        "ix_workflow_schedules_owner", "workflow_schedules", ["tenant_id", "user_id", "created_at", "id"]
-    )
+    op.create_index("ix_workflow_schedules_owner", "workflow_schedules", ["tenant_id", "user_id", "created_at", "id"])
     op.create_index("ix_workflow_schedules_tenant", "workflow_schedules", ["tenant_id", "created_at", "id"])
     op.create_index(
         "ix_workflow_schedules_next",

@@ -11,6 +11,7 @@ from windlass.contexts.schedules.api import PythonTarget, Schedules, Targets
 from windlass.contexts.webhooks.api import Options, Secrets
 from windlass.contexts.workflows.steptypes.outside import Outside
 from windlass.engine.engine import Engine
+from windlass.engine.registry import default_registry
 from windlass.kernel.errors import ConfigError
 from windlass.settings import Settings
 

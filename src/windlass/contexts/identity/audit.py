@@ -7,8 +7,6 @@ transaction commits (see the migration), so that writers do not wait for each ot
 from __future__ import annotations
 
 import hashlib
-import json
-import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -27,7 +25,7 @@ MOST_BYTES = 64 * 1024
 """Of what was before and after, together; of larger ones only size and hash are kept."""
 MOST_PROBLEMS = 20
 COLUMNS = ("id", "at", "tenant_id", "actor_id", "action", "target", "entry")
-_SURROGATE = re.compile(r"(?<!\\)((?:\\\\)*)\\ud[89a-f][0-9a-f]{2}", re.IGNORECASE)
+_WIDE = 1 << 63
 _HEAD = "SELECT seq, hash FROM audit_head WHERE chain = 'main'"
 _MOVE = """INSERT INTO audit_head (chain, seq, hash) VALUES ('main', :seq, :hash)
  ON CONFLICT (chain) DO UPDATE SET seq = excluded.seq, hash = excluded.hash"""
@@ -103,12 +101,23 @@ def _bounded(before: object, after: object) -> dict[str, Any]:
 
 
 def _json(value: object) -> str:
-    """Return JSON of whatever it is: what JSON does not know as its text, half surrogate pairs as the sign for them."""
+    """Return JSON of whatever it is; what JSON does not know is told by its text."""
     try:
         return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
     except TypeError:
-        escaped = _SURROGATE.sub(r"\1\\ufffd", json.dumps(value, default=str, allow_nan=False))
-        return orjson.dumps(orjson.loads(escaped)).decode()
+        return orjson.dumps(_tellable(value)).decode()
+
+
+def _tellable(value: object) -> object:
+    if isinstance(value, dict):
+        return {str(_tellable(str(key))): _tellable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_tellable(item) for item in value]
+    if value is None or isinstance(value, bool | float):
+        return value
+    if isinstance(value, int) and -_WIDE <= value < _WIDE:
+        return value
+    return str(value).encode(errors="replace").decode()
 
 
 def entries(connection: sa.Connection, query: AuditQuery) -> list[dict[str, Any]]:

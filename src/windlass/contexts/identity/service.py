@@ -32,7 +32,7 @@ from windlass.contexts.identity.tokens import Tokens
 from windlass.engine.engine import Engine
 from windlass.engine.ports import Transaction
 from windlass.kernel.actors import DEVELOPER, Actor
-from windlass.kernel.clock import SECOND, to_iso
+from windlass.kernel.clock import SECOND, Clock, to_iso
 from windlass.kernel.errors import Invalid
 from windlass.kernel.ids import new_id
 
@@ -52,16 +52,17 @@ class Identity(Members):
     Args:
         engine: its database and clock.
         rules: how callers are recognised.
+        clock: another clock than the engine's.
     """
 
-    def __init__(self, engine: Engine, rules: Rules) -> None:
+    def __init__(self, engine: Engine, rules: Rules, clock: Clock | None = None) -> None:
         self.rules = rules
         self._engine = engine
-        self._clock = engine.clock
+        self._clock = clock or engine.clock
         self._passwords = Passwords(rules.hashes_at_once)
         self._turns = logins.Turns()
-        self._users: Cache[str, User] = Cache(rules.cache_seconds, engine.clock.monotonic)
-        self._keys: Cache[str, Kept] = Cache(rules.cache_seconds, engine.clock.monotonic)
+        self._users: Cache[str, User] = Cache(rules.cache_seconds, self._clock.monotonic)
+        self._keys: Cache[str, Kept] = Cache(rules.cache_seconds, self._clock.monotonic)
         self._tokens: Tokens | None = None
         self._keeping: asyncio.Task[None] | None = None
 

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from windlass import settings as configuration
 from windlass.bootstrap import SWITCH_SECONDS, run_application
-from windlass.http import artifacts, queues, records, reports, runs, schedules, system
+from windlass.http import artifacts, people, queues, records, reports, runs, schedules, system
 from windlass.http.errors import answer_http, answer_windlass
 from windlass.http.logs import Log, open_log
 from windlass.http.metrics import Meter, share_with_siblings
@@ -71,7 +71,7 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.settings, app.state.log, app.state.meter, app.state.probe = settings, log, meter, system.Probe()
-    parts = (records, reports, runs, queues, system, artifacts, schedules)
+    parts = (records, reports, runs, queues, system, artifacts, schedules, people)
     app.router.routes[:0] = [route for part in parts for route in part.routes()]
     app.add_exception_handler(WindlassError, answer_windlass)
     app.add_exception_handler(HTTPException, answer_http)

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from windlass.http.logs import REQUEST_ID, Log
 from windlass.http.responses import Json
 from windlass.http.routing import methods_of
+from windlass.http.schemas import DETAILED
 from windlass.kernel.errors import Kind, Unavailable, ValidationFailed, WindlassError
 
 
@@ -48,8 +49,6 @@ NOT_ALLOWED = "METHOD_NOT_ALLOWED"
 _CODES = {shown.status: shown.code for shown in TABLE.values()} | {405: NOT_ALLOWED}
 _BUSINESS = frozenset({Kind.INVALID, Kind.NOT_FOUND, Kind.CONFLICT, Kind.TOO_LARGE, Kind.RATE_LIMITED})
 INTERNAL = "Internal server error"
-DETAILED = ("/api/v1/", "/auth/", "/candidates")
-"""Errors below these are ``{"detail", "code", "request_id"}``; elsewhere they have an envelope."""
 
 
 def envelope(

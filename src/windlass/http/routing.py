@@ -15,7 +15,7 @@ from starlette.routing import request_response
 
 from windlass.bootstrap import Application
 from windlass.http.query import NO_NUL, Parameter
-from windlass.http.schemas import ErrorAnswer
+from windlass.http.schemas import DETAILED, DetailAnswer, ErrorAnswer
 from windlass.kernel.errors import Invalid, Issue, ValidationFailed
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -95,7 +95,8 @@ def route(  # noqa: PLR0913  the words of an operation
     responses: dict[int | str, dict[str, Any]] = {
         status: {"model": answer} if isinstance(answer, type) else answer for status, answer in answers.items()
     }
-    responses |= {status: {"model": ErrorAnswer, "description": _MEANINGS[status]} for status in (*errors, 503)}
+    wrong = DetailAnswer if path.startswith(DETAILED) else ErrorAnswer
+    responses |= {status: {"model": wrong, "description": _MEANINGS[status]} for status in (*errors, 503)}
     summary, _, description = (handler.__doc__ or "").strip().partition("\n")
     return DirectRoute(
         path,

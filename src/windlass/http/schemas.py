@@ -29,6 +29,19 @@ class ErrorAnswer(Shape):
     request_id: str | None
 
 
+DETAILED = ("/api/v1/", "/auth/", "/candidates")
+"""Errors below these are a ``DetailAnswer``; elsewhere they have an envelope."""
+
+
+class DetailAnswer(BaseModel):
+    """An error below ``/api/v1``: ``detail`` is a text, or a list of what is wrong with which field."""
+
+    detail: str | list[Any] | dict[str, Any]
+    code: str
+    request_id: str | None
+    data: Any = None
+
+
 class RecordAnswer(Shape):
     """A record."""
 

@@ -29,6 +29,7 @@ _PATH_PARAMETER = re.compile(r"{(\w+)}")
 _MEANINGS = {
     400: "A date or header cannot be read, or the request contradicts itself",
     401: "The API key is missing or wrong",
+    403: "The caller may not do this",
     404: "Not there",
     409: "Its state does not allow it, or the Idempotency-Key was used with another request",
     413: "Too large",

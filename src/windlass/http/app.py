@@ -16,7 +16,20 @@ from starlette.exceptions import HTTPException
 
 from windlass import settings as configuration
 from windlass.bootstrap import SWITCH_SECONDS, run_application
-from windlass.http import artifacts, audit, auth, callers, people, queues, records, reports, runs, schedules, system
+from windlass.http import (
+    artifacts,
+    audit,
+    auth,
+    callers,
+    people,
+    queues,
+    records,
+    reports,
+    runs,
+    schedules,
+    system,
+    webhooks,
+)
 from windlass.http.access import GUARDED as GUARDED_PATHS
 from windlass.http.errors import answer_http, answer_windlass
 from windlass.http.logs import Log, open_log
@@ -78,7 +91,7 @@ def create_app(
     )
     app.state.settings, app.state.log, app.state.meter, app.state.probe = settings, log, meter, system.Probe()
     app.state.admit = callers.admit
-    parts = (records, reports, runs, queues, system, auth, audit, artifacts, schedules, people)
+    parts = (records, reports, runs, queues, system, auth, audit, artifacts, schedules, people, webhooks)
     app.router.routes[:0] = [route for part in parts for route in part.routes()]
     app.add_exception_handler(WindlassError, answer_windlass)
     app.add_exception_handler(HTTPException, answer_http)

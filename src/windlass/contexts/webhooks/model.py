@@ -14,6 +14,8 @@ Status = Literal["delivered", "failed", "blocked"]
 
 DENIED = "denied_by_policy"
 """The reason of what the egress policy refuses."""
+LEAST_PAUSE = 1.0
+"""Seconds between two attempts, at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ class Options:
     def pause(self, attempts: int, dice: float) -> float:
         """Return the seconds to wait after this many attempts; ``dice`` is uniform in 0..1."""
         longest = min(self.most_backoff, self.base * 2.0 ** min(attempts, 64))
-        return float(max(1.0, longest * (0.8 + 0.4 * dice)))
+        return float(max(LEAST_PAUSE, longest * (0.8 + 0.4 * dice)))
 
     def rest(self, dice: float) -> int:
         """Return the microseconds between two attempts of the worker for dead letters."""

@@ -81,7 +81,7 @@ WEBHOOK_SCHEMA: dict[str, Any] = {
         "data": {"description": "Another name of body"},
         "signing": _SIGNING,
         "timeout_seconds": {"type": "number", "exclusiveMinimum": 0, "maximum": 300},
-        "follow_redirects": {"type": "boolean", "default": False},
+        "follow_redirects": {"type": "boolean", "description": "Not followed when it is left out"},
         "allow_redirects": {"type": "boolean", "description": "Another name of follow_redirects"},
         "max_redirects": {"type": "integer", "minimum": 1, "maximum": MOST_REDIRECTS},
         "max_bytes": {"type": "integer", "minimum": 1, "maximum": LARGEST_BYTES, "default": MOST_BYTES},
@@ -123,7 +123,7 @@ async def webhook(config: Mapping[str, Any], context: StepContext) -> dict[str, 
     if content.type is not None:
         headers["Content-Type"] = content.type
     headers |= _credentials(own, context, outside) | _signature(config.get("signing"), content.body, context, outside)
-    follow = config.get("follow_redirects", config.get("allow_redirects", False))
+    follow = config.get("follow_redirects") or config.get("allow_redirects")
     answer = await _send(
         outside,
         Call(
@@ -289,7 +289,7 @@ def text_of(body: bytes) -> str:
 OUTWARD = Capabilities(
     replay_safe=False, idempotency_strategy="external", requires_human_review_for_rerun=True, evidence_level="detailed"
 )
-TYPES = (
+CALLS = (
     StepType(
         "webhook",
         "Send an HTTP request, signed, to a host that the egress policy allows",

@@ -8,6 +8,9 @@ from contextlib import AbstractContextManager, asynccontextmanager, contextmanag
 from dataclasses import dataclass
 
 from windlass.contexts.records.api import Limits, Records, load_processors
+from windlass.contexts.workflows.definitions.catalogue import Registered
+from windlass.contexts.workflows.definitions.service import Definitions
+from windlass.contexts.workflows.steptypes.registry import StepTypes
 from windlass.engine.engine import Engine
 from windlass.engine.ops import Commits
 from windlass.engine.ports import Backend, Ring
@@ -38,6 +41,7 @@ class Application:
     commits: Committer
     engine: Engine
     records: Records
+    definitions: Definitions
 
 
 def open_backend(url: DatabaseUrl) -> Backend:
@@ -148,11 +152,12 @@ async def _open(
     commits.on_rings = engine.worker.on_rings
     limits = Limits(settings.max_payload_bytes, settings.process_wait_seconds, settings.idempotency_seconds)
     records = Records(engine, processors, limits)
+    definitions = Definitions(engine, Registered(StepTypes()))
     commits.start()
     if own is not None:
         own.start()
     try:
-        yield Application(settings, backend, commits, engine, records)
+        yield Application(settings, backend, commits, engine, records, definitions)
     finally:
         await asyncio.to_thread(_close, backend, commits, own)
 

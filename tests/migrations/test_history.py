@@ -12,12 +12,14 @@ import pytest
 import sqlalchemy as sa
 
 import windlass.contexts.records.tables
+import windlass.contexts.workflows.definitions.tables
 from tests.support.paths import ROOT, SOURCE
 from tests.support.schema import describe
 from windlass.storage import migrate, urls
 from windlass.storage.schema import metadata
 
 assert windlass.contexts.records.tables.records.metadata is metadata
+assert windlass.contexts.workflows.definitions.tables.workflows.metadata is metadata
 
 Alembic = Callable[..., str]
 

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from windlass import settings as configuration
 from windlass.bootstrap import SWITCH_SECONDS, run_application
-from windlass.http import queues, records, reports, runs, system
+from windlass.http import definitions, queues, records, reports, runs, system
 from windlass.http.errors import answer_http, answer_windlass
 from windlass.http.logs import Log, open_log
 from windlass.http.metrics import Meter, share_with_siblings
@@ -71,7 +71,10 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.settings, app.state.log, app.state.meter, app.state.probe = settings, log, meter, system.Probe()
-    app.router.routes[:0] = [route for part in (records, reports, runs, queues, system) for route in part.routes()]
+    parts = (records, reports, runs, queues, system, definitions)
+    found = [route for part in parts for route in part.routes()]
+    found.sort(key=lambda route: getattr(route, "path", "").startswith(definitions.ONE))  # these would hide others
+    app.router.routes[:0] = found
     app.add_exception_handler(WindlassError, answer_windlass)
     app.add_exception_handler(HTTPException, answer_http)
     app.add_middleware(BodyLimit, most=settings.max_body_bytes, exceptions={"/records/bulk": settings.max_bulk_bytes})

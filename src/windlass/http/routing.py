@@ -15,7 +15,7 @@ from starlette.routing import request_response
 
 from windlass.bootstrap import Application
 from windlass.http.query import NO_NUL, Parameter
-from windlass.http.schemas import ErrorAnswer
+from windlass.http.schemas import DetailAnswer, ErrorAnswer
 from windlass.kernel.errors import Invalid, Issue, ValidationFailed
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -25,10 +25,11 @@ _KEY = re.compile(rb"[\x21-\x7e]{1,255}")
 _JSON = re.compile(rb"\s*(application/([\w.!#$&^-]+\+)?json\s*(;|$)|$)", re.IGNORECASE)
 _OF_JSON = frozenset({b"content-type", b"content-encoding", b"idempotency-key"})
 _PLAIN = [(b"content-type", b"application/json")]
-_PATH_PARAMETER = re.compile(r"{(\w+)}")
+_PATH_PARAMETER = re.compile(r"{(\w+)(?::\w+)?}")
 _MEANINGS = {
     400: "A date or header cannot be read, or the request contradicts itself",
     401: "The API key is missing or wrong",
+    403: "The caller may not do this",
     404: "Not there",
     409: "Its state does not allow it, or the Idempotency-Key was used with another request",
     413: "Too large",
@@ -94,7 +95,8 @@ def route(  # noqa: PLR0913  the words of an operation
     responses: dict[int | str, dict[str, Any]] = {
         status: {"model": answer} if isinstance(answer, type) else answer for status, answer in answers.items()
     }
-    responses |= {status: {"model": ErrorAnswer, "description": _MEANINGS[status]} for status in (*errors, 503)}
+    shape = DetailAnswer if path.startswith("/api/v1/") else ErrorAnswer
+    responses |= {status: {"model": shape, "description": _MEANINGS[status]} for status in (*errors, 503)}
     summary, _, description = (handler.__doc__ or "").strip().partition("\n")
     return DirectRoute(
         path,

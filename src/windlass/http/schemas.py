@@ -29,6 +29,15 @@ class ErrorAnswer(Shape):
     request_id: str | None
 
 
+class DetailAnswer(BaseModel):
+    """Every error below ``/api/v1``: ``detail`` is a sentence, or a list of what is wrong."""
+
+    detail: Any
+    code: str
+    request_id: str | None
+    data: Any = None
+
+
 class RecordAnswer(Shape):
     """A record."""
 

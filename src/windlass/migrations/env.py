@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from alembic import context
 from alembic.util import CommandError
 
-import windlass.contexts.records.tables  # noqa: F401  its tables stand on the metadata
+import windlass.contexts.records.tables
+import windlass.contexts.workflows.definitions.tables  # noqa: F401  their tables stand on the metadata
 from windlass import settings
 from windlass.kernel.errors import WindlassError
 from windlass.storage.migrate import URL, engine_for, reachable

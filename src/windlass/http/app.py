@@ -30,6 +30,7 @@ from windlass.http import (
     schedules,
     system,
     webhooks,
+    workflow_bulk,
     workflow_history,
     workflow_runs,
 )
@@ -106,6 +107,7 @@ def create_app(
         schedules,
         people,
         webhooks,
+        workflow_bulk,
         workflow_runs,
         workflow_history,
         definitions,

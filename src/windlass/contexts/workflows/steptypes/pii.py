@@ -66,7 +66,7 @@ _KINDS: Mapping[str, tuple[str, Callable[[str], bool]]] = {
     "credit_card": (r"\b\d(?:[ -]?\d){12,18}\b", _card),
     "ssn": (r"\b\d{3}-\d{2}-\d{4}\b", _ssn),
     "ip_address": (r"\b(?:\d{1,3}\.){3}\d{1,3}\b", _ip),
-    "phone": (r"(?:\+\d{1,3}[ .-]?)?(?:\(\d{2,4}\)|\b\d{2,4})[ .-]\d{3,4}[ .-]\d{3,4}\b|\+\d{9,15}\b", _phone),
+    "phone": (r"\+\d{1,3}(?:[ ./-]?\(?\d{1,8}\)?){1,5}\b|(?:\(\d{2,4}\) ?|\b\d{3}[.-])\d{3,4}[.-]\d{3,4}\b", _phone),
 }
 _EXPRESSIONS = {kind: (re2.compile(pattern), check) for kind, (pattern, check) in _KINDS.items()}
 KINDS = tuple(_KINDS)

@@ -113,6 +113,34 @@ def test_an_unknown_variable_fails_by_its_name_and_field(template: str, variable
 @pytest.mark.parametrize(
     "template",
     [
+        "{{ inputs[secrets.token] }}",
+        "{{ [1] | map(attribute=secrets.token) | list }}",
+        "{{ 1 | round(secrets.token) }}",
+        "{{ {}[secrets.token] }}",
+        "{{ secrets.token + 1 }}",
+        "{{ 'a'.index(secrets.token) }}",
+        "{{ secrets.token.x }}",
+        "{{ [1].index(secrets.token) }}",
+        "{{ 'a' | truncate(secrets.token) }}",
+        "{{ range(secrets.token) }}",
+    ],
+)
+def test_no_failure_quotes_a_secret(template: str) -> None:
+    with pytest.raises(StepFailure) as failed:
+        templates.resolve(template, NAMES)
+
+    assert "hunter22" not in str(failed.value)
+    assert "hunter22" not in str(failed.value.data)
+
+
+def test_what_may_be_missing_is_not_blamed() -> None:
+    with pytest.raises(StepFailure, match=r"unknown variable 'inputs\.b'"):
+        templates.resolve("{{ inputs.a | default('x') }}{{ inputs.b | upper }}", NAMES)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
         "{{ inputs",
         "{{ }}",
         "{% for %}{% endfor %}",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from windlass.contexts.workflows.failures import StepFailure
+from windlass.contexts.workflows.steptypes.outside import Outside
 
 __all__ = ["Cache", "Capabilities", "StepContext", "StepFailure", "StepType", "Tools", "Work"]
 
@@ -65,6 +66,8 @@ class Tools:
     """Keeps bytes as an artifact of a step: name, media type, content."""
     threads: Executor | None = None
     """Where plain functions of the type ``python`` run; None is the loop's own threads."""
+    outbound: Outside | None = None
+    """The way to other hosts, for ``webhook`` and ``notify``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,7 @@ def check_resolved(kind: StepType, config: Mapping[str, Any]) -> None:
 def _settle(value: Any, schema: Mapping[str, Any]) -> Any:
     kind = schema.get("type")
     if isinstance(value, str):
-        return value if kind not in _PARSED else _parsed(value, str(kind))
+        return _parsed(value, kind) if isinstance(kind, str) and kind in _PARSED else value
     if kind == "string" and value is not None:
         return sandbox.as_text(value)
     if kind == "array" and isinstance(value, list) and schema.get("items", {}).get("type") in {"string", *_PARSED}:

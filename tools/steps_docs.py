@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from windlass.contexts.workflows.steptypes.base import StepType
+from windlass.contexts.workflows.steptypes.calls import CALLS
 from windlass.contexts.workflows.steptypes.control import CONTROL
 from windlass.contexts.workflows.steptypes.data import DATA_TYPES
 from windlass.contexts.workflows.steptypes.documents import DOCUMENTS
@@ -25,6 +26,7 @@ FAMILIES = {
     "Data": (*DATA_TYPES, *SHEETS),
     "Text": (*TEXT, *POLICY),
     "Documents": DOCUMENTS,
+    "Calls": CALLS,
     "Code": (PYTHON,),
 }
 OPENING = """# Step types
@@ -63,7 +65,7 @@ def _fields(schema: Mapping[str, Any]) -> Iterator[str]:
     for name, part in schema["properties"].items():
         default = f"`{json.dumps(part['default'])}`" if "default" in part else ""
         default = "needed" if name in needed else "one is needed" if name in either else default
-        yield f"| `{name}` | {_cell(kind(part))} | {_cell(default)} | {_cell(part['description'])} |\n"
+        yield f"| `{name}` | {_cell(kind(part))} | {_cell(default)} | {_cell(part.get('description', ''))} |\n"
 
 
 def _type(step: StepType) -> Iterator[str]:
@@ -76,7 +78,7 @@ def _type(step: StepType) -> Iterator[str]:
     said = "; ".join(fact for fact in facts if fact)
     yield f"\n### {step.name}\n\n{step.description}.{f' It {said}.' if said else ''}\n\n"
     yield from _fields(step.schema)
-    yield "\n| output | meaning |\n|---|---|\n"
+    yield "\n| output | meaning |\n|---|---|\n" if step.outputs else ""
     yield from (f"| `{name}` | {_cell(meaning)} |\n" for name, meaning in step.outputs.items())
     yield f"\nExample: ``{json.dumps(dict(step.example), ensure_ascii=False)}``\n"
 

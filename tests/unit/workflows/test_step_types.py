@@ -235,6 +235,19 @@ def test_null_is_the_default() -> None:
     assert prepared.resolve({"x": None}) == {"message": "m", "level": "info"}
 
 
+@pytest.mark.parametrize("who", ["ann", 7])
+def test_a_field_of_two_types_takes_both(who: Any) -> None:
+    prepared = TYPES.prepare("wait_for_human", {"assigned_to_user_id": "{{ x }}"})
+
+    assert prepared.resolve({"x": who}) == {"assigned_to_user_id": who}
+
+
+def test_too_many_expressions_are_one_mistake() -> None:
+    config = {"data": [f"{{{{ {n} + 1 }}}}" for n in range(3_000)], "checkpoint_id": "x"}
+
+    assert [problem.path for problem in TYPES.check("checkpoint", config)] == ["config"]
+
+
 def test_a_constant_config_is_settled_once() -> None:
     prepared = TYPES.prepare("log", {"message": "m"})
 

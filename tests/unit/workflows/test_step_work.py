@@ -14,6 +14,7 @@ from tests.unit.workflows.stepping import outputs
 from windlass.contexts.workflows import templates
 from windlass.contexts.workflows.steptypes import functions, pii
 from windlass.contexts.workflows.steptypes.base import StepContext, StepFailure, Tools
+from windlass.contexts.workflows.steptypes.threads import SMALL, apart
 from windlass.kernel.errors import ConfigError
 
 LETTERS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
@@ -462,6 +463,24 @@ async def test_python_calls_what_was_registered() -> None:
         wrong = {"function": "score", "arguments": {"words": 1}}
         assert "config.arguments" in (await failure("python", wrong, tools=tools)).message
         assert "no function" in (await failure("python", {"function": "x"}, tools=tools)).message
+
+
+async def test_only_small_work_is_done_in_the_event_loop() -> None:
+    here = threading.current_thread()
+
+    assert await apart(SMALL, threading.current_thread) is here
+    assert await apart(SMALL + 1, threading.current_thread) is not here
+
+
+async def test_the_event_loop_goes_on_while_a_large_text_is_worked_on() -> None:
+    task = asyncio.create_task(outputs("html_to_markdown", {"html": "<i>a</i>" * 8_000}))
+    turns = 0
+    while not task.done():
+        turns += 1
+        await asyncio.sleep(0)
+
+    assert turns > 10
+    assert (await task)["text"].startswith("*a*")
 
 
 def test_two_functions_have_two_names(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,9 +48,7 @@ def get(
 def put(  # noqa: PLR0917  the options of a command
     run_id: RunId,
     file: Annotated[str, typer.Argument(metavar="FILE", help="The file; - is stdin.")],
-    name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Its name; that of the file by default.")
-    ] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Its name; that of the file by default.")] = None,
     kind: Annotated[str | None, typer.Option("--type", metavar="TYPE", help="What it is to the run.")] = None,
     mime: Annotated[str | None, typer.Option(metavar="MIME", help="Its media type; guessed from the name.")] = None,
     json: Json = False,

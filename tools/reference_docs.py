@@ -162,7 +162,8 @@ def errors_page() -> str:
         'An error is `{"error": {"code", "message", "details"}, "request_id"}`. A command that meets one ends\n'
         "with its exit code.\n\n"
         + _table("status|code|exit code|means", _codes())
-        + "\nOf HTTP alone: 405 `METHOD_NOT_ALLOWED`; for artifacts 415 `UNSUPPORTED_MEDIA_TYPE` and 416 `RANGE_NOT_SATISFIABLE`.\n\n## Exit codes\n\n"
+        + "\nOf HTTP alone: 405 `METHOD_NOT_ALLOWED`; for artifacts 415 `UNSUPPORTED_MEDIA_TYPE` and 416\n"
+        "`RANGE_NOT_SATISFIABLE`.\n\n## Exit codes\n\n"
         + _table("code|means", ((str(code.value), meaning) for code, meaning in MEANINGS.items()))
         + "\n## In Python\n\nAll are `windlass.kernel.errors.WindlassError`, with `code`, `kind`, `message` and `data`."
         " Those with a star can be\nimported from `windlass`.\n\n"

@@ -19,7 +19,7 @@ from windlass.contexts.records.api import REPORTS
 from windlass.contexts.records.api import Status as RecordStatus
 from windlass.engine.types import WITH_PEOPLE
 from windlass.engine.types import Status as RunStatus
-from windlass.http import records, reports, runs, system
+from windlass.http import artifacts, records, reports, runs, system
 from windlass.http.errors import TABLE
 from windlass.http.routing import IDEMPOTENCY_KEY, DirectRoute
 from windlass.kernel.errors import Kind, ValidationFailed, WindlassError
@@ -168,7 +168,8 @@ def errors_page() -> str:
         'An error is `{"error": {"code", "message", "details"}, "request_id"}`. A command that meets one ends\n'
         "with its exit code.\n\n"
         + _table("status|code|exit code|means", _codes())
-        + "\nOf HTTP alone: 405 `METHOD_NOT_ALLOWED`.\n\n## Exit codes\n\n"
+        + "\nOf HTTP alone: 405 `METHOD_NOT_ALLOWED`; for artifacts 415 `UNSUPPORTED_MEDIA_TYPE` and 416\n"
+        "`RANGE_NOT_SATISFIABLE`.\n\n## Exit codes\n\n"
         + _table("code|means", ((str(code.value), meaning) for code, meaning in MEANINGS.items()))
         + "\n## In Python\n\nAll are `windlass.kernel.errors.WindlassError`, with `code`, `kind`, `message` and `data`."
         " Those with a star can be\nimported from `windlass`.\n\n"
@@ -208,7 +209,7 @@ curl -s http://localhost:8000/openapi.json | jq -c '.info'
 
 def http_page() -> str:
     """Return `docs/reference/http.md`."""
-    parts = [route for part in (records, reports, runs, system) for route in part.routes()]
+    parts = [route for part in (records, reports, runs, system, artifacts) for route in part.routes()]
     calls = ((f"{_call(route)}{'*' if _keyed(route) else ''}", str(route.summary)) for route in parts)
     names = ", ".join(f"`{name}`" for name in REPORTS)
     return "# HTTP" + _GENERATED + HTTP_OPENING + "\n" + _table("call|does", calls) + f"\nThe reports are {names}.\n"

@@ -1,6 +1,7 @@
 """The history of the database leads up to the tables the code describes, and back to nothing."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import sqlalchemy as sa
 
 import windlass.contexts.identity.tables
 import windlass.contexts.people.tables
+import windlass.contexts.artifacts.tables
 import windlass.contexts.records.tables
 import windlass.contexts.webhooks.tables
 import windlass.contexts.workflows.definitions.tables
@@ -85,6 +87,7 @@ def test_alembic_finds_nothing_to_generate(url: str, tmp_path: Path, alembic: Al
     assert f'down_revision = "{migrate.inspect(urls.parse(url)).head}"' in written.replace("'", '"')
     assert 'down_revision = "0003"' in written.replace("'", '"')
     assert f'down_revision = "{NEWEST}"' in written.replace("'", '"')
+    assert re.search(r"""^down_revision = ['"]\d{4}['"]$""", written, re.MULTILINE)
     assert "No new upgrade operations" in alembic("check")
 
 

@@ -27,7 +27,7 @@ class DirectClient:
     """See ``protocol.Client``."""
 
     def __init__(self, application: Application) -> None:
-        self._app = application
+        self.application = application
         self._engine = application.engine
         self._records = application.records
         self.name = str(application.settings.database)

@@ -160,6 +160,9 @@ def refusal(url: str, response: httpx2.Response) -> WindlassError:
     """Return the error that a server answered."""
     answer = _json(response)
     error = answer.get("error") if isinstance(answer, Mapping) else None
+    if isinstance(answer, Mapping) and "detail" in answer:
+        told = answer["detail"]
+        error = {"code": answer.get("code"), "message": told, "details": told}
     if not isinstance(error, Mapping):
         if response.status_code in _LATER:
             return Unavailable(

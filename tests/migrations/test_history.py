@@ -17,8 +17,8 @@ from tests.support.schema import describe
 from windlass.storage import migrate, urls
 from windlass.storage.schema import metadata
 
-for tables in sorted((SOURCE / "contexts").glob("*/tables.py")):
-    import_module(f"windlass.contexts.{tables.parent.name}.tables")
+for tables in sorted((SOURCE / "contexts").rglob("tables.py")):
+    import_module(".".join(("windlass", *tables.relative_to(SOURCE).with_suffix("").parts)))
 NEWEST = max(path.name[:4] for path in (SOURCE / "migrations" / "versions").glob("0*.py"))
 
 Alembic = Callable[..., str]

@@ -1,6 +1,5 @@
 """Schedules over HTTP: what the contract names, and whose they are."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -33,7 +32,7 @@ def _greeting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def calling(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def calling(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Says who calls from now on."""
     current = [ANN]
 
@@ -45,7 +44,7 @@ def calling(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     def become(actor: Actor) -> None:
         current[0] = actor
 
-    yield become
+    return become
 
 
 async def test_a_schedule_is_made_looked_at_changed_and_deleted(served: Served) -> None:

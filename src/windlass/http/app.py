@@ -71,7 +71,9 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.settings, app.state.log, app.state.meter, app.state.probe = settings, log, meter, system.Probe()
-    app.router.routes[:0] = [route for part in (records, reports, runs, queues, schedules, system) for route in part.routes()]
+    app.router.routes[:0] = [
+        route for part in (records, reports, runs, queues, schedules, system) for route in part.routes()
+    ]
     app.add_exception_handler(WindlassError, answer_windlass)
     app.add_exception_handler(HTTPException, answer_http)
     app.add_middleware(BodyLimit, most=settings.max_body_bytes, exceptions={"/records/bulk": settings.max_bulk_bytes})

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic import context
 from alembic.util import CommandError
 
-import windlass.contexts.records.tables  # noqa: F401  its tables stand on the metadata
+import windlass.contexts.records.tables
 import windlass.contexts.schedules.tables  # noqa: F401  so do its
 from windlass import settings
 from windlass.kernel.errors import WindlassError

@@ -53,9 +53,7 @@ class SchedulesSettings(BaseModel):
         description="Whether runs of schedules get a virtual key as the secret jwt; true is refused where no saved"
         " workflows can take one",
     )
-    workflows_virtual_key_ttl_min: int = Field(
-        15, ge=1, le=1440, description="Minutes for which such a key is valid"
-    )
+    workflows_virtual_key_ttl_min: int = Field(15, ge=1, le=1440, description="Minutes for which such a key is valid")
 
     @model_validator(mode="after")
     def _schedules_are_in_the_one_database(self) -> Self:

@@ -14,7 +14,9 @@ BEGIN = "2030-06-01T10:30:00Z"
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-async def stage(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
+async def stage(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Stage]:
     """A database of each kind, at half past ten."""
     monkeypatch.setattr("windlass.engine.worker.POLL_SECONDS", 0.1)
     monkeypatch.setattr("windlass.engine.run.LINGER", 0.03)

@@ -1,6 +1,5 @@
 """Every slot has one outcome, whatever happens on the way, and it is written down."""
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -15,11 +14,10 @@ from tests.contexts.schedules.stage import (
     open_ticks,
 )
 from tests.support.waiting import wait_until_async
-from windlass.contexts.schedules.api import Aim, Order, Schedules, UnknownTarget
-from windlass.contexts.schedules.model import Schedule
+from windlass.contexts.schedules import runs
+from windlass.contexts.schedules.api import Aim, Order, UnknownTarget
 from windlass.engine.ports import Transaction
 from windlass.engine.types import NewRun
-from windlass.contexts.schedules import runs
 from windlass.kernel.errors import Unavailable
 
 

@@ -73,9 +73,7 @@ def schedules() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_workflow_schedules"),
     )
     enabled = sa.text("enabled")
-    op.create_index(
-        "ix_workflow_schedules_owner", "workflow_schedules", ["tenant_id", "user_id", "created_at", "id"]
-    )
+    op.create_index("ix_workflow_schedules_owner", "workflow_schedules", ["tenant_id", "user_id", "created_at", "id"])
     op.create_index("ix_workflow_schedules_tenant", "workflow_schedules", ["tenant_id", "created_at", "id"])
     op.create_index(
         "ix_workflow_schedules_next",
@@ -104,7 +102,8 @@ def fires() -> None:
         sa.Column("created_at", timestamp(), nullable=False),
         sa.PrimaryKeyConstraint("fire_id", name="pk_workflow_schedule_fires"),
         sa.UniqueConstraint("run_id", name="uq_workflow_schedule_fires_run_id"),
-        comment="what became of each slot; a slot that has a run of its own holds that run's id, so it never gets another",
+        comment="what became of each slot; a slot that has a run of its own holds that run's id, so it never gets"
+        " another",
     )
     live, pending = sa.text("live"), sa.text("status = 'pending'")
     op.create_index("ix_workflow_schedule_fires_history", table, ["schedule_id", "fire_id"])

@@ -17,7 +17,6 @@ from windlass.contexts.schedules import runs, store
 from windlass.contexts.schedules.firing import Firing
 from windlass.contexts.schedules.model import Aim, Order, Schedule
 from windlass.contexts.schedules.tasks import define_firing
-from windlass.engine.engine import Engine
 from windlass.engine.errors import WriteFailed
 from windlass.engine.ports import Transaction
 from windlass.engine.registry import Registry
@@ -65,7 +64,7 @@ class Almanac:
         self.firing = Firing(self.world.clock, Jobs())
         define_firing(registry, self.firing)
         if quiet:
-            self.world.checks.committed = lambda _process: None  # type: ignore[method-assign]
+            setattr(self.world.checks, "committed", lambda _process: None)  # noqa: B010  instead of a method
             self.world.loop.between = lambda: None
         self.over = False
 
@@ -122,14 +121,14 @@ class Almanac:
                     self.firing.arm(tx, schedule)
                     store.insert(tx, schedule)
 
-            await self._insist(lambda engine, add=add: engine.transact(add))
+            await self._insist(add)
         return made
 
-    async def _insist(self, work: Callable[[Engine], Any]) -> None:
+    async def _insist(self, change: Callable[[Transaction], None]) -> None:
         while True:
             await self.world.somebody()
             try:
-                await self.world.call(self.dice.choice(self.world.up), work)
+                await self.world.call(self.dice.choice(self.world.up), lambda engine: engine.transact(change))
             except (ProcessGone, WriteFailed):
                 await asyncio.sleep(0.2)
             else:

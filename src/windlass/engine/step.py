@@ -262,8 +262,7 @@ class Step(Generic[P, R]):
 
     @staticmethod
     def _effects(run: Run) -> Effects:
-        shared = run.worker.transactions is run.worker.commits
-        return TRANSACT if shared else TRANSACT_ALONE
+        return TRANSACT if run.worker.transactions is run.worker.commits else TRANSACT_ALONE
 
     @staticmethod
     def _ended(run: Run) -> None:

@@ -37,6 +37,7 @@ _MEANINGS = {
     413: "Too large",
     422: "A field or parameter is wrong; `details` names each",
     429: "Too often; try again after `Retry-After` seconds",
+    504: "The run has not ended in time; it goes on",
     503: "The database is away or has fallen behind; try again after `Retry-After` seconds",
 }
 IDEMPOTENCY_KEY = {
@@ -114,11 +115,7 @@ def route(  # noqa: PLR0913  the words of an operation
     responses: dict[int | str, dict[str, Any]] = {
         status: {"model": answer} if isinstance(answer, type) else answer for status, answer in answers.items()
     }
-    envelope = DetailAnswer if path.startswith(DETAILED) else ErrorAnswer
-    refused = {401, 403} if path.startswith(GUARDED) and not (access or ANYBODY).public else set()
-    responses |= {
-        status: {"model": envelope, "description": _MEANINGS[status]} for status in sorted({*errors, *refused, 503})
-    }
+    responses |= _refusals(path, errors, access or ANYBODY)
     summary, _, description = (handler.__doc__ or "").strip().partition("\n")
     return DirectRoute(
         path,
@@ -134,6 +131,15 @@ def route(  # noqa: PLR0913  the words of an operation
         response_model=None,
         access=access,
     )
+
+
+def _refusals(path: str, errors: Sequence[int], access: Access) -> dict[int | str, dict[str, Any]]:
+    """Return the answers of errors, those that every caller of a guarded route may get included."""
+    envelope = DetailAnswer if path.startswith(DETAILED) else ErrorAnswer
+    refused = {401, 403} if path.startswith(GUARDED) and not access.public else set()
+    return {
+        status: {"model": envelope, "description": _MEANINGS[status]} for status in sorted({*errors, *refused, 503})
+    }
 
 
 def application(request: Request) -> Application:

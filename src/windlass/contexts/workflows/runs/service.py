@@ -29,7 +29,7 @@ class NotInTime(WindlassError):
     """The run goes on, but nobody waits for it any more."""
 
     code = "RUN_TIMEOUT"
-    kind = Kind.UNAVAILABLE
+    kind = Kind.TIMED_OUT
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,22 @@ async def test_a_schedule_runs_now(served: Served) -> None:
     assert page["next_cursor"] is None
 
 
+async def test_a_saved_workflow_runs_with_all_its_steps(served: Served) -> None:
+    steps = [{"id": "say", "type": "prompt", "config": {"template": "Hello {{ inputs.who }}"}}]
+    document = {"name": "hello", "inputs": {"who": {"type": "string", "default": "world"}}, "steps": steps}
+    workflow_id = (await served.client.post("/api/v1/workflows", json=document)).json()["id"]
+    asked = {"workflow_id": workflow_id, "cron": "0 7 * * *"}
+    wrong = await served.client.post(AT, json=asked | {"inputs": {"who": 5}})
+    one = f"{AT}/{(await served.client.post(AT, json=asked | {'inputs': {'who': 'Eve'}})).json()['id']}"
+
+    run_id = (await served.client.post(f"{one}/run-now")).json()["run_id"]
+    await served.inside.engine.result(run_id, timeout=30)
+    run = (await served.client.get(f"/api/v1/workflows/runs/{run_id}")).json()
+
+    assert (wrong.status_code, wrong.json()["data"]["field"]) == (422, "inputs")
+    assert (run["status"], run["workflow_id"], run["outputs"]["text"]) == ("succeeded", workflow_id, "Hello Eve")
+
+
 async def test_history_is_paged(served: Served) -> None:
     one = f"{AT}/{(await served.client.post(AT, json=DAILY)).json()['id']}"
     started = [(await served.client.post(f"{one}/run-now")).json()["run_id"] for _ in range(5)]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from windlass.cli import artifacts, bench, db, doctor, info, queues, records, runs, servers
+from windlass.cli import artifacts, bench, db, doctor, info, queues, records, runs, schedules, servers
 from windlass.cli.exits import ExitCode, epilog, explain
 from windlass.cli.quick import quicken
 
@@ -31,6 +31,7 @@ for register in (
     doctor.register,
     bench.register,
     info.register,
+    schedules.register,
 ):
     register(app)
 quicken(app)

@@ -32,6 +32,11 @@ class DirectClient:
         self._records = application.records
         self.name = str(application.settings.database)
 
+    @property
+    def application(self) -> Application:
+        """What answers."""
+        return self._app
+
     async def store(self, body: bytes, key: str) -> Stored:
         """Store records."""
         request = Import(self._records, key=key, together=False, failures_only=True, max_record=MAX_RECORD_BYTES)

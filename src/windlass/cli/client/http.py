@@ -126,6 +126,17 @@ class HttpClient:
         return None
 
     async def _ask(self, method: str, path: str, **kwargs: Any) -> Row:
+        answer = await self.call(method, path, **kwargs)
+        if not isinstance(answer, dict):
+            raise Refusal(400, "BAD_REQUEST", f"{self.name} did not answer {path} as a Windlass server does")
+        return answer
+
+    async def call(self, method: str, path: str, **kwargs: Any) -> Any:
+        """Ask for a path and return the JSON of the answer.
+
+        Raises:
+            WindlassError: the server refuses, or does not answer as one of ours.
+        """
         try:
             response = await self._client.request(method, path, **kwargs)
         except httpx2.TransportError as error:
@@ -133,7 +144,7 @@ class HttpClient:
         if response.is_error:
             raise refusal(self.name, response)
         answer = _json(response)
-        if not isinstance(answer, dict):
+        if answer is None:
             raise _no_windlass(self.name, response)
         return answer
 
@@ -161,8 +172,8 @@ def refusal(url: str, response: httpx2.Response) -> WindlassError:
     answer = _json(response)
     error = answer.get("error") if isinstance(answer, Mapping) else None
     if isinstance(answer, Mapping) and "detail" in answer:
-        told = answer["detail"]
-        error = {"code": answer.get("code"), "message": told, "details": told}
+        issues = answer["detail"]
+        error = {"code": answer.get("code"), "message": issues, "details": issues if isinstance(issues, list) else None}
     if not isinstance(error, Mapping):
         if response.status_code in _LATER:
             return Unavailable(

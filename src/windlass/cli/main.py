@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from windlass.cli import bench, db, doctor, info, queues, records, runs, servers
+from windlass.cli import audit, bench, db, doctor, info, keys, queues, records, runs, servers, users
 from windlass.cli.exits import ExitCode, epilog, explain
 from windlass.cli.quick import quicken
 
@@ -30,6 +30,9 @@ for register in (
     doctor.register,
     bench.register,
     info.register,
+    users.register,
+    keys.register,
+    audit.register,
 ):
     register(app)
 quicken(app)

@@ -105,7 +105,12 @@ async def test_health_never_hangs(migrated_sqlite_url: str, monkeypatch: pytest.
 
 
 async def test_version_says_what_runs(migrated_sqlite_url: str) -> None:
-    settings = {"app_version": "1.2.3", "git_commit": "abc", "app_env": "staging", "jwt_secret_key": "k" * 32}
+    settings: dict[str, Any] = {
+        "app_version": "1.2.3",
+        "git_commit": "abc",
+        "app_env": "staging",
+        "jwt_secret_key": "k" * 32,
+    }
     async with serving(migrated_sqlite_url, **settings) as served:
         answer = await served.client.get("/version")
 

@@ -111,14 +111,6 @@ def route(  # noqa: PLR0913  the words of an operation
     extra: dict[str, Any] = {"parameters": described} if described else {}
     if body is not None:
         extra["requestBody"] = {"required": body_required, "content": body}
-    responses: dict[int | str, dict[str, Any]] = {
-        status: {"model": answer} if isinstance(answer, type) else answer for status, answer in answers.items()
-    }
-    envelope = DetailAnswer if path.startswith(DETAILED) else ErrorAnswer
-    refused = {401, 403} if path.startswith(GUARDED) and not (access or ANYBODY).public else set()
-    responses |= {
-        status: {"model": envelope, "description": _MEANINGS[status]} for status in sorted({*errors, *refused, 503})
-    }
     summary, _, description = (handler.__doc__ or "").strip().partition("\n")
     return DirectRoute(
         path,
@@ -129,11 +121,24 @@ def route(  # noqa: PLR0913  the words of an operation
         description=description.strip(),
         status_code=min(answers),
         response_class=Response,
-        responses=responses,
+        responses=_responses(path, answers, errors, access or ANYBODY),
         openapi_extra=extra,
         response_model=None,
         access=access,
     )
+
+
+def _responses(
+    path: str, answers: dict[int, type[BaseModel] | dict[str, Any]], errors: Sequence[int], access: Access
+) -> dict[int | str, dict[str, Any]]:
+    responses: dict[int | str, dict[str, Any]] = {
+        status: {"model": answer} if isinstance(answer, type) else answer for status, answer in answers.items()
+    }
+    envelope = DetailAnswer if path.startswith(DETAILED) else ErrorAnswer
+    refused = {401, 403} if path.startswith(GUARDED) and not access.public else set()
+    return responses | {
+        status: {"model": envelope, "description": _MEANINGS[status]} for status in sorted({*errors, *refused, 503})
+    }
 
 
 def application(request: Request) -> Application:

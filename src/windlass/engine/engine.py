@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Self, TypeVar
 
@@ -284,6 +284,13 @@ class Engine:
     async def events(self, run_id: str, *, since: int = 0, limit: int = 500) -> list[Event]:
         """Return a run's events after number ``since``, in order."""
         return await self.worker.read(lambda: self.backend.reader.events(run_id, since, limit))
+
+    def follow(self, run_id: str, since: int = 0) -> AsyncIterator[list[Event]]:
+        """Yield a run's events after number ``since`` as they are written; an empty list about once a second."""
+        return self.worker.audience.follow(run_id, since, self._page)
+
+    async def _page(self, run_id: str, since: int, limit: int) -> list[Event]:
+        return await self.events(run_id, since=since, limit=limit)
 
     async def result(self, run_id: str, timeout: float | None = None) -> Any:
         """Wait for a run to end and return its output; see ``Handle.result``."""

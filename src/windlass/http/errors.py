@@ -40,13 +40,16 @@ TABLE = {
     Kind.TOO_LARGE: _Shown(413, "PAYLOAD_TOO_LARGE"),
     Kind.RATE_LIMITED: _Shown(429, "RATE_LIMITED"),
     Kind.UNAVAILABLE: _Shown(503, "SERVICE_UNAVAILABLE"),
+    Kind.TIMED_OUT: _Shown(504, "GATEWAY_TIMEOUT"),
     Kind.INTERNAL: _Shown(500, "INTERNAL_ERROR"),
 }
 """What a kind of error is over HTTP."""
 
 NOT_ALLOWED = "METHOD_NOT_ALLOWED"
 _CODES = {shown.status: shown.code for shown in TABLE.values()} | {405: NOT_ALLOWED}
-_BUSINESS = frozenset({Kind.INVALID, Kind.NOT_FOUND, Kind.CONFLICT, Kind.TOO_LARGE, Kind.RATE_LIMITED})
+_BUSINESS = frozenset({
+    Kind.INVALID, Kind.NOT_FOUND, Kind.CONFLICT, Kind.TOO_LARGE, Kind.RATE_LIMITED, Kind.TIMED_OUT,
+})  # fmt: skip
 INTERNAL = "Internal server error"
 
 
@@ -90,7 +93,7 @@ def answer_windlass(request: Request, error: Exception) -> Response:
         return internal_error(request.scope["path"])
     details: Any = _plain(error.data) or None
     if isinstance(error, ValidationFailed):
-        details = [{"loc": issue.loc, "msg": issue.msg, "type": issue.type} for issue in error.issues]
+        details = [{"loc": issue.loc, "msg": issue.msg, "type": issue.type, **issue.data} for issue in error.issues]
         log.events.info("validation.error", details=details)
     elif error.kind in _BUSINESS:
         log.events.info("domain.error", error={"code": code, "message": error.message, "details": details})

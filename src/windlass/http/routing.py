@@ -27,7 +27,7 @@ _KEY = re.compile(rb"[\x21-\x7e]{1,255}")
 _JSON = re.compile(rb"\s*(application/([\w.!#$&^-]+\+)?json\s*(;|$)|$)", re.IGNORECASE)
 _OF_JSON = frozenset({b"content-type", b"content-encoding", b"idempotency-key"})
 _PLAIN = [(b"content-type", b"application/json")]
-_PATH_PARAMETER = re.compile(r"{(\w+)}")
+_PATH_PARAMETER = re.compile(r"{(\w+)(?::\w+)?}")
 _MEANINGS = {
     400: "A date or header cannot be read, or the request contradicts itself",
     401: "The credential is missing or wrong",
@@ -37,6 +37,7 @@ _MEANINGS = {
     413: "Too large",
     422: "A field or parameter is wrong; `details` names each",
     429: "Too often; try again after `Retry-After` seconds",
+    504: "The run has not ended in time; it goes on",
     503: "The database is away or has fallen behind; try again after `Retry-After` seconds",
 }
 IDEMPOTENCY_KEY = {
@@ -111,6 +112,10 @@ def route(  # noqa: PLR0913  the words of an operation
     extra: dict[str, Any] = {"parameters": described} if described else {}
     if body is not None:
         extra["requestBody"] = {"required": body_required, "content": body}
+    responses: dict[int | str, dict[str, Any]] = {
+        status: {"model": answer} if isinstance(answer, type) else answer for status, answer in answers.items()
+    }
+    responses |= _refusals(path, errors, access or ANYBODY)
     summary, _, description = (handler.__doc__ or "").strip().partition("\n")
     return DirectRoute(
         path,
@@ -121,22 +126,18 @@ def route(  # noqa: PLR0913  the words of an operation
         description=description.strip(),
         status_code=min(answers),
         response_class=Response,
-        responses=_responses(path, answers, errors, access or ANYBODY),
+        responses=responses,
         openapi_extra=extra,
         response_model=None,
         access=access,
     )
 
 
-def _responses(
-    path: str, answers: dict[int, type[BaseModel] | dict[str, Any]], errors: Sequence[int], access: Access
-) -> dict[int | str, dict[str, Any]]:
-    responses: dict[int | str, dict[str, Any]] = {
-        status: {"model": answer} if isinstance(answer, type) else answer for status, answer in answers.items()
-    }
+def _refusals(path: str, errors: Sequence[int], access: Access) -> dict[int | str, dict[str, Any]]:
+    """Return the answers of errors, those that every caller of a guarded route may get included."""
     envelope = DetailAnswer if path.startswith(DETAILED) else ErrorAnswer
     refused = {401, 403} if path.startswith(GUARDED) and not access.public else set()
-    return responses | {
+    return {
         status: {"model": envelope, "description": _MEANINGS[status]} for status in sorted({*errors, *refused, 503})
     }
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from types import MappingProxyType
 from typing import NamedTuple
 
 
@@ -19,6 +20,7 @@ class Kind(StrEnum):
     TOO_LARGE = "too_large"
     RATE_LIMITED = "rate_limited"
     UNAVAILABLE = "unavailable"
+    TIMED_OUT = "timed_out"
     INTERNAL = "internal"
 
 
@@ -49,11 +51,15 @@ class Invalid(WindlassError):
 
 
 class Issue(NamedTuple):
-    """One thing wrong with a request: where (``("body", "source")``), in words, and a stable ``type``."""
+    """One thing wrong with a request: where (``("body", "source")``), in words, and a stable ``type``.
+
+    ``data`` is what else is known of it; edges show it beside the others.
+    """
 
     loc: tuple[str | int, ...]
     msg: str
     type: str
+    data: Mapping[str, object] = MappingProxyType({})
 
 
 class ValidationFailed(WindlassError):

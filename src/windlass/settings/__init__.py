@@ -21,7 +21,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from windlass.kernel.errors import ConfigError
-from windlass.settings import identity
+from windlass.settings import artifacts, identity, outbound, schedules, webhooks, workflows
 from windlass.settings.fields import HeaderKey, Names
 from windlass.storage import urls
 
@@ -47,7 +47,15 @@ DatabaseAddress = Annotated[str, AfterValidator(_database_url)]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)]
 
 
-class Settings(identity.IdentitySettings, BaseSettings):
+class Settings(
+    workflows.WorkflowSettings,
+    schedules.SchedulesSettings,
+    artifacts.ArtifactsSettings,
+    webhooks.WebhookSettings,
+    outbound.OutboundSettings,
+    identity.IdentitySettings,
+    BaseSettings,
+):
     """The settings of a process; it never changes while the process lives."""
 
     model_config = SettingsConfigDict(
@@ -142,6 +150,14 @@ class Settings(identity.IdentitySettings, BaseSettings):
         alone = data.get("database_url_workflows")
         if alone is not None and data.setdefault("database_url", alone) != alone:
             raise ValueError("DATABASE_URL_WORKFLOWS differs from DATABASE_URL: there is one database, name it once")
+        return data
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_artifact_folder(cls, data: dict[str, Any]) -> dict[str, Any]:
+        alone = data.get("workflows_artifact_dir")
+        if alone is not None and str(data.setdefault("workflows_artifacts_dir", alone)) != str(alone):
+            raise ValueError("WORKFLOWS_ARTIFACT_DIR differs from WORKFLOWS_ARTIFACTS_DIR: name the folder once")
         return data
 
     @model_validator(mode="before")

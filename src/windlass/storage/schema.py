@@ -40,6 +40,7 @@ _open_and_ready = sa.text("holder IS NULL AND ready_at IS NOT NULL")
 _waiting = sa.text("wake_at IS NOT NULL")
 _held = sa.text("holder IS NOT NULL")
 _child = sa.text("parent_run_id IS NOT NULL")
+_of_definition = sa.text("name = 'workflows.run'")
 
 workflow_runs = sa.Table(
     "workflow_runs",
@@ -78,6 +79,10 @@ workflow_runs = sa.Table(
     sa.Index("ix_workflow_runs_holder", "holder", postgresql_where=_held, sqlite_where=_held),
     sa.Index("ix_workflow_runs_parent", "parent_run_id", postgresql_where=_child, sqlite_where=_child),
     sa.Index("ix_workflow_runs_list", "status", "created_at", "run_id"),
+    sa.Index("ix_workflow_runs_owner", "tenant_id", "user_id", "created_at", "run_id",
+             postgresql_where=_of_definition, sqlite_where=_of_definition),
+    sa.Index("ix_workflow_runs_definition", "tenant_id", "workflow_id", "created_at", "run_id",
+             postgresql_where=_of_definition, sqlite_where=_of_definition),
     postgresql_with={"fillfactor": "80"},
     sqlite_with_rowid=False,
 )  # fmt: skip

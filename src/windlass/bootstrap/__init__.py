@@ -6,9 +6,25 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Protocol
 
-from windlass.contexts.identity.api import Identity, Rules
+from windlass.bootstrap.options import (
+    egress_policy,
+    identity_rules,
+    open_artifacts,
+    open_schedules,
+    open_sealer,
+    open_workflows,
+    webhook_options,
+)
+from windlass.contexts.artifacts.api import Artifacts
+from windlass.contexts.identity.api import Identity
+from windlass.contexts.outbound.api import Outbound
+from windlass.contexts.people.api import People
 from windlass.contexts.records.api import Limits, Records, load_processors
+from windlass.contexts.schedules.api import Schedules
+from windlass.contexts.webhooks.api import Webhooks
+from windlass.contexts.workflows.api import Definitions, Workflows
 from windlass.engine.engine import Engine
 from windlass.engine.ops import Commits
 from windlass.engine.ports import Backend, Ring
@@ -30,6 +46,18 @@ TRANSACTION_CONNECTIONS = 8
 """How many transactional steps may run at once, where each has a transaction of its own."""
 
 
+class Part(Protocol):
+    """A context with work of its own."""
+
+    async def start(self) -> None:
+        """Begin it."""
+        ...
+
+    async def stop(self) -> None:
+        """End it, also when it has not begun."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Application:
     """A running Windlass without its edges."""
@@ -40,6 +68,22 @@ class Application:
     engine: Engine
     records: Records
     identity: Identity
+    people: People
+    outbound: Outbound
+    webhooks: Webhooks
+    artifacts: Artifacts
+    schedules: Schedules
+    workflows: Workflows
+
+    @property
+    def definitions(self) -> Definitions:
+        """Return the saved definitions."""
+        return self.workflows.definitions
+
+    @property
+    def parts(self) -> list[Part]:
+        """Return those contexts that have work of their own beside the engine's runs."""
+        return [self.records, self.identity, self.people, self.webhooks, self.artifacts, self.schedules]
 
 
 def open_backend(url: DatabaseUrl) -> Backend:
@@ -108,15 +152,15 @@ async def run_application(
     """
     wanted = settings.embed_worker if worker is None else worker
     async with _open(settings, worker=wanted, queues=queues, telemetry=telemetry) as application:
-        engine, records, identity = application.engine, application.records, application.identity
+        engine, parts = application.engine, application.parts
         await engine.start()
         try:
-            await records.start()
-            await identity.start()
+            for part in parts:
+                await part.start()
             yield application
         finally:
-            await identity.stop()
-            await records.stop()
+            for part in reversed(parts):
+                await part.stop()
             await engine.stop(STOP_SECONDS)
 
 
@@ -144,6 +188,7 @@ async def _open(
     visiting: bool = False,
 ) -> AsyncIterator[Application]:
     processors = load_processors(settings.app_modules)
+    sealer = open_sealer(settings)
     await asyncio.to_thread(prepare_database, settings)
     backend = open_backend(settings.database)
     commits = Committer(backend.write_session(), limit=settings.commit_queue_limit)
@@ -152,27 +197,35 @@ async def _open(
     commits.on_rings = engine.worker.on_rings
     limits = Limits(settings.max_payload_bytes, settings.process_wait_seconds, settings.idempotency_seconds)
     records = Records(engine, processors, limits)
-    identity = Identity(engine, _rules(settings))
+    identity = Identity(engine, identity_rules(settings))
+    people = People(engine)
+    outbound = Outbound(egress_policy(settings))
+    webhooks = Webhooks(engine, outbound, webhook_options(settings))
+    artifacts = open_artifacts(settings, engine, sealer)
+    workflows = open_workflows(settings, engine, outbound)
+    webhooks.describe_ends(workflows.describe_end)
+    schedules = open_schedules(settings, engine, workflows.scheduled)
     commits.start()
     if own is not None:
         own.start()
     try:
-        yield Application(settings, backend, commits, engine, records, identity)
+        yield Application(
+            settings,
+            backend,
+            commits,
+            engine,
+            records,
+            identity,
+            people,
+            outbound,
+            webhooks,
+            artifacts,
+            schedules,
+            workflows,
+        )
     finally:
+        await outbound.close()
         await asyncio.to_thread(_close, backend, commits, own)
-
-
-def _rules(settings: Settings) -> Rules:
-    api_key, jwt_key = settings.api_key, settings.jwt_secret_key
-    return Rules(
-        api_key=None if api_key is None else api_key.get_secret_value().encode(),
-        development=settings.app_env == "dev",
-        single_user=settings.auth_mode == "single_user",
-        jwt_key=None if jwt_key is None else jwt_key.get_secret_value().encode(),
-        token_seconds=settings.access_token_minutes * 60,
-        cache_seconds=settings.auth_cache_seconds,
-        hashes_at_once=settings.password_hashes_at_once,
-    )
 
 
 def _own_transactions(backend: Backend, commits: Committer) -> OwnTransactions | None:

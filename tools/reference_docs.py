@@ -19,7 +19,7 @@ from windlass.contexts.records.api import REPORTS
 from windlass.contexts.records.api import Status as RecordStatus
 from windlass.engine.types import WITH_PEOPLE
 from windlass.engine.types import Status as RunStatus
-from windlass.http import artifacts, records, reports, runs, system
+from windlass.http import artifacts, audit, auth, records, reports, runs, system
 from windlass.http.errors import TABLE
 from windlass.http.routing import IDEMPOTENCY_KEY, DirectRoute
 from windlass.kernel.errors import Kind, ValidationFailed, WindlassError
@@ -89,7 +89,7 @@ RECORD_STATUSES = {
 CODES = {
     Kind.INVALID: "the request cannot be understood or breaks a rule",
     Kind.VALIDATION: "fields are missing, unknown, of the wrong type or out of range; `details` names each",
-    Kind.UNAUTHORIZED: "the API key is missing or wrong",
+    Kind.UNAUTHORIZED: "the API key or another credential is missing or wrong",
     Kind.FORBIDDEN: "the caller may not do this",
     Kind.NOT_FOUND: "nothing is there under that name or path",
     Kind.CONFLICT: "the object is not in a state that allows this, or an idempotency key was used for something else",
@@ -165,8 +165,8 @@ def errors_page() -> str:
     exported = set(windlass.__all__)
     return (
         "# Errors" + _GENERATED + "\n## Over HTTP and on the command line\n\n"
-        'An error is `{"error": {"code", "message", "details"}, "request_id"}`. A command that meets one ends\n'
-        "with its exit code.\n\n"
+        'An error is `{"error": {"code", "message", "details"}, "request_id"}`; below `/api/v1/` and `/auth/` it is\n'
+        '`{"detail", "code", "request_id"}`. A command that meets one ends with its exit code.\n\n'
         + _table("status|code|exit code|means", _codes())
         + "\nOf HTTP alone: 405 `METHOD_NOT_ALLOWED`; for artifacts 415 `UNSUPPORTED_MEDIA_TYPE` and 416\n"
         "`RANGE_NOT_SATISFIABLE`.\n\n## Exit codes\n\n"
@@ -196,7 +196,8 @@ curl -s http://localhost:8000/openapi.json | jq -c '.info'
 ```
 
 * Errors are [one envelope](errors.md). Every answer carries `X-Request-ID`: yours when you sent one, else a new one.
-* With `API_KEY` set, calls that change something need it in `X-API-Key`.
+* With `API_KEY` set, calls that change something need it in `X-API-Key`. Below `/api/v1/` every caller is
+  [known](../howto/users-and-keys.md).
 * `Idempotency-Key` makes a repeated request harmless where the table has a star: it gets the first one's answer.
 * Dates: `2026-01-31` is a whole UTC day; a date-time needs its zone.
 * Unknown query parameters and fields are refused.
@@ -210,6 +211,7 @@ curl -s http://localhost:8000/openapi.json | jq -c '.info'
 def http_page() -> str:
     """Return `docs/reference/http.md`."""
     parts = [route for part in (records, reports, runs, system, artifacts) for route in part.routes()]
+    parts = [route for part in (records, reports, runs, system, auth, audit) for route in part.routes()]
     calls = ((f"{_call(route)}{'*' if _keyed(route) else ''}", str(route.summary)) for route in parts)
     names = ", ".join(f"`{name}`" for name in REPORTS)
     return "# HTTP" + _GENERATED + HTTP_OPENING + "\n" + _table("call|does", calls) + f"\nThe reports are {names}.\n"

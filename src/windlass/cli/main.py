@@ -7,7 +7,21 @@ from typing import Annotated
 
 import typer
 
-from windlass.cli import artifacts, bench, db, doctor, info, queues, records, runs, schedules, servers
+from windlass.cli import (
+    artifacts,
+    audit,
+    bench,
+    db,
+    doctor,
+    info,
+    keys,
+    queues,
+    records,
+    runs,
+    schedules,
+    servers,
+    users,
+)
 from windlass.cli.exits import ExitCode, epilog, explain
 from windlass.cli.quick import quicken
 
@@ -32,6 +46,9 @@ for register in (
     bench.register,
     info.register,
     schedules.register,
+    users.register,
+    keys.register,
+    audit.register,
 ):
     register(app)
 quicken(app)

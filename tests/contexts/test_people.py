@@ -295,6 +295,14 @@ async def test_one_rejection_rejects(office: Office, engine: Engine) -> None:
     assert await handle.result(timeout=10) == ["rejected", "no", {}, ["bob"]]
 
 
+async def test_a_form_is_the_same_in_whatever_order_it_is_read_back(office: Office, engine: Engine) -> None:
+    form = {"type": "object", "required": ["b"], "properties": {"bb": {"type": "string"}, "b": {"type": "integer"}}}
+    handle = await asked(await start(engine, form_schema=form, timeout=86400))
+    await office.people[engine].decide(ANN, handle.run_id, "review", "approve", None, {"b": 1})
+
+    assert (await handle.result(timeout=10))[0] == "approved"
+
+
 async def test_a_role_is_asked(office: Office, engine: Engine) -> None:
     people = office.people[engine]
     dan, eve = person("dan", "reviewer"), person("eve", "reviewer")

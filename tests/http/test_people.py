@@ -63,10 +63,8 @@ class Office:
 
 async def people(served: Served) -> Office:
     """Let everybody in."""
-    keys = {
-        name: await served.inside.identity.add_key(OPERATOR, name, permissions=rights)
-        for name, rights in RIGHTS.items()
-    }
+    identity = served.inside.identity
+    keys = {name: await identity.add_key(OPERATOR, name, permissions=rights) for name, rights in RIGHTS.items()}
     ids = {name: f"key:{key.key.key_id}" for name, key in keys.items()}
     return Office(served, ids, {name: {"X-API-Key": key.text} for name, key in keys.items()})
 

@@ -17,6 +17,7 @@ from windlass.kernel.errors import Kind, TooLarge, Unavailable, WindlassError
 
 TIMEOUT = httpx2.Timeout(120.0, connect=10.0)
 PAGE = 200
+WORKFLOWS = "/api/v1/workflows"
 TOO_LARGE = 413
 _KINDS = {
     400: Kind.INVALID,
@@ -121,6 +122,30 @@ class HttpClient:
         """Change a queue."""
         return await self._ask("PATCH", f"/queues/{segment(queue)}", json=changes)
 
+    async def inbox(self, *, everybody: bool, limit: int) -> list[Row]:
+        """Return questions."""
+        items: list[Row] = []
+        params: dict[str, Any] = {"scope": "all" if everybody else "mine"}
+        while len(items) < limit:
+            params["limit"] = min(limit - len(items), PAGE)
+            page = await self._ask("GET", f"{WORKFLOWS}/inbox", params=params)
+            items += page["items"]
+            if page["next_cursor"] is None:
+                break
+            params["cursor"] = page["next_cursor"]
+        return items
+
+    async def decide(
+        self, run_id: str, step_id: str, decision: str, comment: str | None, edited_fields: Row | None
+    ) -> None:
+        """Answer a question."""
+        body = {"comment": comment, "edited_fields": edited_fields}
+        await self._ask("POST", f"{_step(run_id, step_id)}/{decision}", json=body)
+
+    async def reassign(self, run_id: str, step_id: str, assigned_to: Sequence[str]) -> None:
+        """Ask others."""
+        await self._ask("POST", f"{_step(run_id, step_id)}/reassign", json={"assigned_to": list(assigned_to)})
+
     async def workers(self) -> Sequence[Row] | None:
         """Return nothing: the server does not say."""
         return None
@@ -158,6 +183,10 @@ async def open_http(url: str, api_key: str | None) -> AsyncIterator[HttpClient]:
     headers = {"X-API-Key": api_key} if api_key else {}
     async with httpx2.AsyncClient(base_url=base, headers=headers, timeout=TIMEOUT) as client:
         yield HttpClient(client, base)
+
+
+def _step(run_id: str, step_id: str) -> str:
+    return f"{WORKFLOWS}/runs/{segment(run_id)}/steps/{segment(step_id)}"
 
 
 def segment(name: str) -> str:

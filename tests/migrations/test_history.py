@@ -6,11 +6,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
+import windlass.contexts.identity.tables
+import windlass.contexts.people.tables
 import windlass.contexts.records.tables
 import windlass.contexts.webhooks.tables
 from tests.support.paths import ROOT, SOURCE
@@ -18,7 +21,12 @@ from tests.support.schema import describe
 from windlass.storage import migrate, urls
 from windlass.storage.schema import metadata
 
+assert windlass.contexts.people.tables.tasks.metadata is metadata
 assert windlass.contexts.records.tables.records.metadata is metadata
+assert windlass.contexts.identity.tables.users.metadata is metadata
+for tables in sorted((SOURCE / "contexts").glob("*/tables.py")):
+    import_module(f"windlass.contexts.{tables.parent.name}.tables")
+NEWEST = max(path.name[:4] for path in (SOURCE / "migrations" / "versions").glob("0*.py"))
 
 Alembic = Callable[..., str]
 
@@ -72,7 +80,9 @@ def test_alembic_finds_nothing_to_generate(url: str, tmp_path: Path, alembic: Al
 
     written = (folder / "versions" / "empty_nothing.py").read_text()
     assert written.count("    pass") == 2
+    assert f'down_revision = "{migrate.inspect(urls.parse(url)).head}"' in written.replace("'", '"')
     assert 'down_revision = "0003"' in written.replace("'", '"')
+    assert f'down_revision = "{NEWEST}"' in written.replace("'", '"')
     assert "No new upgrade operations" in alembic("check")
 
 

@@ -280,7 +280,7 @@ class Claims(Operation[ClaimRequest, ClaimResult]):
         for run in runs:
             head = run.head
             head.status = Status.RUNNING
-            head.wait_reason = None
+            head.status_reason = head.wait_reason = None
             if head.started_at is None:
                 head.started_at = to_iso(unit.now)
                 started.append(number(head, [NewEvent("run_started", None, RUN_STARTED, unit.now)])[0])

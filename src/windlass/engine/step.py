@@ -291,6 +291,9 @@ class Step(Generic[P, R]):
             await run.commit([*events, NewEvent("step_failed", path, to_json(details), now)])
             await run.wait(due=retry_at)
             return
+        if attempt <= self.policy.retries:
+            kept = {"step_id": self.name, "attempt": attempt, "reason_code": details["error_type"]}
+            events.append(NewEvent("step_retry_suppressed", path, to_json(kept), now))
         scope.hear()
         with suppress(asyncio.CancelledError):  # what the journal holds is told, also to a branch that is being stopped
             await run.commit([*events, NewEvent("step_failed", path, to_json(details), now)])

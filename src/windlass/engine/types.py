@@ -27,6 +27,8 @@ class Status(StrEnum):
 
 
 TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
+WITH_PEOPLE = frozenset({Status.WAITING_HUMAN, Status.WAITING_APPROVAL})
+"""A parked run that nothing but a person (or the time that was given to one) will move."""
 POISON_DEATHS = 5
 """A run whose holders died this often without any progress between is paused as ``poisoned``."""
 
@@ -161,7 +163,8 @@ class Finish:
 class Park:
     """Leave memory and wait: until ``wake_at`` (microseconds), or for the inbox when it is None.
 
-    ``status`` is ``paused`` for a pause and ``running`` otherwise; ``ready`` queues the run again at once
+    ``status`` is ``paused`` for a pause, one of ``WITH_PEOPLE`` for a run that waits for nobody else, and ``running``
+    otherwise; ``ready`` queues the run again at once
     (a worker that shuts down gives its runs back so). Refused when the inbox holds something new: anything for
     a run that waits, a cancellation for one that pauses.
     """

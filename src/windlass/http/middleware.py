@@ -134,19 +134,23 @@ class BodyLimit:
         app: what is behind.
         most: the largest body in bytes.
         exceptions: other limits, by path.
+        patterns: other limits, by a regular expression of the whole path.
     """
 
-    def __init__(self, app: ASGIApp, most: int, exceptions: dict[str, int]) -> None:
+    def __init__(
+        self, app: ASGIApp, most: int, exceptions: dict[str, int], patterns: dict[str, int] | None = None
+    ) -> None:
         self._app = app
         self._most = most
         self._exceptions = exceptions
+        self._patterns = [(re.compile(pattern), limit) for pattern, limit in (patterns or {}).items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on."""
         if scope["type"] != "http" or scope["method"] not in _WRITES:
             await self._app(scope, receive, send)
             return
-        most = self._exceptions.get(scope["path"], self._most)
+        most = self._exceptions.get(scope["path"]) or self._limit(scope["path"])
         length = header(scope, b"content-length")
         if length is not None and length.isdigit() and int(length) > most:
             await answer_windlass(Request(scope), _too_large(most))(scope, receive, send)
@@ -163,6 +167,9 @@ class BodyLimit:
             return message
 
         await self._app(scope, counted, send)
+
+    def _limit(self, path: str) -> int:
+        return next((limit for pattern, limit in self._patterns if pattern.fullmatch(path)), self._most)
 
 
 def _too_large(most: int) -> TooLarge:

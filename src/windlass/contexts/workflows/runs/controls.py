@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from windlass.contexts.workflows.runs.carrier import Carrier
 from windlass.contexts.workflows.runs.failures import attempt_failed, reason
 from windlass.contexts.workflows.runs.kit import Callee, Question
 from windlass.contexts.workflows.runs.outcome import Outcome
@@ -17,9 +18,6 @@ from windlass.engine.compound import compound
 from windlass.engine.errors import RunCancelled, RunFailed, StepFailed
 from windlass.engine.step import step as engine_step
 from windlass.engine.step import step_info
-
-if TYPE_CHECKING:
-    from windlass.contexts.workflows.runs.interpreter import Interpreter
 
 MOST_ITEMS = 10_000
 """How many items a ``map`` takes: each is a step of its own in the run's history."""
@@ -37,9 +35,9 @@ class _Over(Exception):
         self.value = value
 
 
-async def _map(run: Interpreter, planned: Planned, names: Names) -> Outcome:
+async def _map(run: Carrier, planned: Planned, names: Names) -> Outcome:
     async def work() -> dict[str, Any]:
-        config = _config(run, planned, names)
+        config = _config(planned, names)
         items = config["items"]
         if isinstance(items, Mapping):
             items = [{"key": key, "value": value} for key, value in items.items()]
@@ -60,9 +58,9 @@ async def _map(run: Interpreter, planned: Planned, names: Names) -> Outcome:
     return Outcome(await _whole(planned, work))
 
 
-async def _parallel(run: Interpreter, planned: Planned, names: Names) -> Outcome:
+async def _parallel(run: Carrier, planned: Planned, names: Names) -> Outcome:
     async def work() -> dict[str, Any]:
-        config = _config(run, planned, names)
+        config = _config(planned, names)
         inner = [
             run.plan.inner(planned, document, document.get("id") or f"{document['type']}.{place}")
             for place, document in enumerate(config["steps"])
@@ -86,19 +84,19 @@ async def _parallel(run: Interpreter, planned: Planned, names: Names) -> Outcome
     return Outcome(await _whole(planned, work))
 
 
-async def _delay(run: Interpreter, planned: Planned, names: Names) -> Outcome:
+async def _delay(_: Carrier, planned: Planned, names: Names) -> Outcome:
     async def work() -> dict[str, Any]:
-        milliseconds = _config(run, planned, names).get("milliseconds", 1000)
+        milliseconds = _config(planned, names).get("milliseconds", 1000)
         await sleep(milliseconds / 1000)
         return {"delayed_ms": milliseconds}
 
     return Outcome(await _whole(planned, work))
 
 
-async def _wait(run: Interpreter, planned: Planned, names: Names) -> Outcome:
+async def _wait(run: Carrier, planned: Planned, names: Names) -> Outcome:
     async def work() -> dict[str, Any]:
         kind = "human" if planned.type.name == "wait_for_human" else "approval"
-        config = _config(run, planned, names)
+        config = _config(planned, names)
         verdict = await run.kit.ask(run.facts, Question(kind, planned.step.id, config))
         return {**verdict.outputs, "decision": verdict.decision, "__timed_out__": verdict.timed_out}
 
@@ -111,12 +109,12 @@ async def _wait(run: Interpreter, planned: Planned, names: Names) -> Outcome:
     return Outcome(outputs)
 
 
-async def _workflow_call(run: Interpreter, planned: Planned, names: Names) -> Outcome:
+async def _workflow_call(run: Carrier, planned: Planned, names: Names) -> Outcome:
     facts, kit = run.facts, run.kit
 
     @engine_step(name="resolve")
     async def find() -> dict[str, Any]:
-        config = _config(run, planned, names)
+        config = _config(planned, names)
         callee = await kit.saved.callee(facts, config)
         if callee.workflow_id in facts.callers:
             chain = " -> ".join(map(str, (*facts.callers, callee.workflow_id)))
@@ -165,9 +163,9 @@ async def _race(work: Callable[[], Awaitable[Any]], seconds: float) -> Any:
     raise AssertionError("one of the two has raised")
 
 
-async def _retry(run: Interpreter, planned: Planned, names: Names) -> Outcome:
+async def _retry(run: Carrier, planned: Planned, names: Names) -> Outcome:
     async def work() -> dict[str, Any]:
-        config = _config(run, planned, names)
+        config = _config(planned, names)
         document = {"type": config["step_type"], "config": planned.step.config.get("step_config") or {}, "retry": 0}
         inner = run.plan.inner(planned, document, document["type"])
         most, pause = int(config.get("max_retries", 3)), 1.0
@@ -222,24 +220,20 @@ def _spoken(work: Callable[[], Awaitable[dict[str, Any]]]) -> Callable[[], Await
     return speaking
 
 
-def _config(run: Interpreter, planned: Planned, names: Names) -> dict[str, Any]:
+def _config(planned: Planned, names: Names) -> Mapping[str, Any]:
     """Return a control's config with its templates resolved, checked once more.
 
     Raises:
         StepFailure: a template names what is not there, or the result does not fit the type.
     """
-    config: dict[str, Any] = planned.config.resolve(names)
-    complaint = run.kit.check(planned.type.name, config)
-    if complaint is not None:
-        raise StepFailure("validation_error", complaint, retryable=False)
-    return config
+    return planned.config.resolve(names)
 
 
 def _told(error: Exception) -> str:
     return reason(error) if isinstance(error, StepFailed) else f"{type(error).__name__}: {error}"
 
 
-CONTROLS: dict[str, Callable[[Interpreter, Planned, Any], Awaitable[Outcome]]] = {
+CONTROLS: dict[str, Callable[[Carrier, Planned, Any], Awaitable[Outcome]]] = {
     "map": _map,
     "parallel": _parallel,
     "delay": _delay,

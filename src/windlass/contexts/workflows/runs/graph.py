@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from windlass.contexts.workflows.runs.carrier import Carrier
 from windlass.contexts.workflows.runs.outcome import Outcome
+from windlass.contexts.workflows.runs.plan import Planned
 from windlass.engine.api import recorded
 from windlass.engine.branches import Latch, gather
-
-if TYPE_CHECKING:
-    from windlass.contexts.workflows.runs.interpreter import Interpreter
-    from windlass.contexts.workflows.runs.plan import Planned
 
 MOST_AT_ONCE = 50
 
@@ -24,7 +22,7 @@ class Graph:
     none did. Its templates see the steps it waited for, and what these waited for: the same in every replay.
     """
 
-    def __init__(self, run: Interpreter) -> None:
+    def __init__(self, run: Carrier) -> None:
         self._run = run
         self._latches = {planned.step.id: Latch() for planned in run.plan.steps}
         self._outcomes: dict[str, Outcome] = {}

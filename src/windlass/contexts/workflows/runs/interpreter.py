@@ -6,12 +6,14 @@ engine; what is left here is computed from their outcomes, so that a replay goes
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from windlass.contexts.workflows.model import END, Repeat
+from windlass.contexts.workflows.runs.carrier import Names
 from windlass.contexts.workflows.runs.controls import CONTROLS
 from windlass.contexts.workflows.runs.failures import DefinitionFailed, reason
+from windlass.contexts.workflows.runs.graph import Graph
 from windlass.contexts.workflows.runs.kit import Facts, Kit
 from windlass.contexts.workflows.runs.outcome import RESERVED, Outcome
 from windlass.contexts.workflows.runs.plan import FRAME, Frame, Plan, Planned
@@ -22,8 +24,6 @@ from windlass.engine.errors import StepFailed
 
 VISITS_PER_STEP = 10
 """How often steps may be visited, on average, before a run is taken to go in circles."""
-
-Names = dict[str, Any]
 
 
 class Interpreter:
@@ -71,8 +71,6 @@ class Interpreter:
         return outputs
 
     async def _graph(self) -> Any:
-        from windlass.contexts.workflows.runs.graph import Graph  # noqa: PLC0415  which needs this module
-
         return await Graph(self).run()
 
     async def _chain(self) -> Any:
@@ -221,6 +219,3 @@ class Interpreter:
 
 def _failed(text: str, error: Exception | None) -> Outcome:
     return Outcome({"__status__": "failed", "error": text}, failure=text, error=error)
-
-
-Control = Callable[[Interpreter, Planned, Names], Awaitable[Outcome]]

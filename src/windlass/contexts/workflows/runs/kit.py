@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from windlass.contexts.workflows.steptypes.base import StepType, Tools
+from windlass.contexts.workflows.steptypes.base import Tools
+from windlass.contexts.workflows.steptypes.registry import StepTypes
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +67,14 @@ Ask = Callable[[Facts, Question], Awaitable[Verdict]]
 class Kit:
     """The means of every run.
 
-    ``find`` returns a step type; ``check`` a complaint about a resolved config; ``secrets`` the secrets of a run or
-    None when they are gone; ``check_schema`` a complaint about a value.
+    ``secrets`` returns those of a run, or None when they are gone; ``forget`` drops them; ``check_schema`` returns a
+    complaint about a value.
     """
 
-    find: Callable[[str], StepType]
-    check: Callable[[str, Mapping[str, Any]], str | None]
+    types: StepTypes
     check_schema: Callable[[Mapping[str, Any], Any], str | None]
     secrets: Callable[[str], Awaitable[Mapping[str, str] | None]]
+    forget: Callable[[str], Awaitable[None]]
     tools: Tools
     ask: Ask
     saved: Saved

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from windlass.contexts.workflows.model import Definition, Step
 from windlass.contexts.workflows.steptypes.base import StepType
-from windlass.contexts.workflows.templates import Compiled, compile_config
+from windlass.contexts.workflows.steptypes.registry import Prepared, StepTypes
 from windlass.engine.retry import RetryPolicy
 from windlass.engine.step import Step as EngineStep
 
@@ -31,7 +31,7 @@ class Planned:
 
     step: Step
     type: StepType
-    config: Compiled
+    config: Prepared
     call: EngineStep[[], Any]
 
 
@@ -50,19 +50,19 @@ class Planner:
     """Makes steps.
 
     Args:
-        find: returns the type of a name.
+        types: the step types.
         execute: what every engine step does; it looks at ``FRAME``.
         rules: what the settings say.
     """
 
-    def __init__(self, find: Callable[[str], StepType], execute: Callable[[], Any], rules: Rules) -> None:
-        self._find = find
+    def __init__(self, types: StepTypes, execute: Callable[[], Any], rules: Rules) -> None:
+        self._types = types
         self._execute = execute
         self._rules = rules
 
     def plan(self, step: Step) -> Planned:
         """Return a step ready to run."""
-        kind = self._find(step.type)
+        kind = self._types.of(step.type)
         retries = kind.default_retry if step.retry is None else step.retry
         cap = self._rules.backoff_cap
         policy = RetryPolicy(
@@ -77,7 +77,7 @@ class Planner:
             transactional=False,
             kind=step.type,
         )
-        return Planned(step, kind, compile_config(step.config, raw=kind.raw), call)
+        return Planned(step, kind, self._types.prepare(step.type, step.config), call)
 
     def nested(self, document: Mapping[str, Any], name: str, outer: Step) -> Planned:
         """Return the sub-step of a map, a parallel or a retry; what it does not say, the outer step says."""

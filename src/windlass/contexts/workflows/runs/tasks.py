@@ -6,8 +6,8 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from windlass.contexts.workflows.model import Step, read
-from windlass.contexts.workflows.runs.failures import attempt_failed
+from windlass.contexts.workflows.model import read
+from windlass.contexts.workflows.runs.failures import DefinitionFailed, attempt_failed
 from windlass.contexts.workflows.runs.interpreter import Interpreter
 from windlass.contexts.workflows.runs.kit import Callee, Facts, Kit
 from windlass.contexts.workflows.runs.plan import FRAME, Frame, Plan, Planner, Rules
@@ -18,7 +18,7 @@ from windlass.engine.api import call_child
 from windlass.engine.errors import Withheld
 from windlass.engine.registry import Registry
 from windlass.engine.scope import current_scope
-from windlass.engine.step import step_info
+from windlass.engine.step import step, step_info
 from windlass.engine.workflow import Workflow, workflow
 
 RUN = "workflows.run"
@@ -49,7 +49,7 @@ class Plans:
 
 def define(registry: Registry, kit: Kit, load: Load, rules: Rules) -> Workflow[..., Any]:
     """Define the workflow in a registry."""
-    plans = Plans(load, Planner(kit.find, _executor(kit), rules))
+    plans = Plans(load, Planner(kit.types, _executor(kit), rules))
 
     @workflow(name=RUN, registry=registry)
     async def run(digest: str, inputs: dict[str, Any], secrets: list[str], callers: list[int]) -> Any:
@@ -57,7 +57,20 @@ def define(registry: Registry, kit: Kit, load: Load, rules: Rules) -> Workflow[.
         held = current_scope(RUN).run
         claimed = held.claimed
         facts = Facts(held.run_id, claimed.tenant_id, claimed.owner, tuple(secrets), tuple(callers))
-        return await Interpreter(await plans.get(digest), facts, inputs, kit).run()
+        interpreter = Interpreter(await plans.get(digest), facts, inputs, kit)
+        if not secrets:
+            return await interpreter.run()
+        try:
+            outputs = await interpreter.run()
+        except DefinitionFailed:
+            await forget()
+            raise
+        await forget()
+        return outputs
+
+    @step(name="forget_secrets")
+    async def forget() -> None:
+        await kit.forget(step_info().run_id)
 
     return run
 
@@ -88,8 +101,9 @@ def _executor(kit: Kit) -> Callable[[], Awaitable[Any]]:
 
 
 def _asks_for_secrets(frame: Frame) -> bool:
-    step: Step = frame.planned.step
-    return "secrets" in names_in(step.config) or "secret_ref" in str(step.config) or step.type in {"webhook", "notify"}
+    planned = frame.planned
+    names = names_in(planned.step.config) if planned.type.name == "branch" else planned.config.names
+    return planned.type.name in {"webhook", "notify"} or any(name.partition(".")[0] == "secrets" for name in names)
 
 
 async def _work(kit: Kit, frame: Frame, secrets: Mapping[str, str]) -> Any:
@@ -100,9 +114,6 @@ async def _work(kit: Kit, frame: Frame, secrets: Mapping[str, str]) -> Any:
         target = planned.step.config.get("true_next" if taken else "false_next")
         return {"branch": "true" if taken else "false"} | ({} if target is None else {"__next__": target})
     config = planned.config.resolve(names)
-    complaint = kit.check(planned.type.name, config)
-    if complaint is not None:
-        raise StepFailure("validation_error", complaint, retryable=False)
     if planned.type.work is None:
         raise StepFailure("unsupported_step", f"{planned.type.name} cannot stand here", retryable=False)
     facts, info = frame.run.facts, step_info()

@@ -6,11 +6,23 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Protocol
 
-from windlass.contexts.outbound.api import Outbound, Policy
+from windlass.bootstrap.options import (
+    egress_policy,
+    identity_rules,
+    open_artifacts,
+    open_schedules,
+    open_sealer,
+    webhook_options,
+)
+from windlass.contexts.artifacts.api import Artifacts
+from windlass.contexts.identity.api import Identity
+from windlass.contexts.outbound.api import Outbound
+from windlass.contexts.people.api import People
 from windlass.contexts.records.api import Limits, Records, load_processors
-from windlass.contexts.webhooks.api import Options, Secrets, Webhooks
-from windlass.contexts.workflows.steptypes.outside import Outside
+from windlass.contexts.schedules.api import Schedules
+from windlass.contexts.webhooks.api import Webhooks
 from windlass.engine.engine import Engine
 from windlass.engine.ops import Commits
 from windlass.engine.ports import Backend, Ring
@@ -32,6 +44,18 @@ TRANSACTION_CONNECTIONS = 8
 """How many transactional steps may run at once, where each has a transaction of its own."""
 
 
+class Part(Protocol):
+    """A context with work of its own."""
+
+    async def start(self) -> None:
+        """Begin it."""
+        ...
+
+    async def stop(self) -> None:
+        """End it, also when it has not begun."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Application:
     """A running Windlass without its edges."""
@@ -41,8 +65,17 @@ class Application:
     commits: Committer
     engine: Engine
     records: Records
+    identity: Identity
+    people: People
     outbound: Outbound
     webhooks: Webhooks
+    artifacts: Artifacts
+    schedules: Schedules
+
+    @property
+    def parts(self) -> list[Part]:
+        """Return those contexts that have work of their own beside the engine's runs."""
+        return [self.records, self.identity, self.people, self.webhooks, self.artifacts, self.schedules]
 
 
 def open_backend(url: DatabaseUrl) -> Backend:
@@ -111,15 +144,15 @@ async def run_application(
     """
     wanted = settings.embed_worker if worker is None else worker
     async with _open(settings, worker=wanted, queues=queues, telemetry=telemetry) as application:
-        engine, records = application.engine, application.records
+        engine, parts = application.engine, application.parts
         await engine.start()
         try:
-            await records.start()
-            await application.webhooks.start()
+            for part in parts:
+                await part.start()
             yield application
         finally:
-            await application.webhooks.stop()
-            await records.stop()
+            for part in reversed(parts):
+                await part.stop()
             await engine.stop(STOP_SECONDS)
 
 
@@ -147,6 +180,7 @@ async def _open(
     visiting: bool = False,
 ) -> AsyncIterator[Application]:
     processors = load_processors(settings.app_modules)
+    sealer = open_sealer(settings)
     await asyncio.to_thread(prepare_database, settings)
     backend = open_backend(settings.database)
     commits = Committer(backend.write_session(), limit=settings.commit_queue_limit)
@@ -155,13 +189,19 @@ async def _open(
     commits.on_rings = engine.worker.on_rings
     limits = Limits(settings.max_payload_bytes, settings.process_wait_seconds, settings.idempotency_seconds)
     records = Records(engine, processors, limits)
+    identity = Identity(engine, identity_rules(settings))
+    people = People(engine)
     outbound = Outbound(egress_policy(settings))
     webhooks = Webhooks(engine, outbound, webhook_options(settings))
+    artifacts = open_artifacts(settings, engine, sealer)
+    schedules = open_schedules(settings, engine)
     commits.start()
     if own is not None:
         own.start()
     try:
-        yield Application(settings, backend, commits, engine, records, outbound, webhooks)
+        yield Application(
+            settings, backend, commits, engine, records, identity, people, outbound, webhooks, artifacts, schedules
+        )
     finally:
         await outbound.close()
         await asyncio.to_thread(_close, backend, commits, own)
@@ -208,54 +248,3 @@ def _close(backend: Backend, commits: Committer, own: OwnTransactions | None) ->
         own.close()
     commits.close()
     backend.close()
-
-
-def egress_policy(settings: Settings) -> Policy:
-    """Return the rules for requests to other hosts.
-
-    Raises:
-        ConfigError: a list holds what is no host; names it.
-    """
-    profile = settings.workflows_egress_profile
-    return Policy(
-        strict=profile == "strict" or (profile == "auto" and settings.is_production),
-        ports=settings.workflows_egress_allowed_ports,
-        allow=(*settings.egress_allowlist, *settings.workflows_egress_allowlist),
-        deny=(*settings.egress_denylist, *settings.workflows_egress_denylist),
-        webhook_allow=settings.workflows_webhook_allowlist,
-        webhook_deny=settings.workflows_webhook_denylist,
-        tenant_lists=settings.workflows_tenant_lists,
-        block_private=settings.workflows_egress_block_private,
-    )
-
-
-def webhook_options(settings: Settings) -> Options:
-    """Return how webhooks are signed and delivered."""
-    return Options(
-        secrets=Secrets(settings.webhook_secrets(), settings.webhook_tenant_secrets()),
-        scheme=settings.workflows_webhook_scheme,
-        timeout=settings.workflows_webhook_timeout,
-        completions=not settings.workflows_disable_completion_webhooks,
-        base=settings.workflows_webhook_dlq_base_sec,
-        most_backoff=settings.workflows_webhook_dlq_max_backoff_sec,
-        attempts=settings.workflows_webhook_dlq_max_attempts,
-        worker=settings.workflows_webhook_dlq_enabled,
-        worker_interval=settings.workflows_webhook_dlq_interval_sec,
-        worker_batch=settings.workflows_webhook_dlq_batch,
-        worker_timeout=settings.workflows_webhook_dlq_timeout_sec,
-    )
-
-
-def way_outside(settings: Settings, outbound: Outbound, engine: Engine) -> Outside:
-    """Return what steps that speak to other hosts are lent."""
-    token, key = settings.workflows_default_bearer_token, settings.workflows_default_api_key
-    return Outside(
-        outbound,
-        engine.clock,
-        secrets=webhook_options(settings).secrets,
-        timeout=settings.workflows_webhook_timeout,
-        notify_timeout=settings.workflows_notify_timeout,
-        redirects=settings.http_max_redirects,
-        bearer_token=None if token is None else token.get_secret_value(),
-        api_key=None if key is None else key.get_secret_value(),
-    )

@@ -1,0 +1,1 @@
+"""Artifacts: the files that runs leave behind."""

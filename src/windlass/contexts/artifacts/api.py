@@ -1,0 +1,51 @@
+"""The door to artifacts: what the edges, other contexts and users' own modules may use."""
+
+from __future__ import annotations
+
+from windlass.contexts.artifacts.collecting import Collected
+from windlass.contexts.artifacts.folder import LocalFolder
+from windlass.contexts.artifacts.model import (
+    ANY_MIME,
+    FILE,
+    NAME_LENGTH,
+    TYPE_LENGTH,
+    Artifact,
+    ArtifactNotFound,
+    ChecksumMismatch,
+    FileMissing,
+    Limits,
+    MimeRefused,
+    NotAFile,
+    OutsideRoot,
+    RunNotFound,
+    Saved,
+)
+from windlass.contexts.artifacts.objects import BLOCK, ObjectStore, Opened
+from windlass.contexts.artifacts.sealing import Sealer
+from windlass.contexts.artifacts.service import Artifacts, Content, File
+
+__all__ = [
+    "ANY_MIME",
+    "BLOCK",
+    "FILE",
+    "NAME_LENGTH",
+    "TYPE_LENGTH",
+    "Artifact",
+    "ArtifactNotFound",
+    "Artifacts",
+    "ChecksumMismatch",
+    "Collected",
+    "Content",
+    "File",
+    "FileMissing",
+    "Limits",
+    "LocalFolder",
+    "MimeRefused",
+    "NotAFile",
+    "ObjectStore",
+    "Opened",
+    "OutsideRoot",
+    "RunNotFound",
+    "Saved",
+    "Sealer",
+]

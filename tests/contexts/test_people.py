@@ -166,6 +166,7 @@ async def test_a_form_is_checked_on_approval(office: Office, engine: Engine) -> 
         ({"assigned_to": "  "}, "assigned_to"),
         ({"quorum": 2}, "quorum"),
         ({"kind": "robot"}, "kind"),
+        ({"fail_on": ["approved"]}, "fail_on"),
         ({"timeout": -1}, "timeout"),
         ({"reminder": 0.1}, "reminder"),
         ({"instructions": "x" * 20_001}, "instructions"),
@@ -454,7 +455,7 @@ async def test_a_run_that_needs_a_yes_fails_without_and_asks_anew_when_retried(
     office: Office, engine: Engine, how: str
 ) -> None:
     people = office.people[engine]
-    handle = await asked(await start(engine, must=True, timeout=3600))
+    handle = await asked(await start(engine, fail_on=["rejected", "timed_out"], timeout=3600))
 
     async def refuse() -> None:
         if how == "rejected":
@@ -463,7 +464,7 @@ async def test_a_run_that_needs_a_yes_fails_without_and_asks_anew_when_retried(
             office.lab.pass_time(hours=1)
         view = await status_of(handle, "failed")
         assert view.error is not None
-        assert view.error["error_type"] == ("HumanRejected" if how == "rejected" else "HumanTimeout")
+        assert view.error["error_type"] == ("RejectedByHuman" if how == "rejected" else "HumanTimeout")
 
     await refuse()
     await handle.retry()

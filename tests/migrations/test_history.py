@@ -16,6 +16,7 @@ import windlass.contexts.identity.tables
 import windlass.contexts.people.tables
 import windlass.contexts.records.tables
 import windlass.contexts.webhooks.tables
+import windlass.contexts.workflows.definitions.tables
 from tests.support.paths import ROOT, SOURCE
 from tests.support.schema import describe
 from windlass.storage import migrate, urls
@@ -27,6 +28,7 @@ assert windlass.contexts.identity.tables.users.metadata is metadata
 for tables in sorted((SOURCE / "contexts").glob("*/tables.py")):
     import_module(f"windlass.contexts.{tables.parent.name}.tables")
 NEWEST = max(path.name[:4] for path in (SOURCE / "migrations" / "versions").glob("0*.py"))
+assert windlass.contexts.workflows.definitions.tables.workflows.metadata is metadata
 
 Alembic = Callable[..., str]
 

@@ -14,6 +14,7 @@ from windlass.bootstrap.options import (
     open_artifacts,
     open_schedules,
     open_sealer,
+    open_workflows,
     webhook_options,
 )
 from windlass.contexts.artifacts.api import Artifacts
@@ -23,6 +24,7 @@ from windlass.contexts.people.api import People
 from windlass.contexts.records.api import Limits, Records, load_processors
 from windlass.contexts.schedules.api import Schedules
 from windlass.contexts.webhooks.api import Webhooks
+from windlass.contexts.workflows.api import Definitions, Workflows
 from windlass.engine.engine import Engine
 from windlass.engine.ops import Commits
 from windlass.engine.ports import Backend, Ring
@@ -71,6 +73,12 @@ class Application:
     webhooks: Webhooks
     artifacts: Artifacts
     schedules: Schedules
+    workflows: Workflows
+
+    @property
+    def definitions(self) -> Definitions:
+        """Return the saved definitions."""
+        return self.workflows.definitions
 
     @property
     def parts(self) -> list[Part]:
@@ -194,13 +202,26 @@ async def _open(
     outbound = Outbound(egress_policy(settings))
     webhooks = Webhooks(engine, outbound, webhook_options(settings))
     artifacts = open_artifacts(settings, engine, sealer)
-    schedules = open_schedules(settings, engine)
+    workflows = open_workflows(settings, engine, outbound)
+    webhooks.describe_ends(workflows.describe_end)
+    schedules = open_schedules(settings, engine, workflows.scheduled)
     commits.start()
     if own is not None:
         own.start()
     try:
         yield Application(
-            settings, backend, commits, engine, records, identity, people, outbound, webhooks, artifacts, schedules
+            settings,
+            backend,
+            commits,
+            engine,
+            records,
+            identity,
+            people,
+            outbound,
+            webhooks,
+            artifacts,
+            schedules,
+            workflows,
         )
     finally:
         await outbound.close()

@@ -9,7 +9,15 @@ from windlass.contexts.outbound.api import Outbound, Policy
 from windlass.contexts.schedules.api import Options as ScheduleOptions
 from windlass.contexts.schedules.api import PythonTarget, Schedules, Targets
 from windlass.contexts.webhooks.api import Options, Secrets
+from windlass.contexts.workflows.api import Rules as AttemptRules
+from windlass.contexts.workflows.api import RunRules, Workflows
+from windlass.contexts.workflows.runs.vault import Vault
+from windlass.contexts.workflows.saved import ScheduledRuns
+from windlass.contexts.workflows.steptypes.base import Tools
+from windlass.contexts.workflows.steptypes.calls import CALLS
+from windlass.contexts.workflows.steptypes.functions import declared
 from windlass.contexts.workflows.steptypes.outside import Outside
+from windlass.contexts.workflows.steptypes.registry import StepTypes
 from windlass.engine.engine import Engine
 from windlass.engine.registry import default_registry
 from windlass.kernel.errors import ConfigError
@@ -95,6 +103,32 @@ def webhook_options(settings: Settings) -> Options:
     )
 
 
+def open_workflows(settings: Settings, engine: Engine, outbound: Outbound) -> Workflows:
+    """Return the workflows written as documents.
+
+    Raises:
+        ConfigError: secrets are to be sealed, and the package for it is missing.
+    """
+    key = settings.workflows_secrets_key
+    most = {"prompt": settings.workflows_max_retries_prompt, "webhook": settings.workflows_max_retries_webhook}
+    rules = RunRules(
+        wait_seconds=settings.workflows_run_timeout_sec,
+        key_seconds=settings.workflows_idempotency_ttl_hours * 3600,
+        adhoc=not settings.workflows_disable_adhoc,
+        attempts=AttemptRules(
+            settings.workflows_backoff_cap_seconds, {kind: limit for kind, limit in most.items() if limit is not None}
+        ),
+    )
+    tools = Tools(
+        functions=declared,
+        redact_logs=settings.workflows_redact_logs,
+        files_root=settings.workflows_file_base_dir,
+        outbound=way_outside(settings, outbound, engine),
+    )
+    vault = Vault(engine, None if key is None else key.get_secret_value(), settings.workflows_secrets_ttl_seconds)
+    return Workflows(engine, StepTypes(CALLS, functions=declared), tools, vault, rules)
+
+
 def way_outside(settings: Settings, outbound: Outbound, engine: Engine) -> Outside:
     """Return what steps that speak to other hosts are lent."""
     token, key = settings.workflows_default_bearer_token, settings.workflows_default_api_key
@@ -110,11 +144,11 @@ def way_outside(settings: Settings, outbound: Outbound, engine: Engine) -> Outsi
     )
 
 
-def open_schedules(settings: Settings, engine: Engine) -> Schedules:
+def open_schedules(settings: Settings, engine: Engine, saved: ScheduledRuns) -> Schedules:
     """Return the schedules, with what they can start."""
     if settings.workflows_mint_virtual_keys:
         raise ConfigError("WORKFLOWS_MINT_VIRTUAL_KEYS=true: no workflow here takes a key, leave it false")
     options = ScheduleOptions(
         settings.workflows_scheduler_enabled, settings.workflows_scheduler_tz, settings.workflows_scheduler_rescan_sec
     )
-    return Schedules(engine, Targets(PythonTarget(engine, default_registry)), options)
+    return Schedules(engine, Targets(PythonTarget(engine, default_registry), saved), options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -46,6 +46,10 @@ class Start:
     on_end: str | None = None
     workflow_id: int | None = None
     fingerprint: str | None = None
+
+    def under(self, run_id: str) -> Start:
+        """Return this start under an id of the caller's own."""
+        return replace(self, run_id=run_id, idempotency_key=None)
 
 
 def request(start: Start, registry: Registry, now: int) -> StartRequest:

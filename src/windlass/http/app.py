@@ -16,7 +16,23 @@ from starlette.exceptions import HTTPException
 
 from windlass import settings as configuration
 from windlass.bootstrap import SWITCH_SECONDS, run_application
-from windlass.http import artifacts, audit, auth, callers, queues, records, reports, runs, schedules, system, webhooks
+from windlass.http import (
+    artifacts,
+    audit,
+    auth,
+    callers,
+    definitions,
+    people,
+    queues,
+    records,
+    reports,
+    runs,
+    schedules,
+    system,
+    webhooks,
+    workflow_history,
+    workflow_runs,
+)
 from windlass.http.access import GUARDED as GUARDED_PATHS
 from windlass.http.errors import answer_http, answer_windlass
 from windlass.http.logs import Log, open_log
@@ -78,8 +94,25 @@ def create_app(
     )
     app.state.settings, app.state.log, app.state.meter, app.state.probe = settings, log, meter, system.Probe()
     app.state.admit = callers.admit
-    parts = (records, reports, runs, queues, system, auth, audit, artifacts, schedules, webhooks)
-    app.router.routes[:0] = [route for part in parts for route in part.routes()]
+    parts = (
+        records,
+        reports,
+        runs,
+        queues,
+        system,
+        auth,
+        audit,
+        artifacts,
+        schedules,
+        people,
+        webhooks,
+        workflow_runs,
+        workflow_history,
+        definitions,
+    )
+    found = [route for part in parts for route in part.routes()]
+    found.sort(key=lambda route: getattr(route, "path", "").startswith(definitions.ONE))  # these would hide others
+    app.router.routes[:0] = [*workflow_history.sockets(), *found]
     app.add_exception_handler(WindlassError, answer_windlass)
     app.add_exception_handler(HTTPException, answer_http)
     app.add_middleware(

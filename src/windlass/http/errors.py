@@ -90,7 +90,7 @@ def answer_windlass(request: Request, error: Exception) -> Response:
         return internal_error(request.scope["path"])
     details: Any = _plain(error.data) or None
     if isinstance(error, ValidationFailed):
-        details = [{"loc": issue.loc, "msg": issue.msg, "type": issue.type} for issue in error.issues]
+        details = [{"loc": issue.loc, "msg": issue.msg, "type": issue.type, **issue.data} for issue in error.issues]
         log.events.info("validation.error", details=details)
     elif error.kind in _BUSINESS:
         log.events.info("domain.error", error={"code": code, "message": error.message, "details": details})

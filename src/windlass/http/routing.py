@@ -27,7 +27,7 @@ _KEY = re.compile(rb"[\x21-\x7e]{1,255}")
 _JSON = re.compile(rb"\s*(application/([\w.!#$&^-]+\+)?json\s*(;|$)|$)", re.IGNORECASE)
 _OF_JSON = frozenset({b"content-type", b"content-encoding", b"idempotency-key"})
 _PLAIN = [(b"content-type", b"application/json")]
-_PATH_PARAMETER = re.compile(r"{(\w+)}")
+_PATH_PARAMETER = re.compile(r"{(\w+)(?::\w+)?}")
 _MEANINGS = {
     400: "A date or header cannot be read, or the request contradicts itself",
     401: "The credential is missing or wrong",

@@ -17,6 +17,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from windlass.contexts.workflows.api import investigation, shown_attempts, shown_steps
 from windlass.engine.types import TERMINAL, Event
+from windlass.http.access import needs
 from windlass.http.callers import caller
 from windlass.http.query import Parameter, free, integer
 from windlass.http.responses import Json
@@ -55,7 +56,6 @@ def shown(event: Event) -> dict[str, Any]:
 async def events(request: Request) -> Response:
     """Get the events of a run, in order."""
     actor = await caller(request)
-    actor.require(RUNS_READ)
     asked = read_many(request, EVENTS)
     run_id, limit, types = request.path_params["run_id"], asked["limit"], frozenset(asked["types"])
     since = asked["since"] if asked["cursor"] is None else _position(asked["cursor"])
@@ -91,7 +91,6 @@ def _position(cursor: str) -> int:
 async def steps(request: Request) -> Response:
     """Get every execution of every step, in the order of their starts."""
     actor = await caller(request)
-    actor.require(RUNS_READ)
     read_many(request, ())
     run, history = await runs(request).history(actor, request.path_params["run_id"])
     return Json({"run_id": run.run_id, "steps": shown_steps(run, history)})
@@ -100,7 +99,6 @@ async def steps(request: Request) -> Response:
 async def attempts(request: Request) -> Response:
     """Get the attempts of a step."""
     actor = await caller(request)
-    actor.require(RUNS_READ)
     read_many(request, ())
     step_id = request.path_params["step_id"]
     run, history = await runs(request).history(actor, request.path_params["run_id"])
@@ -110,7 +108,6 @@ async def attempts(request: Request) -> Response:
 async def investigate(request: Request) -> Response:
     """Say how a run failed, what shows it, and what to do about it."""
     actor = await caller(request)
-    actor.require(RUNS_READ)
     read_many(request, ())
     run, history = await runs(request).history(actor, request.path_params["run_id"])
     return Json(investigation(run, history, {}, inside=actor.administers_workflows))
@@ -120,7 +117,6 @@ async def investigate(request: Request) -> Response:
 async def stream(request: Request) -> Response:
     """Follow the events of a run as server-sent events; `Last-Event-ID` resumes, `end` is the last one."""
     actor = await caller(request)
-    actor.require(RUNS_READ)
     asked = read_many(request, STREAM)
     run = await runs(request).get(actor, request.path_params["run_id"])
     since = asked["since"]
@@ -163,7 +159,7 @@ async def socket(websocket: WebSocket) -> None:
         asked = read_many(request, SOCKET)
         actor = await caller(_with_token(request, asked["token"]))
         actor.require(RUNS_READ)
-        run = await runs(request).get(actor, asked["run_id"] or "")
+            run = await runs(request).get(actor, asked["run_id"] or "")
         if run.owner != actor.user_id and not actor.administers_workflows:
             raise NotFound("Run not found")
     except WindlassError:
@@ -229,12 +225,12 @@ def routes() -> list[DirectRoute]:
     }
     errors = (401, 404, 422)
     return [
-        route("GET", f"{run}/events", events, tag=tag, answers=json("Events", "array"), errors=errors,
+        route("GET", f"{run}/events", events, tag=tag, access=needs(RUNS_READ), answers=json("Events", "array"), errors=errors,
               parameters=EVENTS),
-        route("GET", f"{run}/events/stream", stream, tag=tag, answers=streamed, errors=errors, parameters=STREAM),
-        route("GET", f"{run}/steps", steps, tag=tag, answers=json("Executions of steps"), errors=errors),
-        route("GET", f"{run}/steps/{{step_id}}/attempts", attempts, tag=tag, answers=json("Attempts"), errors=errors),
-        route("GET", f"{run}/investigation", investigate, tag=tag, answers=json("What is known"), errors=errors),
+        route("GET", f"{run}/events/stream", stream, tag=tag, access=needs(RUNS_READ), answers=streamed, errors=errors, parameters=STREAM),
+        route("GET", f"{run}/steps", steps, tag=tag, access=needs(RUNS_READ), answers=json("Executions of steps"), errors=errors),
+        route("GET", f"{run}/steps/{{step_id}}/attempts", attempts, tag=tag, access=needs(RUNS_READ), answers=json("Attempts"), errors=errors),
+        route("GET", f"{run}/investigation", investigate, tag=tag, access=needs(RUNS_READ), answers=json("What is known"), errors=errors),
     ]  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from windlass.contexts.workflows.api import Order, Runs
 from windlass.engine.types import RunView, Status
+from windlass.http.access import needs, scoped
 from windlass.http.bodies import Field, media, read_body, text
 from windlass.http.callers import caller
 from windlass.http.query import Parameter, choice, free, integer, moment
@@ -135,7 +136,6 @@ def workflow_id(request: Request) -> int:
 async def listing(request: Request) -> Response:
     """List runs: the caller's own, or for administrators those of `owner`."""
     actor = await caller(request)
-    actor.require(RUNS_READ)
     asked = read_many(request, LIST)
     query = _query(request, actor, asked)
     found = await runs(request).page(query._replace(limit=query.limit + 1))
@@ -243,7 +243,6 @@ def _row(run: RunView) -> dict[str, Any]:
 async def get(request: Request) -> Response:
     """Get one run."""
     actor = await caller(request)
-    actor.require(RUNS_READ)
     read_many(request, ())
     return Json(shown(await runs(request).get(actor, request.path_params["run_id"])))
 
@@ -252,7 +251,6 @@ async def get(request: Request) -> Response:
 async def control(request: Request) -> Response:
     """Pause, resume, cancel or retry a run; one whose state does not allow it is left alone, with a 409."""
     actor = await caller(request)
-    actor.require(RUNS_CONTROL)
     action = request.path_params["action"]
     if action not in ACTIONS:
         raise Invalid("Unsupported action", field="action")
@@ -265,7 +263,6 @@ async def control(request: Request) -> Response:
 async def supply(request: Request) -> Response:
     """Give a run the secrets that died with their holder; a run that waits for them goes on."""
     actor = await caller(request)
-    actor.require(RUNS_CONTROL)
     asked = read_body(await request.body(), SECRETS)
     done = await runs(request).supply(actor, request.path_params["run_id"], asked["secrets"])
     return Json({"ok": True, "result": done.result})
@@ -276,14 +273,14 @@ def routes() -> list[DirectRoute]:
     tag, run = "workflow runs", f"{PREFIX}/runs/{{run_id}}"
     ok: dict[int, Any] = {200: {"description": "Done", "content": {"application/json": {"schema": {"type": "object"}}}}}
     return [
-        route("POST", f"{PREFIX}/run", run_adhoc, tag=tag, answers={200: WORKFLOW_RUN}, parameters=MODE, keyed=True,
+        route("POST", f"{PREFIX}/run", run_adhoc, tag=tag, access=scoped("workflows.run_adhoc", runs=True), answers={200: WORKFLOW_RUN}, parameters=MODE, keyed=True,
               errors=(400, 401, 409, 413, 422), body=media(ADHOC)),
-        route("GET", f"{PREFIX}/runs", listing, tag=tag, answers={200: WORKFLOW_RUNS}, errors=(400, 401, 422),
+        route("GET", f"{PREFIX}/runs", listing, tag=tag, access=needs(RUNS_READ), answers={200: WORKFLOW_RUNS}, errors=(400, 401, 422),
               parameters=LIST),
-        route("GET", run, get, tag=tag, answers={200: WORKFLOW_RUN}, errors=(401, 404, 422)),
-        route("POST", f"{run}/secrets", supply, tag=tag, answers=ok, errors=(401, 404, 413, 422), body=media(SECRETS)),
-        route("POST", f"{run}/{{action}}", control, tag=tag, answers=ok, errors=(400, 401, 404, 409, 413, 422),
+        route("GET", run, get, tag=tag, access=needs(RUNS_READ), answers={200: WORKFLOW_RUN}, errors=(401, 404, 422)),
+        route("POST", f"{run}/secrets", supply, tag=tag, access=needs(RUNS_CONTROL), answers=ok, errors=(401, 404, 413, 422), body=media(SECRETS)),
+        route("POST", f"{run}/{{action}}", control, tag=tag, access=needs(RUNS_CONTROL), answers=ok, errors=(400, 401, 404, 409, 413, 422),
               body=media(REASON), body_required=False),
-        route("POST", f"{PREFIX}/{{workflow_id}}/run", run_saved, tag=tag, answers={200: WORKFLOW_RUN},
+        route("POST", f"{PREFIX}/{{workflow_id}}/run", run_saved, tag=tag, access=scoped("workflows.run_saved", runs=True), answers={200: WORKFLOW_RUN},
               parameters=MODE, keyed=True, errors=(400, 401, 404, 409, 413, 422), body=media(ORDER)),
     ]  # fmt: skip

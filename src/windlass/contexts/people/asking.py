@@ -7,7 +7,7 @@ if nobody has: both find the run locked by the other, so exactly one of them win
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from windlass.contexts.people import store
 from windlass.contexts.people.deciding import settled, signal_name, told
-from windlass.contexts.people.model import Decision, HumanRejected, HumanTimeout, Task, TaskStatus
+from windlass.contexts.people.model import Decision, HumanTimeout, RejectedByHuman, Task, TaskStatus
 from windlass.contexts.people.questions import Question, microseconds
 from windlass.engine.api import note, signal
 from windlass.engine.engine import Engine
@@ -49,11 +49,11 @@ class Asking:
         self._expire_step = step(transactional=True, name="people.expire")(self._expire)
         self._verdict_step = step(transactional=True, name="people.verdict")(self._verdict)
 
-    async def decision(self, scope: Scope[Run], asked: Question, must: bool) -> Decision:
-        """Ask until there is an outcome; with ``must`` until somebody says yes, and fail otherwise.
+    async def decision(self, scope: Scope[Run], asked: Question, fail_on: Collection[str]) -> Decision:
+        """Ask until there is an outcome that is not among those to fail on.
 
         Raises:
-            StepFailed: nobody said yes who must; a retry of the run asks anew.
+            StepFailed: it is one of those; a retry of the run asks anew.
         """
         claimed = scope.run.claimed
         values = {
@@ -68,7 +68,7 @@ class Asking:
                 note("human_rejected", {"step_id": asked.step_id})
             elif not decided.approved:
                 note("human_timeout", {"step_id": asked.step_id})
-            if decided.approved or not must:
+            if decided.decision not in fail_on:
                 return decided
             await self._verdict_step(opened["task_id"])
 
@@ -138,8 +138,8 @@ class Asking:
         if found is None or _retried_since(tx.connection, found.run_id, found.closed_seq or 0):
             return True
         if found.status == TaskStatus.REJECTED:
-            raise HumanRejected(f"rejected_by_human: step {found.step_id} was rejected")
-        raise HumanTimeout(f"human_timeout: nobody decided on step {found.step_id} in time")
+            raise RejectedByHuman(f"step {found.step_id} was rejected")
+        raise HumanTimeout(f"nobody decided on step {found.step_id} in time")
 
     # beside the journal: repeating it changes nothing
     def _reopen(self, tx: Transaction, run: Run, task_id: str) -> None:

@@ -109,7 +109,7 @@ class Refused(Exception):
     """A question whose answer the run cannot go on without was not answered with yes."""
 
 
-class HumanRejected(Refused):
+class RejectedByHuman(Refused):
     """A person has said no."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -212,7 +212,7 @@ async def wait_for_decision(
     timeout: float | None = None,
     quorum: int = 1,
     reminder: float | None = None,
-    must: bool = False,
+    fail_on: Collection[str] = (),
 ) -> Decision:
     """Ask people, from within a workflow, and wait until they have decided: a minute or a year.
 
@@ -225,22 +225,25 @@ async def wait_for_decision(
         timeout: seconds to wait; without it for ever.
         quorum: how many different people must approve; one rejection rejects.
         reminder: seconds between reminders.
-        must: whether the run fails when the answer is not yes; a retry of the run then asks anew.
+        fail_on: with which of ``rejected`` and ``timed_out`` the run fails, unless the error is caught. A retry of
+            the run then asks anew, while a decision that was returned stays what it was.
 
     Raises:
         Invalid: the question cannot be asked; names the culprit.
-        StepFailed: it was rejected or timed out, with ``must``; ``error_type`` is HumanRejected or HumanTimeout.
+        StepFailed: it came to one of ``fail_on``; ``error_type`` is RejectedByHuman or HumanTimeout.
         RuntimeError: no people belong to the engine that carries this run out.
     """
     asked = question(
         kind=kind, step_id=step_id, assigned_to=assigned_to, instructions=instructions, form_schema=form_schema,
         timeout=timeout, quorum=quorum, reminder=reminder,
     )  # fmt: skip
+    if not {"rejected", "timed_out"}.issuperset(fail_on):
+        raise Invalid(f"fail_on takes rejected and timed_out, not {sorted(fail_on)}", field="fail_on")
     scope = current_scope("wait_for_decision")
     asking = ASKING.get(id(scope.run.worker))
     if asking is None:
         raise RuntimeError("this engine has no people: make People(engine) first")
-    return await asking.decision(scope, asked, must)
+    return await asking.decision(scope, asked, fail_on)
 
 
 def _checked(comment: str | None, edited_fields: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

@@ -71,5 +71,5 @@ workflow_schedule_fires = sa.Table(
         "ix_workflow_schedule_fires_pending", "schedule_id", "fire_id",
         postgresql_where=_pending, sqlite_where=_pending,
     ),
-    comment="what became of each slot; a slot that has a run of its own holds that run's id, so it never gets another",
+    comment="what became of each slot; one that has a run of its own holds its id, so that it never gets another",
 )  # fmt: skip

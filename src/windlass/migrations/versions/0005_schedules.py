@@ -102,7 +102,7 @@ def fires() -> None:
         sa.Column("created_at", timestamp(), nullable=False),
         sa.PrimaryKeyConstraint("fire_id", name="pk_workflow_schedule_fires"),
         sa.UniqueConstraint("run_id", name="uq_workflow_schedule_fires_run_id"),
-        comment="what became of each slot; a slot that has a run of its own holds that run's id, so it never gets another",
+        comment="what became of each slot; one that has a run of its own holds its id, so that it never gets another",
     )
     live, pending = sa.text("live"), sa.text("status = 'pending'")
     op.create_index("ix_workflow_schedule_fires_history", table, ["schedule_id", "fire_id"])

@@ -97,7 +97,10 @@ async def _wait(run: Carrier, planned: Planned, names: Names) -> Outcome:
     async def work() -> dict[str, Any]:
         kind = "human" if planned.type.name == "wait_for_human" else "approval"
         config = _config(planned, names)
-        verdict = await run.kit.ask(run.facts, Question(kind, planned.step.id, config))
+        step = planned.step
+        handled = {"rejected": step.on_failure, "timed_out": step.on_timeout or step.on_failure}
+        fail_on = tuple(decision for decision, target in handled.items() if target is None)
+        verdict = await run.kit.ask(run.facts, Question(kind, step.id, config, fail_on))
         return {**verdict.outputs, "decision": verdict.decision, "__timed_out__": verdict.timed_out}
 
     found = await _whole(planned, work)

@@ -32,11 +32,12 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What people are asked by a step."""
+    """What people are asked by a step; of ``fail_on`` (``rejected``, ``timed_out``) the step is to fail."""
 
     kind: str
     step_id: str
     config: Mapping[str, Any]
+    fail_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

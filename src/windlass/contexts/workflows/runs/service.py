@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from windlass.contexts.workflows.runs.kit import Callee, Facts, Kit
 from windlass.contexts.workflows.runs.plan import Rules
 from windlass.contexts.workflows.runs.snapshots import Snapshots, canonical
-from windlass.contexts.workflows.runs.tasks import RUN, define
+from windlass.contexts.workflows.runs.tasks import RUN, call, define
 from windlass.contexts.workflows.runs.vault import Vault
 from windlass.engine.engine import Engine
 from windlass.engine.errors import RunCancelled, RunFailed, UnknownRun
@@ -17,7 +17,6 @@ from windlass.engine.starting import Start
 from windlass.engine.types import ControlResult, Event, RunView
 from windlass.kernel.actors import Actor, Forbidden
 from windlass.kernel.errors import Kind, NotFound, WindlassError
-from windlass.kernel.ids import new_id
 from windlass.storage.run_lists import RunQuery, list_page, matching_ids
 
 QUEUE = "workflows"
@@ -153,26 +152,7 @@ class Runs:
     ) -> RunView:
         inputs = self._definitions.check_inputs(document, order.inputs)
         digest = await self.snapshots.keep(document)
-        names = sorted(order.secrets)
-        key = None if order.idempotency_key is None else f"{actor.user_id}:{order.idempotency_key}"
-        said = canonical({"workflow": workflow_id or digest, "inputs": order.inputs, "mode": order.validation_mode})
-        run_id = new_id() if key is None else None
-        request = self._engine.request(
-            Start(
-                RUN,
-                kwargs={"digest": digest, "inputs": inputs, "secrets": names, "callers": _callers(workflow_id)},
-                run_id=run_id,
-                idempotency_key=key,
-                key_seconds=self.rules.key_seconds,
-                queue=QUEUE,
-                tenant_id=actor.tenant_id,
-                owner=actor.user_id,
-                attributes=_attributes(order, version, names),
-                on_end=self._on_end,
-                workflow_id=workflow_id,
-                fingerprint=said,
-            )
-        )
+        request = self._engine.request(self.start_of(actor, document, digest, inputs, order, (workflow_id, version)))
         if order.secrets:
             await self._vault.keep(request.run.run_id, order.secrets)
         started = await self._engine.begin(request)
@@ -181,6 +161,38 @@ class Runs:
         if order.mode != "async":
             await self._wait(started.run_id)
         return await self._engine.get_run(started.run_id)
+
+    def start_of(
+        self,
+        actor: Actor,
+        document: Mapping[str, Any],
+        digest: str,
+        inputs: Mapping[str, Any],
+        order: Order,
+        saved: tuple[int | None, int],
+    ) -> Start:
+        """Return the start of a run; ``saved`` is the id of its definition, if it has one, and its version."""
+        workflow_id, version = saved
+        names = sorted(order.secrets)
+        key = None if order.idempotency_key is None else f"{actor.user_id}:{order.idempotency_key}"
+        said = {"workflow": workflow_id or digest, "inputs": order.inputs, "mode": order.validation_mode}
+        return Start(
+            RUN,
+            kwargs={"digest": digest, "inputs": dict(inputs), "secrets": names, "callers": _callers(workflow_id)},
+            idempotency_key=key,
+            key_seconds=self.rules.key_seconds,
+            queue=QUEUE,
+            tenant_id=actor.tenant_id,
+            owner=actor.user_id,
+            attributes=_attributes(order, version, names),
+            on_end=self._on_end if document.get("on_completion_webhook") else None,
+            workflow_id=workflow_id,
+            fingerprint=canonical(said),
+        )
+
+    async def call(self, facts: Facts, callee: Callee) -> Any:
+        """Run a saved definition as a child of the current run and return its outputs."""
+        return await call(self._workflow, facts, callee)
 
     async def _wait(self, run_id: str) -> None:
         try:

@@ -41,7 +41,7 @@ class Snapshots:
         digest = digest_of(text)
         if digest not in self._kept:
             now = self._engine.clock.now()
-            await self._engine.transact(lambda tx: _store(tx, digest, text, now))
+            await self._engine.transact(lambda tx: store_in(tx, digest, text, now))
             self._remember(digest, document)
         return digest
 
@@ -67,7 +67,8 @@ class Snapshots:
             self._kept.popitem(last=False)
 
 
-def _store(tx: Transaction, digest: str, text: str, now: int) -> None:
+def store_in(tx: Transaction, digest: str, text: str, now: int) -> None:
+    """Store canonical JSON unless it is there."""
     tx.execute(
         "INSERT INTO workflow_snapshots (digest, document, created_at) VALUES (:digest, :document, :now)"
         " ON CONFLICT (digest) DO NOTHING",

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from windlass.cli import bench, db, doctor, info, queues, records, runs, servers
+from windlass.cli import bench, db, doctor, info, queues, records, runs, servers, webhooks
 from windlass.cli.exits import ExitCode, epilog, explain
 from windlass.cli.quick import quicken
 
@@ -27,6 +27,7 @@ for register in (
     records.register,
     runs.register,
     queues.register,
+    webhooks.register,
     doctor.register,
     bench.register,
     info.register,

@@ -234,15 +234,18 @@ def discard(tx: Transaction, wanted: Wanted, until: int, limit: int) -> int:
     return len(ids)
 
 
-def discard_one(tx: Transaction, dlq_id: int, tenant: str | None) -> None:
-    """Throw one away.
+def discard_one(tx: Transaction, dlq_id: int, tenant: str | None) -> dict[str, Any]:
+    """Throw one away and return what it was, without its body.
 
     Raises:
         LetterNotFound: there is none, or it is another tenant's.
     """
     c = dlq.c
-    which = sa.delete(dlq).where(c.id == dlq_id)
+    which = sa.select(c.tenant_id, c.run_id, c.webhook_id, c.host, c.attempts, c.last_error).where(c.id == dlq_id)
     if tenant is not None:
         which = which.where(c.tenant_id == tenant)
-    if tx.connection.execute(which).rowcount != 1:
+    found = tx.connection.execute(which.with_for_update()).mappings().first()
+    if found is None:
         raise LetterNotFound
+    tx.connection.execute(sa.delete(dlq).where(c.id == dlq_id))
+    return dict(found)

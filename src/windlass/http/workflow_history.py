@@ -159,7 +159,7 @@ async def socket(websocket: WebSocket) -> None:
         asked = read_many(request, SOCKET)
         actor = await caller(_with_token(request, asked["token"]))
         actor.require(RUNS_READ)
-            run = await runs(request).get(actor, asked["run_id"] or "")
+        run = await runs(request).get(actor, asked["run_id"] or "")
         if run.owner != actor.user_id and not actor.administers_workflows:
             raise NotFound("Run not found")
     except WindlassError:
@@ -223,15 +223,15 @@ def routes() -> list[DirectRoute]:
     streamed: dict[int, Any] = {
         200: {"description": "Events", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
     }
-    errors = (401, 404, 422)
+    shared: dict[str, Any] = {"tag": tag, "access": needs(RUNS_READ), "errors": (401, 404, 422)}
+    tried = f"{run}/steps/{{step_id}}/attempts"
     return [
-        route("GET", f"{run}/events", events, tag=tag, access=needs(RUNS_READ), answers=json("Events", "array"), errors=errors,
-              parameters=EVENTS),
-        route("GET", f"{run}/events/stream", stream, tag=tag, access=needs(RUNS_READ), answers=streamed, errors=errors, parameters=STREAM),
-        route("GET", f"{run}/steps", steps, tag=tag, access=needs(RUNS_READ), answers=json("Executions of steps"), errors=errors),
-        route("GET", f"{run}/steps/{{step_id}}/attempts", attempts, tag=tag, access=needs(RUNS_READ), answers=json("Attempts"), errors=errors),
-        route("GET", f"{run}/investigation", investigate, tag=tag, access=needs(RUNS_READ), answers=json("What is known"), errors=errors),
-    ]  # fmt: skip
+        route("GET", f"{run}/events", events, answers=json("Events", "array"), parameters=EVENTS, **shared),
+        route("GET", f"{run}/events/stream", stream, answers=streamed, parameters=STREAM, **shared),
+        route("GET", f"{run}/steps", steps, answers=json("Executions of steps"), **shared),
+        route("GET", tried, attempts, answers=json("Attempts"), **shared),
+        route("GET", f"{run}/investigation", investigate, answers=json("What is known"), **shared),
+    ]
 
 
 def sockets() -> list[WebSocketRoute]:

@@ -19,7 +19,7 @@ from windlass.http.bodies import Field, media, read_body, text
 from windlass.http.callers import caller
 from windlass.http.query import Parameter, choice, free, integer, moment
 from windlass.http.responses import Json
-from windlass.http.routing import DirectRoute, application, idempotency_key, route
+from windlass.http.routing import DirectRoute, Handler, application, idempotency_key, route
 from windlass.http.shapes import WORKFLOW_RUN, WORKFLOW_RUNS, many, read_many
 from windlass.kernel.actors import RUNS_CONTROL, RUNS_READ, Actor
 from windlass.kernel.clock import to_iso
@@ -272,15 +272,21 @@ def routes() -> list[DirectRoute]:
     """Return the routes."""
     tag, run = "workflow runs", f"{PREFIX}/runs/{{run_id}}"
     ok: dict[int, Any] = {200: {"description": "Done", "content": {"application/json": {"schema": {"type": "object"}}}}}
+
+    def start(path: str, handler: Handler, endpoint: str, fields: dict[str, Field], *errors: int) -> DirectRoute:
+        access = scoped(endpoint, runs=True)
+        return route("POST", path, handler, tag=tag, access=access, answers={200: WORKFLOW_RUN}, parameters=MODE,
+                     keyed=True, errors=errors, body=media(fields))  # fmt: skip
+
+    reading: dict[str, Any] = {"tag": tag, "access": needs(RUNS_READ)}
+    controlling: dict[str, Any] = {"tag": tag, "access": needs(RUNS_CONTROL), "answers": ok}
     return [
-        route("POST", f"{PREFIX}/run", run_adhoc, tag=tag, access=scoped("workflows.run_adhoc", runs=True), answers={200: WORKFLOW_RUN}, parameters=MODE, keyed=True,
-              errors=(400, 401, 409, 413, 422), body=media(ADHOC)),
-        route("GET", f"{PREFIX}/runs", listing, tag=tag, access=needs(RUNS_READ), answers={200: WORKFLOW_RUNS}, errors=(400, 401, 422),
-              parameters=LIST),
-        route("GET", run, get, tag=tag, access=needs(RUNS_READ), answers={200: WORKFLOW_RUN}, errors=(401, 404, 422)),
-        route("POST", f"{run}/secrets", supply, tag=tag, access=needs(RUNS_CONTROL), answers=ok, errors=(401, 404, 413, 422), body=media(SECRETS)),
-        route("POST", f"{run}/{{action}}", control, tag=tag, access=needs(RUNS_CONTROL), answers=ok, errors=(400, 401, 404, 409, 413, 422),
-              body=media(REASON), body_required=False),
-        route("POST", f"{PREFIX}/{{workflow_id}}/run", run_saved, tag=tag, access=scoped("workflows.run_saved", runs=True), answers={200: WORKFLOW_RUN},
-              parameters=MODE, keyed=True, errors=(400, 401, 404, 409, 413, 422), body=media(ORDER)),
+        start(f"{PREFIX}/run", run_adhoc, "workflows.run_adhoc", ADHOC, 400, 401, 403, 409, 413, 422),
+        route("GET", f"{PREFIX}/runs", listing, answers={200: WORKFLOW_RUNS}, errors=(400, 401, 422),
+              parameters=LIST, **reading),
+        route("GET", run, get, answers={200: WORKFLOW_RUN}, errors=(401, 404, 422), **reading),
+        route("POST", f"{run}/secrets", supply, errors=(401, 404, 413, 422), body=media(SECRETS), **controlling),
+        route("POST", f"{run}/{{action}}", control, errors=(400, 401, 404, 409, 413, 422),
+              body=media(REASON), body_required=False, **controlling),
+        start(f"{PREFIX}/{{workflow_id}}/run", run_saved, "workflows.run_saved", ORDER, 400, 401, 404, 409, 413, 422),
     ]  # fmt: skip

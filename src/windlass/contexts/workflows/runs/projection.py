@@ -52,7 +52,7 @@ def step_runs(events: Iterable[Event], run_status: str) -> list[StepRun]:
         if event.step_id is None or event.type in {"child_started", "child_completed"}:
             continue
         name = event.step_id.rsplit("/", 1)[-1].partition("#")[0]
-        if name in _NAMELESS or name.startswith("signal:"):
+        if name in _NAMELESS or name.startswith(("signal:", "people.")):
             continue
         data = orjson.loads(event.payload)
         if event.type == "value_recorded":

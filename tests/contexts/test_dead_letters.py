@@ -99,8 +99,8 @@ async def test_who_may(database_url: str, receiver: Receiver) -> None:
             with pytest.raises(Forbidden):
                 await webhooks.replay(actor, foreign)
         assert await webhooks.discard_many(ACME, Wanted()) == 1
-        [entry] = await application.identity.entries(AuditQuery(action="webhook.discard_many"))
-        assert (entry["actor_id"], entry["target"]) == ("a", "webhook_dlq:*")
+        [entry] = await application.identity.entries(AuditQuery(actor_id="a", action="webhook.discard_many"))
+        assert entry["target"] == "webhook_dlq:*"
         assert [letter["id"] for letter in await listed(application)] == [foreign]
     assert receiver.received == []
 

@@ -19,7 +19,7 @@ from windlass.contexts.records.api import REPORTS
 from windlass.contexts.records.api import Status as RecordStatus
 from windlass.engine.types import WITH_PEOPLE
 from windlass.engine.types import Status as RunStatus
-from windlass.http import artifacts, audit, auth, records, reports, runs, system
+from windlass.http import artifacts, audit, auth, records, reports, runs, system, webhooks
 from windlass.http.errors import TABLE
 from windlass.http.routing import IDEMPOTENCY_KEY, DirectRoute
 from windlass.kernel.errors import Kind, ValidationFailed, WindlassError
@@ -55,6 +55,8 @@ EVENTS = {
     "child_started": "a child run was started; `run_id` is its id",
     "child_completed": "a child ended, however: `status` and `result`",
     "value_recorded": "`now`, `uuid` or `random` gave the code this `value`",
+    "webhook_delivery": "an attempt to deliver a webhook that tells of the run: `host`, `status` (delivered, failed,"
+    " blocked), `code`, `reason`, `source`, `attempt`, `webhook_id`; the end of the run may come before it",
 }
 
 WAITS = {
@@ -212,6 +214,7 @@ def http_page() -> str:
     """Return `docs/reference/http.md`."""
     parts = [route for part in (records, reports, runs, system, artifacts) for route in part.routes()]
     parts = [route for part in (records, reports, runs, system, auth, audit) for route in part.routes()]
+    parts = [route for part in (records, reports, runs, system, webhooks) for route in part.routes()]
     calls = ((f"{_call(route)}{'*' if _keyed(route) else ''}", str(route.summary)) for route in parts)
     names = ", ".join(f"`{name}`" for name in REPORTS)
     return "# HTTP" + _GENERATED + HTTP_OPENING + "\n" + _table("call|does", calls) + f"\nThe reports are {names}.\n"

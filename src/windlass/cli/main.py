@@ -22,6 +22,7 @@ from windlass.cli import (
     schedules,
     servers,
     users,
+    webhooks,
 )
 from windlass.cli.exits import ExitCode, epilog, explain
 from windlass.cli.quick import quicken
@@ -44,6 +45,7 @@ for register in (
     queues.register,
     artifacts.register,
     people.register,
+    webhooks.register,
     doctor.register,
     bench.register,
     info.register,

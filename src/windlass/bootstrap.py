@@ -53,6 +53,11 @@ def open_backend(url: DatabaseUrl) -> Backend:
     return PostgresBackend(url)
 
 
+def catalogue() -> Registered:
+    """Return the step types that definitions may use."""
+    return Registered(StepTypes())
+
+
 @contextmanager
 def _turn(url: DatabaseUrl) -> Iterator[None]:
     """Keep other processes of a SQLite file from migrating or writing."""
@@ -152,7 +157,7 @@ async def _open(
     commits.on_rings = engine.worker.on_rings
     limits = Limits(settings.max_payload_bytes, settings.process_wait_seconds, settings.idempotency_seconds)
     records = Records(engine, processors, limits)
-    definitions = Definitions(engine, Registered(StepTypes()))
+    definitions = Definitions(engine, catalogue())
     commits.start()
     if own is not None:
         own.start()

@@ -56,7 +56,7 @@ class HttpDefinitions:
 
     async def listed(self, **wanted: str) -> list[Row]:
         """Return versions."""
-        found: list[Row] = await self._client.ask("GET", PATH, params=wanted)
+        found: list[Row] = await self._client.ask("GET", PATH, list, params=wanted)
         return found
 
     async def get(self, workflow_id: int) -> Row:
@@ -79,12 +79,12 @@ class HttpDefinitions:
 
     async def diff(self, workflow_id: int, old: int, new: int) -> Row:
         """Compare two versions."""
-        found: Row = await self._client.ask("GET", f"{PATH}/{workflow_id}/diff", params={"from": old, "to": new})
+        found: Row = await self._client.ask("GET", f"{PATH}/{workflow_id}/diff", dict, params={"from": old, "to": new})
         return found
 
     async def _row(self, method: str, path: str, document: Row | None = None) -> Row:
         kwargs: dict[str, Any] = {} if document is None else {"json": document}
-        found: Row = await self._client.ask(method, f"{PATH}{path}", **kwargs)
+        found: Row = await self._client.ask(method, f"{PATH}{path}", dict, **kwargs)
         return found
 
 

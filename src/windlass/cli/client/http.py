@@ -127,16 +127,20 @@ class HttpClient:
         return None
 
     async def _ask(self, method: str, path: str, **kwargs: Any) -> Row:
-        answer = await self.ask(method, path, **kwargs)
-        if not isinstance(answer, dict):
-            raise Refusal(400, "BAD_REQUEST", f"{self.name} answered, but not as a Windlass server does")
+        answer: Row = await self.ask(method, path, dict, **kwargs)
         return answer
 
-    async def ask(self, method: str, path: str, **kwargs: Any) -> Any:
-        """Return what the server answers to a request, as JSON.
+    async def ask(self, method: str, path: str, shape: type, **kwargs: Any) -> Any:
+        """Return what the server answers to a request.
+
+        Args:
+            method: the HTTP method.
+            path: what is asked for.
+            shape: what its JSON is, a list or an object.
+            kwargs: the rest of the request.
 
         Raises:
-            Refusal: it refuses.
+            Refusal: it refuses, or is no Windlass.
             Unavailable: it does not answer.
         """
         try:
@@ -146,7 +150,7 @@ class HttpClient:
         if response.is_error:
             raise refusal(self.name, response)
         answer = _json(response)
-        if answer is None:
+        if not isinstance(answer, shape):
             raise _no_windlass(self.name, response)
         return answer
 

@@ -13,12 +13,6 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-import windlass.contexts.identity.tables
-import windlass.contexts.people.tables
-import windlass.contexts.artifacts.tables
-import windlass.contexts.records.tables
-import windlass.contexts.webhooks.tables
-import windlass.contexts.workflows.definitions.tables
 from tests.support.paths import ROOT, SOURCE
 from tests.support.schema import describe
 from windlass.storage import migrate, urls
@@ -80,6 +74,7 @@ def test_alembic_finds_nothing_to_generate(url: str, tmp_path: Path, alembic: Al
     written = (folder / "versions" / "empty_nothing.py").read_text()
     assert written.count("    pass") == 2
     assert f'down_revision = "{migrate.inspect(urls.parse(url)).head}"' in written.replace("'", '"')
+    assert re.search(r'down_revision = "\d{4}"', written.replace("'", '"'))
     assert "No new upgrade operations" in alembic("check")
 
 

@@ -23,6 +23,7 @@ from windlass.cli import (
     servers,
     users,
     webhooks,
+    workflows,
 )
 from windlass.cli.exits import ExitCode, epilog, explain
 from windlass.cli.quick import quicken
@@ -53,6 +54,7 @@ for register in (
     users.register,
     keys.register,
     audit.register,
+    workflows.register,
 ):
     register(app)
 quicken(app)

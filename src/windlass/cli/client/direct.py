@@ -35,11 +35,6 @@ class DirectClient:
         self._records = application.records
         self.name = str(application.settings.database)
 
-    @property
-    def application(self) -> Application:
-        """What answers."""
-        return self._app
-
     async def store(self, body: bytes, key: str) -> Stored:
         """Store records."""
         request = Import(self._records, key=key, together=False, failures_only=True, max_record=MAX_RECORD_BYTES)
@@ -102,7 +97,9 @@ class DirectClient:
         items: list[Row] = []
         cursor = None
         while len(items) < limit:
-            page = await self._app.people.inbox(OPERATOR, everybody=everybody, cursor=cursor, limit=limit - len(items))
+            page = await self.application.people.inbox(
+                OPERATOR, everybody=everybody, cursor=cursor, limit=limit - len(items)
+            )
             items += [_plain(asdict(task)) for task in page.items]
             cursor = page.next_cursor
             if cursor is None:
@@ -113,11 +110,11 @@ class DirectClient:
         self, run_id: str, step_id: str, decision: str, comment: str | None, edited_fields: Row | None
     ) -> None:
         """Answer a question."""
-        await self._app.people.decide(OPERATOR, run_id, step_id, decision, comment, edited_fields)
+        await self.application.people.decide(OPERATOR, run_id, step_id, decision, comment, edited_fields)
 
     async def reassign(self, run_id: str, step_id: str, assigned_to: Sequence[str]) -> None:
         """Ask others."""
-        await self._app.people.reassign(OPERATOR, run_id, step_id, assigned_to)
+        await self.application.people.reassign(OPERATOR, run_id, step_id, assigned_to)
 
     async def workers(self) -> Sequence[Row] | None:
         """Return the live processes."""

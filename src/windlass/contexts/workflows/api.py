@@ -21,7 +21,7 @@ from windlass.contexts.workflows.definitions.yamltext import TextFault, Unreadab
 from windlass.contexts.workflows.model import Definition, read
 from windlass.contexts.workflows.runs.plan import Rules
 from windlass.contexts.workflows.runs.projection import investigation, shown_attempts, shown_steps
-from windlass.contexts.workflows.runs.service import NotInTime, Order, RunRules, Runs
+from windlass.contexts.workflows.runs.service import QUEUE, NotInTime, Order, RunRules, Runs
 from windlass.contexts.workflows.runs.tasks import RUN
 from windlass.contexts.workflows.service import Workflows
 
@@ -32,6 +32,7 @@ __all__ = [
     "MODES",
     "MOST_BYTES",
     "MOST_VERSIONS",
+    "QUEUE",
     "REFERENCE",
     "RUN",
     "Audit",

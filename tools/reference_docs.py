@@ -17,6 +17,7 @@ import windlass
 from windlass.cli.exits import MEANINGS, explain
 from windlass.contexts.records.api import REPORTS
 from windlass.contexts.records.api import Status as RecordStatus
+from windlass.engine.types import WITH_PEOPLE
 from windlass.engine.types import Status as RunStatus
 from windlass.http import artifacts, records, reports, runs, system
 from windlass.http.errors import TABLE
@@ -46,6 +47,11 @@ EVENTS = {
     "signal_awaited": "the run waits for a signal and will give up at `due_at`",
     "signal_received": "a signal was handed to the code",
     "signal_timed_out": "the signal did not come in time",
+    "waiting_human": "a person was asked: `assigned_to` says whom, `due_at` until when (microseconds)",
+    "waiting_approval": "a person was asked for consent; as `waiting_human`",
+    "human_reminded": "whoever was asked and has not answered was reminded",
+    "human_rejected": "a person has said no",
+    "human_timeout": "nobody has answered in the time that was given",
     "child_started": "a child run was started; `run_id` is its id",
     "child_completed": "a child ended, however: `status` and `result`",
     "value_recorded": "`now`, `uuid` or `random` gave the code this `value`",
@@ -67,8 +73,8 @@ RUN_STATUSES = {
     RunStatus.QUEUED: "waits to be begun",
     RunStatus.RUNNING: "begun; when it waits for something, `wait_reason` says for what",
     RunStatus.PAUSED: "does nothing until it is resumed; `status_reason` says why",
-    RunStatus.WAITING_HUMAN: "waits for a person",
-    RunStatus.WAITING_APPROVAL: "waits for a person's consent",
+    RunStatus.WAITING_HUMAN: "waits for a person, and for nothing else",
+    RunStatus.WAITING_APPROVAL: "waits for a person's consent, and for nothing else",
     RunStatus.SUCCEEDED: "ended with an output; never changes",
     RunStatus.FAILED: "ended with an error; changed by `retry` alone",
     RunStatus.CANCELLED: "ended because someone asked; never changes",
@@ -96,11 +102,11 @@ CODES = {
 
 def event_types() -> set[str]:
     """Return the type of every event that the code writes."""
-    found = set()
+    found: set[str] = {status.value for status in WITH_PEOPLE}
     for path in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                place = {"NewEvent": 0, "Event": 2}.get(node.func.id)
+                place = {"NewEvent": 0, "Event": 2, "note": 0}.get(node.func.id)
                 if place is not None and len(node.args) > place:
                     kind = node.args[place]
                     found |= {kind.value} if isinstance(kind, ast.Constant) and isinstance(kind.value, str) else set()

@@ -42,6 +42,9 @@ class Loud:
     def run_finished(self, workflow: str, status: str) -> None:
         """The database tells."""
 
+    def count(self, name: str, **labels: str) -> None:
+        """Nobody asks."""
+
 
 async def client(engine: Engine, name: str, count: int, at_once: int) -> None:
     """Start orders, each until it is acknowledged: ``at_once`` at a time, and newcomers who wait for nobody."""

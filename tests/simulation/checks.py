@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from tests.simulation.ledger import Execution
-from windlass.engine.types import TERMINAL, Event, InboxRow, RunHead, Status
+from windlass.engine.types import TERMINAL, WITH_PEOPLE, Event, InboxRow, RunHead, Status
 from windlass.kernel.clock import SECOND
 
 if TYPE_CHECKING:
@@ -171,7 +171,8 @@ class Checks:
                 if head.holder is not None or head.ready_at is not None:
                     self.complain(f"{name(head)} has ended and is still held or ready")
             elif head.holder is None and head.ready_at is None and head.status != Status.PAUSED:
-                if head.status == Status.RUNNING and head.wait_reason not in {None, "idle"}:
+                waits = head.status == Status.RUNNING or head.status in WITH_PEOPLE
+                if waits and head.wait_reason not in {None, "idle"}:
                     parked.append(head)
                 elif head.wake_at is None:
                     self.complain(f"{name(head)} has neither holder nor wake-up")

@@ -125,6 +125,9 @@ class Told:
     def run_finished(self, workflow: str, status: str) -> None:
         """The journal tells."""
 
+    def count(self, name: str, **labels: str) -> None:
+        """Nobody asks."""
+
 
 class Process:
     """An operating system process with one engine.

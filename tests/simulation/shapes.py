@@ -11,6 +11,7 @@ from windlass import Fatal, gather, now, random, signal, sleep, step, step_info,
 from windlass.engine.errors import RunCancelled, RunConflict, RunFailed, SignalTimeout, StepFailed
 from windlass.engine.ports import Transaction
 from windlass.engine.registry import Registry
+from windlass.engine.types import Status
 
 REGISTRY = Registry()
 Seen = list[list[str]]
@@ -203,7 +204,7 @@ async def waits(label: str, signals: int, patience: float) -> Seen:
     seen: Seen = []
     for number in range(signals):
         try:
-            seen.append(["go", await signal("go", timeout=patience if number % 2 else None)])
+            seen.append(["go", await _go(number, patience)])
         except SignalTimeout:
             seen.append(["late", str(number)])
         await sleep(0.4 * number)
@@ -218,6 +219,14 @@ async def waits(label: str, signals: int, patience: float) -> Seen:
     except SignalTimeout:
         seen.append(["late", "last"])
     return seen
+
+
+async def _go(number: int, patience: float) -> str:
+    """Wait for anybody, or for a person: with a time-out, without, and with an event that tells of it."""
+    told = {"assigned_to": ["ann"]} if number % 3 else None
+    status = (Status.RUNNING, Status.WAITING_HUMAN, Status.WAITING_APPROVAL)[number % 3]
+    token: str = await signal("go", timeout=patience if number % 2 else None, status=status, told=told)
+    return token
 
 
 @workflow(name="retries", registry=REGISTRY)

@@ -44,12 +44,12 @@ def waiting_for_a_child(scene: Scene, reason: str = "child:") -> tuple[str, str,
     return parent, child, holder
 
 
-def awaiting(scene: Scene, *types: str) -> str:
+def awaiting(scene: Scene, *types: str, status: Status = Status.RUNNING) -> str:
     """A run that waits for two things, with these events of one step in its journal."""
     holder = scene.holder()
     run = scene.held(holder)
     events = [NewEvent(kind, "signal:x#1", "{}", scene.now) for kind in types]
-    scene.do(ADVANCE, Advance(run, holder, scene.now, events, park=Park("2 things")))
+    scene.do(ADVANCE, Advance(run, holder, scene.now, events, park=Park("2 things", status=status)))
     return run
 
 
@@ -63,6 +63,12 @@ PROPER: dict[str, Callable[[Scene], object]] = {
     "waiting for several children": lambda scene: waiting_for_a_child(scene, "2 things"),
     "waiting for several signals": lambda scene: awaiting(scene, "signal_awaited"),
     "waiting for a child": waiting_for_a_child,
+    "waiting for a person": lambda scene: parked(scene, reason="signal:x", status=Status.WAITING_HUMAN),
+    "waiting for several people": lambda scene: awaiting(scene, "waiting_human", status=Status.WAITING_HUMAN),
+    "waiting for a person for a while": lambda scene: parked(
+        scene, reason="signal:x", wake_at=LATER, status=Status.WAITING_APPROVAL
+    ),
+    "decided": lambda scene: scene.signal(parked(scene, reason="signal:x", status=Status.WAITING_APPROVAL)),
     "paused": lambda scene: parked(scene, reason="paused", status=Status.PAUSED, status_reason="paused_by_user"),
     "given back": lambda scene: parked(scene, reason="signal:x", ready=True),
     "woken": lambda scene: scene.signal(parked(scene, reason="signal:x")),
@@ -104,16 +110,18 @@ def test_a_run_that_nothing_wakes_is_adrift(scene: Scene) -> None:
 
 
 def test_a_lost_wake_up_is_found(scene: Scene) -> None:
-    signalled = parked(scene, reason="signal:x")
-    scene.signal(signalled, "x")
+    signalled, decided = parked(scene, reason="signal:x"), parked(scene, reason="signal:x", status=Status.WAITING_HUMAN)
+    for run in (signalled, decided):
+        scene.signal(run, "x")
     parent, child, holder = waiting_for_a_child(scene)
     scene.finish(child, holder, parent_run_id=parent)
     assert found(scene) == {}
 
     spoil(scene, signalled, "ready_at = NULL")
+    spoil(scene, decided, "ready_at = NULL, status = 'waiting_human'")
     spoil(scene, parent, f"ready_at = NULL, wait_reason = 'child:{child}'")
 
-    assert found(scene) == {signalled: SIGNAL_MISSED, parent: CHILD_ENDED}
+    assert found(scene) == {signalled: SIGNAL_MISSED, decided: SIGNAL_MISSED, parent: CHILD_ENDED}
 
 
 def test_a_run_for_which_nothing_is_left_to_come_is_adrift(scene: Scene) -> None:

@@ -146,7 +146,7 @@ def test_a_signal_rings_the_holder_of_a_held_run(scene: Scene) -> None:
     assert scene.backend.reader.poll("other", [], scene.now).inbox == []
 
 
-@pytest.mark.parametrize("status", ["queued", "paused", "waiting_human", "waiting_approval"])
+@pytest.mark.parametrize("status", ["queued", "paused"])
 def test_a_signal_waits_for_a_run_that_cannot_hear_it(scene: Scene, status: str) -> None:
     run = scene.start(wake_at=EPOCH + 100, status=Status(status))
 
@@ -155,6 +155,32 @@ def test_a_signal_waits_for_a_run_that_cannot_hear_it(scene: Scene, status: str)
     assert scene.rings == []
     assert (scene.head(run).status, scene.head(run).ready_at, scene.head(run).wake_at) == (status, None, EPOCH + 100)
     assert len(scene.inbox(run)) == 1
+
+
+@pytest.mark.parametrize("status", ["waiting_human", "waiting_approval"])
+def test_a_signal_wakes_a_run_that_waits_for_people(scene: Scene, status: str) -> None:
+    holder = scene.holder()
+    run = scene.held(holder)
+    scene.park(run, holder, status=Status(status), status_reason="awaiting_review", wake_at=EPOCH + 10**9)
+    assert (scene.view(run).status, scene.view(run).status_reason) == (status, "awaiting_review")
+
+    assert scene.signal(run) is True
+
+    view, head = scene.view(run), scene.head(run)
+    assert (view.status, view.status_reason, head.ready_at, head.wake_at) == ("running", None, scene.now, None)
+    assert scene.claim(scene.holder()) == [run]
+
+
+@pytest.mark.parametrize("status", ["waiting_human", "waiting_approval"])
+def test_the_time_given_to_people_runs_out(scene: Scene, status: str) -> None:
+    holder = scene.holder()
+    run = scene.held(holder)
+    scene.park(run, holder, status=Status(status), status_reason="awaiting_review", wake_at=scene.now + 100)
+    assert scene.claim(scene.holder()) == []
+    scene.later()
+
+    assert scene.claim(scene.holder()) == [run]
+    assert (scene.view(run).status, scene.view(run).status_reason) == ("running", None)
 
 
 def test_a_signal_is_delivered_once_per_dedup_id(scene: Scene) -> None:

@@ -19,7 +19,7 @@ def test_a_head_holds_what_was_inserted(scene: Scene) -> None:
     )
     scene.call(lambda tx: tx.insert_runs([run]))
 
-    assert scene.head("r") == RunHead("r", "n", "queued", None, None, None, 0, "q", -3, 1, 7, None, 0, "p", None)
+    assert scene.head("r") == RunHead("r", "n", "queued", None, None, None, 0, "q", -3, 1, 7, None, 0, "p", None, None)
 
 
 def test_a_view_holds_what_was_inserted(scene: Scene) -> None:
@@ -75,9 +75,24 @@ def test_bumping_writes_numbers_and_deaths_only(scene: Scene) -> None:
 def test_writing_a_head_writes_all_of_it(scene: Scene) -> None:
     run, other = scene.start(), scene.start()
     full = RunHead(
-        run, "w", "waiting_human", "why", "wait", "h", 5, "default", 0, 0, EPOCH, EPOCH + 1, 4, None, to_iso(EPOCH)
+        run,
+        "w",
+        "waiting_human",
+        "why",
+        "wait",
+        "h",
+        5,
+        "default",
+        0,
+        0,
+        EPOCH,
+        EPOCH + 1,
+        4,
+        None,
+        None,
+        to_iso(EPOCH),
     )
-    empty = RunHead(run, "w", "queued", None, None, None, 0, "default", 0, 1, None, None, 0, None, None)
+    empty = RunHead(run, "w", "queued", None, None, None, 0, "default", 0, 1, None, None, 0, None, None, None)
 
     for head in (full, empty):
         scene.call(lambda tx, head=head: tx.write_heads([head]))  # type: ignore[misc]

@@ -11,7 +11,7 @@ _POSTGRES = {
         coalesce(column_default, '') FROM information_schema.columns WHERE table_schema = 'public'""",
     "index": "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
     "constraint": """SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
-        WHERE connamespace = 'public'::regnamespace""",
+        WHERE connamespace = 'public'::regnamespace AND contype <> 't'""",
     "option": """SELECT relname, coalesce(reloptions::text, '') FROM pg_class
         WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'""",
     "comment": """SELECT objoid::regclass::text, description FROM pg_description

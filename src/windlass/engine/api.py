@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid as uuids
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,7 +16,7 @@ from windlass.engine.heads import to_json
 from windlass.engine.registry import Definition, check_name
 from windlass.engine.run import Run
 from windlass.engine.scope import Scope, current_scope
-from windlass.engine.types import NewEvent, NewRun, Status
+from windlass.engine.types import WITH_PEOPLE, NewEvent, NewRun, Status
 from windlass.kernel.checks import LONGEST_SECONDS, check_number
 from windlass.kernel.clock import SECOND, from_datetime, to_datetime
 from windlass.kernel.ids import new_id
@@ -66,20 +66,31 @@ async def _sleep(scope: Scope[Run], name: str, due: int) -> None:
     scope.hear()
 
 
-async def signal(name: str, *, timeout: float | None = None) -> Any:
+async def signal(
+    name: str,
+    *,
+    timeout: float | None = None,
+    status: Status = Status.RUNNING,
+    told: Mapping[str, Any] | None = None,
+) -> Any:
     """Wait for a signal and return its payload. One sent before is not lost; each is received once.
 
     Args:
         name: which signal.
         timeout: seconds to wait; without it for ever.
+        status: what the run is while it waits for nothing else: ``waiting_human`` or ``waiting_approval`` when the
+            signal comes from a person. Such a run leaves memory at once.
+        told: JSON data for the event of that name which says that the wait begins; without, there is no such event.
 
     Raises:
         SignalTimeout: it did not come in time (recorded: a replay sees the same).
-        ValueError: the time is no number, or beyond any calendar.
+        ValueError: the time is no number, or beyond any calendar; a run cannot wait in this status.
         BadName: no signal can have this name.
     """
     if timeout is not None:
         check_number("timeout", timeout, -LONGEST_SECONDS, LONGEST_SECONDS, whose=f"signal {name!r}: ")
+    if status != Status.RUNNING and status not in WITH_PEOPLE:
+        raise ValueError(f"signal {name!r}: a run cannot wait as {status}")
     scope = current_scope(f"signal {name!r}")
     check_name(name)
     run = scope.run
@@ -90,11 +101,14 @@ async def signal(name: str, *, timeout: float | None = None) -> Any:
         return _signalled(recorded.settled, recorded.data or {}, name, path)
     if recorded is not None and recorded.opened is not None:
         due = recorded.opened["due_at"]
+    elif status in WITH_PEOPLE and told is not None:
+        opening = to_json({**told, "due_at": due})
+        run.pending.append(NewEvent(status.value, path, opening, run.worker.clock.now()))
     elif due is not None:
         run.pending.append(NewEvent("signal_awaited", path, to_json({"due_at": due}), run.worker.clock.now()))
     if run.pausing is not None:
         await run.hold()
-    row = await run.wait(due=due, listen=f"signal:{name}")
+    row = await run.wait(due=due, listen=f"signal:{name}", status=status)
     now = run.worker.clock.now()
     scope.hear()
     if row is None:
@@ -182,19 +196,46 @@ def _child_result(workflow: Definition, data: dict[str, Any], path: str) -> Any:
     raise kind(f"child {path} {data['status']}: {message}", step=path, run_id=data["run_id"], error=data["result"])
 
 
+OWN_WORDS = frozenset({"run", "cancel", "step", "timer", "signal", "waiting", "child", "value"})
+"""First words of the types of the engine's own events."""
+
+
+def note(event_type: str, data: Mapping[str, Any]) -> None:
+    """Write an event of the workflow's own into the journal; a replay writes none anew.
+
+    Args:
+        event_type: its type, ``human_rejected`` for example.
+        data: JSON data.
+
+    Raises:
+        ValueError: the engine has events of such a type itself.
+        BadName: it is no name.
+    """
+    kind = check_name(event_type).partition("_")[0]
+    if kind in OWN_WORDS:
+        raise ValueError(f"events {kind}_… are the engine's own: {event_type}")
+    scope = current_scope(f"note {event_type}")
+    path, recorded = scope.enter(event_type, kind)
+    if recorded is not None:
+        scope.hear(recorded.seq)
+        return
+    scope.run.pending.append(NewEvent(event_type, path, to_json(dict(data)), scope.run.worker.clock.now()))
+    scope.hear()
+
+
 def now() -> datetime:
     """Return the time, recorded: a replay gets the same."""
-    return to_datetime(_recorded("now", lambda run: run.worker.clock.now()))
+    return to_datetime(recorded("now", lambda run: run.worker.clock.now()))
 
 
 def uuid() -> uuids.UUID:
     """Return a random UUID, recorded: a replay gets the same."""
-    return uuids.UUID(_recorded("uuid", _random_uuid))
+    return uuids.UUID(recorded("uuid", _random_uuid))
 
 
 def random() -> float:
     """Return a random number in [0, 1), recorded: a replay gets the same."""
-    value: float = _recorded("random", lambda run: run.worker.random())
+    value: float = recorded("random", lambda run: run.worker.random())
     return value
 
 
@@ -205,13 +246,14 @@ def _random_uuid(run: Run) -> str:
     return str(uuids.UUID(int=bits, version=4))
 
 
-def _recorded(name: str, make: Callable[[Run], Any]) -> Any:
+def recorded(name: str, make: Callable[[Run], Any]) -> Any:
+    """Return a JSON value that is made once: a replay gets the same."""
     scope = current_scope(name)
     run = scope.run
-    path, recorded = scope.enter(name, "value")
-    if recorded is not None:
-        scope.hear(recorded.seq)
-        return (recorded.data or {})["value"]
+    path, known = scope.enter(name, "value")
+    if known is not None:
+        scope.hear(known.seq)
+        return (known.data or {})["value"]
     value = make(run)
     run.pending.append(NewEvent("value_recorded", path, to_json({"value": value}), run.worker.clock.now()))
     scope.hear()

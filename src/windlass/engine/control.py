@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import orjson
+
+from windlass.engine.births import RUN_STARTED
 from windlass.engine.ending import cancel
 from windlass.engine.errors import Fenced, RunConflict, UnknownRun
 from windlass.engine.failures import storable
 from windlass.engine.heads import append, number, to_json, wake
 from windlass.engine.history import History, whole_from
-from windlass.engine.journal import RUN_STARTED
 from windlass.engine.ops import Operation
 from windlass.engine.orders import obey, pause
 from windlass.engine.ports import Ring, Transaction
@@ -174,10 +176,10 @@ def failed_family(tx: Transaction, head: RunHead, again: NewEvent) -> list[tuple
 
 
 def check_whole(head: RunHead, events: Sequence[Event]) -> None:
-    """Check that the journal of a failed run still says what had succeeded.
+    """Check that the journal of a failed run still says what had succeeded, and that none of it was undone.
 
     Raises:
-        RunConflict: it does not: a retry would do that again.
+        RunConflict: a retry would do again what had succeeded, or build on what is no longer there.
     """
     begins = whole_from(events, head.last_seq)
     if begins > 1:
@@ -187,6 +189,10 @@ def check_whole(head: RunHead, events: Sequence[Event]) -> None:
             run_id=head.run_id,
             history_from_seq=begins,
         )
+    failures = [event for event in events if event.type == "run_failed"]
+    if failures and orjson.loads(failures[-1].payload).get("compensated"):
+        message = f"run {head.run_id} was undone when it failed and cannot be retried; start it anew"
+        raise RunConflict(message, run_id=head.run_id)
 
 
 def reopen(tx: Transaction, head: RunHead, children: Sequence[RunHead], again: NewEvent) -> None:
@@ -274,7 +280,7 @@ class Claims(Operation[ClaimRequest, ClaimResult]):
         for run in runs:
             head = run.head
             head.status = Status.RUNNING
-            head.wait_reason = None
+            head.status_reason = head.wait_reason = None
             if head.started_at is None:
                 head.started_at = to_iso(unit.now)
                 started.append(number(head, [NewEvent("run_started", None, RUN_STARTED, unit.now)])[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from windlass.engine.births import follow
 from windlass.engine.heads import close, number, to_json, wake
 from windlass.engine.ports import Ring, Transaction
 from windlass.engine.types import TERMINAL, Advance, Event, Finish, InboxRow, NewEvent, RunHead, Status
@@ -30,6 +31,7 @@ def finish(tx: Transaction, ends: Sequence[tuple[Advance, Finish]], changed: dic
                     changed[parent.run_id] = parent
     if mail:
         tx.add_inbox(mail)
+    follow(tx, [tx.heads[unit.run_id] for unit, _ in ends], ends[-1][0].at)
     orphans = [unit.run_id for unit, outcome in ends if outcome.children]
     if orphans:
         ring_orphans(tx, cancel_children(tx, orphans, ends[-1][0].at))
@@ -73,6 +75,7 @@ def _close(tx: Transaction, heads: Sequence[RunHead], by: str, text: str, at: in
     tx.write_heads(heads)
     tx.finish_runs([(head.run_id, None, outcome.error, at) for head in heads])
     tx.free_slots([head.run_id for head in heads])
+    follow(tx, heads, at)
     tell_parents(tx, heads, outcome, at)
 
 

@@ -3,42 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Self, TypeVar
 
 from windlass.engine.codec import encode
 from windlass.engine.control import CONTROL, SIGNAL, check_control
-from windlass.engine.errors import UnknownRun, UnknownWorkflow
+from windlass.engine.errors import UnknownRun
 from windlass.engine.handle import Handle, outcome
 from windlass.engine.journal import START
 from windlass.engine.ops import CALL, Commits, Operation
 from windlass.engine.ports import Backend, Transaction
 from windlass.engine.registry import Definition, Registry, check_name, check_text, default_registry
+from windlass.engine.starting import KEY_SECONDS, Start, request
 from windlass.engine.telemetry import Silent, Telemetry
 from windlass.engine.types import (
     ControlRequest,
     ControlResult,
     Ended,
     Event,
-    NewRun,
     RunFilter,
     RunView,
     SignalRequest,
+    Started,
     StartRequest,
 )
 from windlass.engine.worker import Worker
-from windlass.kernel.checks import LONGEST_SECONDS, check_limit, check_moment, check_number, check_priority
-from windlass.kernel.clock import SECOND, Clock, SystemClock
-from windlass.kernel.errors import Invalid
+from windlass.kernel.checks import check_limit
+from windlass.kernel.clock import Clock, SystemClock
 from windlass.kernel.ids import new_id
 
 T = TypeVar("T")
 A = TypeVar("A")
 R = TypeVar("R")
-
-KEY_SECONDS = 24 * 3600
 
 
 class Engine:
@@ -150,10 +147,19 @@ class Engine:
             RunConflict: the idempotency key was used with another input, or ``run_id`` is taken.
             Overloaded: too many writes are waiting; nothing was started.
         """
-        request = self._request(
+        wanted = Start(
             workflow, args, kwargs, run_id, idempotency_key, key_seconds, delay, at, queue, priority, key, tenant_id,
             owner, attributes,
         )  # fmt: skip
+        started = await self.begin(self.request(wanted), bounded=bounded)
+        return Handle(self, started.run_id, started.created)
+
+    def request(self, start: Start) -> StartRequest:
+        """Return the checked request for a run; see ``starting.request``."""
+        return request(start, self.registry, self.clock.now())
+
+    async def begin(self, request: StartRequest, *, bounded: bool = True) -> Started:
+        """Start the run of a request; when this returns it is on disk. See ``start_run``."""
         run = request.run
         holder = None if run.wake_at is not None else self.worker.birth(run.queue, run.name)
         run.holder = holder
@@ -161,12 +167,20 @@ class Engine:
         try:
             starting = self.commits.submit(START, request, bounded=bounded)
             try:
-                started = await starting
+                return await starting
             finally:
                 landed = starting.done() and starting.exception() is None and starting.result().created
         finally:
             self.worker.born(run, holder is not None, landed)
-        return Handle(self, started.run_id, started.created)
+
+    @staticmethod
+    def begin_in(tx: Transaction, request: StartRequest) -> Started:
+        """Start the run of a request inside an open transaction: both happen, or neither."""
+        tx.lock_runs(START.locks(request))
+        answer = START.apply(tx, [request])[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def start_run_in(  # noqa: PLR0913  the options of a start
         self,
@@ -187,85 +201,11 @@ class Engine:
         **kwargs: Any,
     ) -> str:
         """Start a run inside an open transaction and return its id: both happen, or neither. See ``start_run``."""
-        request = self._request(
+        wanted = Start(
             workflow, args, kwargs, run_id, idempotency_key, key_seconds, delay, at, queue, priority, key, tenant_id,
             owner, attributes,
         )  # fmt: skip
-        tx.lock_runs(START.locks(request))
-        answer = START.apply(tx, [request])[0]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer.run_id
-
-    def _request(  # noqa: PLR0913, PLR0917  the options of a start
-        self,
-        workflow: Definition | str,
-        args: Sequence[Any],
-        kwargs: Mapping[str, Any],
-        run_id: str | None,
-        idempotency_key: str | None,
-        key_seconds: float,
-        delay: float | None,
-        at: datetime | None,
-        queue: str | None,
-        priority: int | None,
-        key: str | None,
-        tenant_id: str,
-        owner: str | None,
-        attributes: Mapping[str, Any] | None,
-    ) -> StartRequest:
-        known = self._known(workflow)
-        name = known.name if known is not None else check_name(str(workflow))
-        if known is not None:
-            inputs = known.signature.pack(args, kwargs, f"input of {name}")
-        elif args:
-            raise UnknownWorkflow(f"no workflow {name!r} is registered here: give its input by name", workflow=name)
-        else:
-            inputs = encode(dict(kwargs), f"input of {name}")
-        now = self.clock.now()
-        for field, text in (("run_id", run_id), ("tenant_id", tenant_id), ("owner", owner), ("key", key)):
-            check_text(field, text)
-        run = NewRun(
-            run_id or new_id(),
-            name,
-            inputs,
-            now,
-            queue=check_name(queue) if queue is not None else known.queue if known is not None else "default",
-            priority=check_priority(priority) if priority is not None else known.priority if known is not None else 0,
-            tenant_id=tenant_id,
-            owner=owner,
-            key=key,
-            attributes=encode(dict(attributes or {}), "attributes"),
-            interface_version=known.version if known is not None else "1",
-            wake_at=self._wake_at(now, delay, at),
-        )
-        if idempotency_key is None:
-            return StartRequest(run, own_id=run_id is not None)
-        if run_id is not None:
-            raise Invalid("give run_id or idempotency_key, not both", field="idempotency_key")
-        check_text("idempotency_key", idempotency_key)
-        check_number("key_seconds", key_seconds, 0, LONGEST_SECONDS)
-        digest = hashlib.sha256(f"{name}\n{inputs}".encode()).hexdigest()
-        return StartRequest(run, idempotency_key, digest, now + int(key_seconds * SECOND))
-
-    def _known(self, workflow: Definition | str) -> Definition | None:
-        if isinstance(workflow, Definition):
-            if workflow.name not in self.registry:
-                raise UnknownWorkflow(f"workflow {workflow.name!r} is not registered with this engine")
-            return workflow
-        return self.registry.get(workflow) if workflow in self.registry else None
-
-    @staticmethod
-    def _wake_at(now: int, delay: float | None, at: datetime | None) -> int | None:
-        if delay is not None and at is not None:
-            raise Invalid("give delay or at, not both", field="delay")
-        if at is not None:
-            due = check_moment("at", at)
-        elif delay is not None:
-            due = now + int(check_number("delay", delay, 0, LONGEST_SECONDS) * SECOND)
-        else:
-            return None
-        return due if due > now else None
+        return self.begin_in(tx, self.request(wanted)).run_id
 
     # speaking to runs
     async def signal(self, run_id: str, name: str, payload: object = None, *, dedup_id: str | None = None) -> bool:
@@ -344,6 +284,13 @@ class Engine:
     async def events(self, run_id: str, *, since: int = 0, limit: int = 500) -> list[Event]:
         """Return a run's events after number ``since``, in order."""
         return await self.worker.read(lambda: self.backend.reader.events(run_id, since, limit))
+
+    def follow(self, run_id: str, since: int = 0) -> AsyncIterator[list[Event]]:
+        """Yield a run's events after number ``since`` as they are written; an empty list about once a second."""
+        return self.worker.audience.follow(run_id, since, self._page)
+
+    async def _page(self, run_id: str, since: int, limit: int) -> list[Event]:
+        return await self.events(run_id, since=since, limit=limit)
 
     async def result(self, run_id: str, timeout: float | None = None) -> Any:
         """Wait for a run to end and return its output; see ``Handle.result``."""

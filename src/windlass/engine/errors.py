@@ -95,5 +95,16 @@ class Fenced(Exception):
     """This process no longer holds the run (or its lease): it may write nothing."""
 
 
+class Withheld(Exception):
+    """Raised by the code of a step that lacks something only a person can bring: the run is paused with this reason.
+
+    The attempt does not count; it is made again when the run is resumed.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class Suspend(BaseException):
     """Unwinds a run that leaves memory; not an ``Exception`` so that user code does not swallow it."""

@@ -7,12 +7,16 @@ from collections.abc import Iterable
 import orjson
 
 from windlass.engine.ports import Ring, Transaction
-from windlass.engine.types import RESUMED, Event, Finish, NewEvent, RunHead, Status
+from windlass.engine.types import RESUMED, WITH_PEOPLE, Event, Finish, NewEvent, RunHead, Status
 
 
 def wake(tx: Transaction, head: RunHead, at: int) -> bool:
     """Make a parked run ready; says whether its head changed. Its timers are set anew if it parks again."""
-    if head.holder is not None or head.status != Status.RUNNING or head.ready_at is not None:
+    if head.holder is not None or head.ready_at is not None:
+        return False
+    if head.status in WITH_PEOPLE:
+        head.status, head.status_reason = Status.RUNNING, None
+    elif head.status != Status.RUNNING:
         return False
     head.ready_at, head.wake_at = at, None
     head.claim_rank = RESUMED

@@ -18,6 +18,9 @@ OUTCOMES = frozenset({
 FAILURES = frozenset({"step_failed", "child_completed", "signal_timed_out"})
 """Outcomes that a retry takes back when they failed the run."""
 
+ASIDE = frozenset({"step_timeout", "step_retry_suppressed"})
+"""Events for people, of which nothing follows."""
+
 
 @dataclass(slots=True)
 class Recorded:
@@ -61,7 +64,7 @@ class History:
         call = self.calls.get(path)
         data = orjson.loads(event.payload)
         if call is None:
-            call = self.calls[path] = Recorded(path, event.seq, event.seq, event.type.partition("_")[0])
+            call = self.calls[path] = Recorded(path, event.seq, event.seq, kind_of(event.type))
             self.orders.setdefault(scope_of(path), []).append(path)
         if data.get("input") is not None:
             call.digest = data["input"]
@@ -72,7 +75,7 @@ class History:
             call.retry_at = data.get("retry_at")
             if call.retry_at is None:
                 call.settled, call.data, call.seq = event.type, data, event.seq
-        elif event.type != "step_timeout":
+        elif event.type not in ASIDE:
             call.opened = data
 
     def _reopen(self, failed: Sequence[str]) -> None:
@@ -88,7 +91,8 @@ class History:
 
     def _went_on_after(self, failed: Recorded) -> bool:
         """Whether the code called anything after a failure, but for the branches beside it: then it had caught it."""
-        branches = [failed.path[: at + 1] for at, letter in enumerate(failed.path) if letter == "/"]
+        scopes = [failed.path[: at + 1] for at, letter in enumerate(failed.path) if letter == "/"]
+        branches = [scope for scope in scopes if "#" not in scope[scope.rfind("/", 0, -1) + 1 :]]
         groups = [(branch[: branch.rindex(".") + 1], branch) for branch in branches]
         return any(
             call.begun > failed.seq
@@ -105,6 +109,12 @@ class History:
         """Return the ids of children that were started and not heard of since."""
         waits = [call for call in self.calls.values() if call.kind == "child" and call.settled is None]
         return [call.opened["run_id"] for call in waits if call.opened is not None]
+
+
+def kind_of(event_type: str) -> str:
+    """Return the kind of call that an event is of: its first word, but waiting for people is waiting for a signal."""
+    kind = event_type.partition("_")[0]
+    return "signal" if kind == "waiting" else kind
 
 
 def whole_from(events: Sequence[Event], last_seq: int) -> int:

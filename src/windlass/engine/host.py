@@ -12,6 +12,7 @@ from windlass.engine.ops import Commits
 from windlass.engine.registry import Definition
 from windlass.engine.telemetry import Telemetry
 from windlass.engine.types import ClaimedRun, Finish, NewRun
+from windlass.engine.watching import Audience
 from windlass.kernel.clock import Clock
 
 T = TypeVar("T")
@@ -55,6 +56,7 @@ class Host(Protocol):
     commits: Commits
     transactions: Commits
     telemetry: Telemetry
+    audience: Audience
     births: int
     stopping: bool
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from windlass.engine.births import insert
 from windlass.engine.ending import finish
 from windlass.engine.errors import Fenced, RunConflict
 from windlass.engine.heads import close
@@ -141,28 +142,6 @@ def deaths_after(unit: Advance, deaths: int) -> int:
     if not deaths or unit.finish or unit.park or any(event.type != "step_started" for event in unit.events):
         return 0
     return deaths
-
-
-def insert(tx: Transaction, runs: Sequence[NewRun]) -> None:
-    """Insert runs. Those born claimed get their first event; a limited queue or a lost lease takes the claim away."""
-    born = []
-    limited = tx.restricted_queues() if any(run.holder is not None for run in runs) else frozenset()
-    for run in runs:
-        if run.holder is not None and ("*" in limited or run.queue in limited or not tx.lease_is_live(run.holder)):
-            run.holder, run.status, run.last_seq, run.started_at = None, Status.QUEUED, 0, None
-        if run.holder is not None:
-            run.status, run.last_seq, run.started_at = Status.RUNNING, 1, run.created_at
-            born.append(Event(run.run_id, 1, "run_started", None, RUN_STARTED, run.created_at))
-        else:
-            if run.wake_at is None:
-                run.ready_at = run.ready_at or run.created_at
-            tx.rings.append(Ring("ready", run.run_id))
-    tx.insert_runs(runs)
-    if born:
-        tx.append_events(born)
-
-
-RUN_STARTED = '{"mode":"async"}'
 
 
 class StartRuns(Operation[StartRequest, Started]):

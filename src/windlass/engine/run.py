@@ -62,6 +62,7 @@ class Run:
         self.pending: list[NewEvent] = []
         self.mail = Mailbox()
         self.dues: dict[asyncio.Future[Any], int] = {}
+        self._waits: dict[asyncio.Future[Any], Status] = {}
         # In order, unlike sets: what is unwound first must not hang on addresses.
         self.tasks: dict[asyncio.Task[Any], None] = {}
         self.executing: dict[str, int] = {}
@@ -131,6 +132,8 @@ class Run:
             at = self.worker.clock.now()
             raised = self._raised(error)
             details = describe(raised) | {"failed_steps": failed_steps(raised)}
+            if getattr(raised, "compensated", False):
+                details["compensated"] = True
             finish = Finish(Status.FAILED, error=to_json(details), reason=type(raised).__name__)
             return finish, [NewEvent("run_failed", None, to_json({"error": details["message"], **details}), at)]
         at = self.worker.clock.now()
@@ -218,7 +221,9 @@ class Run:
             raise Suspend
         self._air += 1
         try:
-            return await heard(self.worker.commits.submit(ADVANCE, unit))
+            answer = await heard(self.worker.commits.submit(ADVANCE, unit))
+            self.worker.audience.wake(self.run_id)
+            return answer
         except Fenced:
             self.worker.fenced(self)
             raise Suspend from None
@@ -296,8 +301,12 @@ class Run:
                 heard |= {row.inbox_id for row in news}
 
     # waiting
-    async def wait(self, due: int | None = None, listen: str | None = None) -> InboxRow | None:
+    async def wait(
+        self, due: int | None = None, listen: str | None = None, status: Status = Status.RUNNING
+    ) -> InboxRow | None:
         """Block this branch until ``due`` (microseconds) or until the inbox brings what it listens for.
+
+        ``status`` is one of ``WITH_PEOPLE`` when only a person sends that.
 
         Returns:
             the inbox row, or None when the time came first.
@@ -316,6 +325,7 @@ class Run:
             self.mail.listen(listen, future)
         if due is not None:
             self._arm(future, due)
+        self._waits[future] = status
         try:
             news: InboxRow | None = await self.block(future)
             return news
@@ -323,6 +333,7 @@ class Run:
             self._return_mail(future)
             raise
         finally:
+            del self._waits[future]
             if due is not None:
                 self.dues.pop(future, None)
             if listen is not None:
@@ -420,7 +431,7 @@ class Run:
             soonest = min(self.dues.values(), default=None)
             wait = LINGER if soonest is None else (soonest - self.worker.clock.now()) / SECOND
             known = soonest is not None and not self.mail.awaited
-            lingers = self.worker.may_linger(self)
+            lingers = self._standing() is Status.RUNNING and self.worker.may_linger(self)
             if wait <= LINGER and soonest is not None and lingers:
                 return
             if not known and lingers:
@@ -462,9 +473,18 @@ class Run:
         else:
             waits = "timer" if soonest is not None and not self.mail.awaited else self._reason()
             ready = ready or self.held_back
-            park = Park(waits, None if ready else soonest, ready=ready, heard=self.mail.unwanted)
+            standing = Status.RUNNING if ready else self._standing()
+            why = None if standing is Status.RUNNING else "awaiting_review"
+            park = Park(waits, None if ready else soonest, standing, why, ready=ready, heard=self.mail.unwanted)
             news = await self.commit([], park=park)
         return news
+
+    def _standing(self) -> Status:
+        """Return the status of the run while it waits: that of its people when it waits for nobody else."""
+        found = set(self._waits.values())
+        if not found or Status.RUNNING in found:
+            return Status.RUNNING
+        return Status.WAITING_HUMAN if Status.WAITING_HUMAN in found else Status.WAITING_APPROVAL
 
     def _reason(self) -> str:
         names = self.mail.awaited
@@ -516,6 +536,13 @@ class Run:
             pass
         finally:
             self.abandon()
+
+    def withhold(self, reason: str) -> None:
+        """Pause the run for a reason of the engine's own, as a letter would."""
+        if self.pausing is None:
+            said = to_json({"by": "engine", "reason": reason})
+            self.pausing = InboxRow(f"withheld:{self.run_id}", self.run_id, "pause", "", None, said, 0)
+        self.settle_soon()
 
     # branches
     def branch(

@@ -57,6 +57,11 @@ class Scope(Generic[RunT]):
             raise run.diverged(f"the journal holds a {recorded.kind} at {path!r} where the code calls a {kind}")
         return path, recorded
 
+    def peek(self, name: str) -> Recorded | None:
+        """Return what the journal knows of the next call named ``name``, without making it."""
+        history = self.run.history
+        return None if history is None else history.calls.get(f"{self.prefix}{name}#{self.counts.get(name, 0) + 1}")
+
     def hear(self, seq: int | None = None) -> None:
         """Note which event the code hears of; None is one that is only now being written.
 

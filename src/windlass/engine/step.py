@@ -25,7 +25,7 @@ from typing import (
 
 from windlass.engine.attempt import in_thread, too_long, within
 from windlass.engine.codec import Signature, digest
-from windlass.engine.errors import Fenced, StepFailed, StepTimeout, Suspend
+from windlass.engine.errors import Fenced, StepFailed, StepTimeout, Suspend, Withheld
 from windlass.engine.failures import own_error, told, trace
 from windlass.engine.heads import to_json
 from windlass.engine.ops import heard
@@ -91,9 +91,11 @@ class Step(Generic[P, R]):
         timeout: float | None,
         abandon: bool,
         transactional: bool,
+        kind: str = "step",
     ) -> None:
         self.fn = fn
         self.name = check_name(name)
+        self.kind = kind
         self.policy = policy
         self.timeout = timeout
         self.abandon = abandon
@@ -106,7 +108,7 @@ class Step(Generic[P, R]):
         self.signature = Signature(fn, skip=1 if transactional else 0)
         self._quick = False
         self._output = f"output of step {name}"
-        self._opening = f'{{"step_id":"{name}","type":"step"}}'
+        self._opening = opening(name, kind)
         functools.update_wrapper(self, fn)
 
     def __repr__(self) -> str:
@@ -178,12 +180,18 @@ class Step(Generic[P, R]):
             except Suspend:
                 run.executing.pop(path, None)
                 raise
+            except Withheld as held:
+                run.executing.pop(path, None)
+                attempt -= 1
+                run.withhold(held.reason)
+                continue
             except BaseException as raised:
                 opening = self._opened(run, path)
                 await self._failed(scope, path, mark, attempt, opening, own_error(raised))
                 continue
             events = self._opened(run, path)
-            events.append(NewEvent("step_completed", path, completed(self.name, mark, attempt, text), clock.now()))
+            done = completed(self.name, self.kind, mark, attempt, text)
+            events.append(NewEvent("step_completed", path, done, clock.now()))
             run.record(events)
             scope.hear()
             return value
@@ -237,10 +245,10 @@ class Step(Generic[P, R]):
             return answer
 
         def events(text: str) -> list[NewEvent]:
-            done = NewEvent("step_completed", path, completed(self.name, mark, attempt, text), run.worker.clock.now())
-            return [opening, done]
+            done = completed(self.name, self.kind, mark, attempt, text)
+            return [begun, NewEvent("step_completed", path, done, run.worker.clock.now())]
 
-        opening = NewEvent("step_started", path, self._opening, run.executing[path])
+        begun = NewEvent("step_started", path, self._opening, run.executing[path])
         effect = Effect(run.run_id, run.holder, call, events, seconds, self._quick)
         try:
             value = await heard(run.worker.transactions.submit(effects, effect))
@@ -249,6 +257,7 @@ class Step(Generic[P, R]):
             raise Suspend from None
         run.executing.pop(path, None)
         self._ended(run)
+        run.worker.audience.wake(run.run_id)
         return value
 
     @staticmethod
@@ -271,7 +280,7 @@ class Step(Generic[P, R]):
         run = scope.run
         now = run.worker.clock.now()
         details: dict[str, Any] = {
-            "step_id": self.name, "type": "step", "input": mark, "attempt": attempt, "error": told(error),
+            "step_id": self.name, "type": self.kind, "input": mark, "attempt": attempt, "error": told(error),
             "error_type": type(error).__name__, "traceback": trace(error),
         }  # fmt: skip
         if isinstance(error, StepTimeout):
@@ -282,15 +291,23 @@ class Step(Generic[P, R]):
             await run.commit([*events, NewEvent("step_failed", path, to_json(details), now)])
             await run.wait(due=retry_at)
             return
+        if attempt <= self.policy.retries:
+            kept = {"step_id": self.name, "attempt": attempt, "reason_code": details["error_type"]}
+            events.append(NewEvent("step_retry_suppressed", path, to_json(kept), now))
         scope.hear()
         with suppress(asyncio.CancelledError):  # what the journal holds is told, also to a branch that is being stopped
             await run.commit([*events, NewEvent("step_failed", path, to_json(details), now)])
         raise failure(path, details["error"], details["error_type"], attempt) from error
 
 
-def completed(name: str, mark: str, attempt: int, output: str) -> str:
+def opening(name: str, kind: str) -> str:
+    """Return the payload of ``step_started``."""
+    return f'{{"step_id":"{name}","type":"{kind}"}}'
+
+
+def completed(name: str, kind: str, mark: str, attempt: int, output: str) -> str:
     """Return the payload of ``step_completed``; ``output`` is JSON text already."""
-    return f'{{"step_id":"{name}","type":"step","input":"{mark}","attempt":{attempt},"output":{output}}}'
+    return f'{{"step_id":"{name}","type":"{kind}","input":"{mark}","attempt":{attempt},"output":{output}}}'
 
 
 def failure(path: str, message: str, error_type: str, attempts: int) -> StepFailed:

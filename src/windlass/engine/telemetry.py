@@ -16,6 +16,10 @@ class Telemetry(Protocol):
         """Hear that a run ended in this process."""
         ...
 
+    def count(self, name: str, **labels: str) -> None:
+        """Count one more of something that a context counts."""
+        ...
+
 
 class Silent:
     """Telemetry that nobody listens to."""
@@ -25,3 +29,6 @@ class Silent:
 
     def run_finished(self, workflow: str, status: str) -> None:
         """Ignore the end of a run."""
+
+    def count(self, name: str, **labels: str) -> None:
+        """Ignore a count."""

@@ -27,6 +27,8 @@ class Status(StrEnum):
 
 
 TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
+WITH_PEOPLE = frozenset({Status.WAITING_HUMAN, Status.WAITING_APPROVAL})
+"""A parked run that nothing but a person (or the time that was given to one) will move."""
 POISON_DEATHS = 5
 """A run whose holders died this often without any progress between is paused as ``poisoned``."""
 
@@ -73,7 +75,8 @@ class InboxRow(NamedTuple):
 class NewRun:
     """A run to be inserted. Times are microseconds; ``inputs`` and ``attributes`` are JSON text.
 
-    With ``holder`` set it is born claimed; with ``wake_at`` set it starts then.
+    With ``holder`` set it is born claimed; with ``wake_at`` set it starts then. ``on_end`` names a workflow that is
+    started in the transaction in which the run ends. ``workflow_id`` is the saved definition that it carries out.
     """
 
     run_id: str
@@ -88,6 +91,8 @@ class NewRun:
     attributes: str = "{}"
     interface_version: str = "1"
     parent_run_id: str | None = None
+    workflow_id: int | None = None
+    on_end: str | None = None
     holder: str | None = None
     ready_at: int | None = None
     wake_at: int | None = None
@@ -118,6 +123,7 @@ class RunHead:
     wake_at: int | None
     deaths: int
     parent_run_id: str | None
+    on_end: str | None
     started_at: str | None
 
 
@@ -157,7 +163,8 @@ class Finish:
 class Park:
     """Leave memory and wait: until ``wake_at`` (microseconds), or for the inbox when it is None.
 
-    ``status`` is ``paused`` for a pause and ``running`` otherwise; ``ready`` queues the run again at once
+    ``status`` is ``paused`` for a pause, one of ``WITH_PEOPLE`` for a run that waits for nobody else, and ``running``
+    otherwise; ``ready`` queues the run again at once
     (a worker that shuts down gives its runs back so). Refused when the inbox holds something new: anything for
     a run that waits, a cancellation for one that pauses.
     """
@@ -282,6 +289,7 @@ class RunView:
     key: str | None
     interface_version: str
     parent_run_id: str | None
+    workflow_id: int | None
     holder: str | None
     deaths: int
     last_seq: int

@@ -35,6 +35,7 @@ from windlass.engine.types import (
     RunHead,
     Status,
 )
+from windlass.engine.watching import Audience
 from windlass.kernel.clock import SECOND, Clock
 from windlass.kernel.errors import Unavailable
 from windlass.kernel.ids import new_id
@@ -101,6 +102,7 @@ class Worker:
         self.backlog = True
         self.restricted: frozenset[str] = frozenset()
         self.results: dict[str, list[asyncio.Future[Ended | None]]] = {}
+        self.audience = Audience()
         self.random = random.Random().random  # noqa: S311  jitter, not secrets
         self._pool = DaemonThreads(threads, "windlass-step")
         self._readers = ThreadPoolExecutor(max_workers=8, thread_name_prefix="windlass-read")
@@ -321,7 +323,7 @@ class Worker:
         if landed and run.holder is not None and run.holder == self.holder and not (self.stopping or self._reliving):
             head = RunHead(
                 run.run_id, run.name, run.status, None, None, run.holder, run.last_seq, run.queue, run.priority,
-                0, None, None, 0, run.parent_run_id, "",
+                0, None, None, 0, run.parent_run_id, run.on_end, "",
             )  # fmt: skip
             self.adopt(
                 ClaimedRun(head, run.inputs, run.tenant_id, run.owner, run.key, run.attributes, run.interface_version)
@@ -426,7 +428,7 @@ class Worker:
     def _concerns_us(self, ring: Ring) -> bool:
         if ring.kind == "inbox":
             return ring.holder == self.holder
-        return ring.kind in {"ready", "orphans"} or ring.run_id in self.results
+        return ring.kind in {"ready", "orphans"} or ring.run_id in self.results or ring.run_id in self.audience
 
     def _hear_rings(self, rings: Sequence[Ring]) -> None:
         self._care([ring.run_id for ring in rings if ring.kind == "orphans"])
@@ -434,6 +436,7 @@ class Worker:
             if ring.kind == "ready":
                 self._bell.set()
             elif ring.kind == "ended":
+                self.audience.wake(ring.run_id)
                 if ring.run_id not in self.runs:
                     self.answer(ring.run_id, None)
             elif ring.inbox is not None and (run := self.runs.get(ring.run_id)) is not None:

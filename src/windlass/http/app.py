@@ -16,16 +16,38 @@ from starlette.exceptions import HTTPException
 
 from windlass import settings as configuration
 from windlass.bootstrap import SWITCH_SECONDS, run_application
-from windlass.http import artifacts, queues, records, reports, runs, system
+from windlass.http import (
+    artifacts,
+    audit,
+    auth,
+    callers,
+    definitions,
+    people,
+    queues,
+    records,
+    reports,
+    runs,
+    schedules,
+    system,
+    webhooks,
+    workflow_history,
+    workflow_runs,
+)
+from windlass.http.access import GUARDED as GUARDED_PATHS
 from windlass.http.errors import answer_http, answer_windlass
 from windlass.http.logs import Log, open_log
 from windlass.http.metrics import Meter, share_with_siblings
-from windlass.http.middleware import BodyLimit, Frame, Keyhole
+from windlass.http.middleware import GUARDED, BodyLimit, Frame, Keyhole
 from windlass.http.query import NO_NUL
+from windlass.http.routing import DirectRoute
 from windlass.kernel.errors import ConfigError, WindlassError
 from windlass.settings import Settings
 
 SAMPLE_SECONDS = 1.0
+SECURITY_SCHEMES: dict[str, Any] = {
+    "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    "Bearer": {"type": "http", "scheme": "bearer"},
+}
 GC_THRESHOLDS = (5000, 20, 50)
 JSON_SCHEMAS: dict[str, Any] = {
     "JsonObject": {
@@ -71,8 +93,26 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.settings, app.state.log, app.state.meter, app.state.probe = settings, log, meter, system.Probe()
-    parts = (records, reports, runs, queues, system, artifacts)
-    app.router.routes[:0] = [route for part in parts for route in part.routes()]
+    app.state.admit = callers.admit
+    parts = (
+        records,
+        reports,
+        runs,
+        queues,
+        system,
+        auth,
+        audit,
+        artifacts,
+        schedules,
+        people,
+        webhooks,
+        workflow_runs,
+        workflow_history,
+        definitions,
+    )
+    found = [route for part in parts for route in part.routes()]
+    found.sort(key=lambda route: getattr(route, "path", "").startswith(definitions.ONE))  # these would hide others
+    app.router.routes[:0] = [*workflow_history.sockets(), *found]
     app.add_exception_handler(WindlassError, answer_windlass)
     app.add_exception_handler(HTTPException, answer_http)
     app.add_middleware(
@@ -84,7 +124,9 @@ def create_app(
     if settings.api_key is not None:
         app.add_middleware(Keyhole, key=settings.api_key.get_secret_value())
     app.add_middleware(Frame, log=log, meter=meter)
-    setattr(app, "openapi", _described(app, guarded=settings.api_key is not None))  # noqa: B010  as FastAPI documents
+    guarded = settings.api_key is not None
+    known = guarded or settings.app_env != "dev"
+    setattr(app, "openapi", _described(app, guarded=guarded, known=known))  # noqa: B010  as FastAPI documents
     return app
 
 
@@ -134,22 +176,33 @@ async def _sample(app: FastAPI) -> None:
         system.sample(app.state.application, app.state.meter)
 
 
-def _described(app: FastAPI, *, guarded: bool) -> Callable[[], dict[str, Any]]:
+def _described(app: FastAPI, *, guarded: bool, known: bool) -> Callable[[], dict[str, Any]]:
+    """Describe the API; ``guarded`` says that writes need the key, ``known`` that callers under /api/v1 are known."""
+
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
             components = made.setdefault("components", {})
             components.setdefault("schemas", {}).update(JSON_SCHEMAS)
-            if guarded:
-                components["securitySchemes"] = {"ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"}}
-                for operations in made["paths"].values():
-                    for method, operation in operations.items():
-                        if method != "get":
-                            operation["security"] = [{"ApiKey": []}]
+            for path, operations in made["paths"].items():
+                for method, operation in operations.items():
+                    security = _security(app, path, method, guarded=guarded, known=known)
+                    if security:
+                        operation["security"] = security
+            if guarded or known:
+                components["securitySchemes"] = SECURITY_SCHEMES
             app.openapi_schema = made
         return app.openapi_schema
 
     return openapi
+
+
+def _security(app: FastAPI, path: str, method: str, *, guarded: bool, known: bool) -> list[dict[str, Any]]:
+    if path.startswith(GUARDED_PATHS):
+        routes = (route for route in app.router.routes if isinstance(route, DirectRoute) and route.path == path)
+        public = any(method.upper() in (route.methods or ()) and route.access.public for route in routes)
+        return [{"ApiKey": []}, {"Bearer": []}] if known and not public else []
+    return [{"ApiKey": []}] if guarded and path.startswith(GUARDED) and method != "get" else []
 
 
 def _serve() -> FastAPI:

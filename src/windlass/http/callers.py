@@ -1,26 +1,75 @@
-"""Who is calling under ``/api/v1``."""
+"""Who is calling under ``/api/v1``, and whether its token reaches as far as this call."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from starlette.requests import Request
 
-from windlass.http.errors import Unauthorized
-from windlass.kernel.actors import DEVELOPER, Actor
-from windlass.settings import Settings
+from windlass.contexts.identity.api import KEEPER, SCOPE, Caller, Grant
+from windlass.http.access import ANYBODY, Access
+from windlass.http.logs import REQUEST_ID
+from windlass.http.routing import application
+from windlass.kernel.actors import Actor, Forbidden
 
-KEEPER = Actor("api-key", "api-key", role="admin", kind="api_key")
-"""Who carries the API key."""
+__all__ = ["KEEPER", "admit", "caller"]
+
+SCHEDULE_HEADER = "x-workflow-schedule-id"
+_KNOWN = "windlass.caller"
 
 
 async def caller(request: Request) -> Actor:
-    """Return who is calling.
+    """Return who is calling; below ``/api/v1/`` that is known before the handler runs, and this costs nothing.
 
     Raises:
-        Unauthorized: no credential, or one that is not known.
+        NotAuthenticated: no credential, or one that is not known.
+        Forbidden: the token does not reach as far as this call.
     """
-    settings: Settings = request.app.state.settings
-    if settings.api_key is None:
-        return DEVELOPER
-    if request.headers.get("x-api-key") == settings.api_key.get_secret_value():
-        return KEEPER
-    raise Unauthorized("API key required")
+    known: Actor | None = request.scope.get(_KNOWN)
+    return known or await admit(request, ANYBODY)
+
+
+async def admit(request: Request, access: Access) -> Actor:
+    """Make sure that a request may have what it asks for, and return who is calling.
+
+    Raises:
+        NotAuthenticated: no credential, or one that is not known.
+        Forbidden: a permission is missing, or the token does not reach as far as this call.
+        Unavailable: the database is away.
+    """
+    identity = application(request).identity
+    found: Caller = await identity.recognise(request.headers)
+    actor, grant = found
+    if grant is not None:
+        check_grant(request, grant, access)
+    access.admit(actor)
+    if grant is not None:
+        await identity.spend(grant, runs=int(access.runs))
+    actor = replace(actor, request_id=REQUEST_ID.get())
+    request.scope[_KNOWN] = actor
+    return actor
+
+
+def check_grant(request: Request, grant: Grant, access: Access) -> None:
+    """Make sure that a token that is narrowed down reaches as far as a call.
+
+    Raises:
+        Forbidden: it does not; says in what.
+    """
+    if grant.scope is not None and grant.scope != SCOPE:
+        raise Forbidden("Forbidden: invalid token scope")
+    if grant.endpoints is not None and access.endpoint not in grant.endpoints:
+        raise Forbidden("Forbidden: endpoint not permitted")
+    if grant.methods is not None and request.method not in {method.upper() for method in grant.methods}:
+        raise Forbidden("Forbidden: method not permitted")
+    if grant.paths is not None and not any(_below(request.scope["path"], path) for path in grant.paths):
+        raise Forbidden("Forbidden: path not permitted")
+    if grant.schedule_id is not None and access.endpoint is not None:
+        named = request.path_params.get("schedule_id") or request.headers.get(SCHEDULE_HEADER)
+        if named != grant.schedule_id:
+            raise Forbidden("Forbidden: schedule scope mismatch")
+
+
+def _below(path: str, prefix: str) -> bool:
+    """Say whether a path is a prefix or below it: ``/workflows/1`` is not above ``/workflows/12``."""
+    return path == prefix or path.startswith(prefix if prefix.endswith("/") else f"{prefix}/")

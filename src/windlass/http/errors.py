@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from windlass.http.logs import REQUEST_ID, Log
-from windlass.http.responses import Json
+from windlass.http.responses import DETAILED, Json
 from windlass.http.routing import methods_of
 from windlass.kernel.errors import Kind, Unavailable, ValidationFailed, WindlassError
 
@@ -48,8 +48,6 @@ NOT_ALLOWED = "METHOD_NOT_ALLOWED"
 _CODES = {shown.status: shown.code for shown in TABLE.values()} | {405: NOT_ALLOWED}
 _BUSINESS = frozenset({Kind.INVALID, Kind.NOT_FOUND, Kind.CONFLICT, Kind.TOO_LARGE, Kind.RATE_LIMITED})
 INTERNAL = "Internal server error"
-DETAILED = ("/api/v1/", "/auth/", "/candidates")
-"""Errors below these are ``{"detail", "code", "request_id"}``; elsewhere they have an envelope."""
 
 
 def envelope(
@@ -92,7 +90,7 @@ def answer_windlass(request: Request, error: Exception) -> Response:
         return internal_error(request.scope["path"])
     details: Any = _plain(error.data) or None
     if isinstance(error, ValidationFailed):
-        details = [{"loc": issue.loc, "msg": issue.msg, "type": issue.type} for issue in error.issues]
+        details = [{"loc": issue.loc, "msg": issue.msg, "type": issue.type, **issue.data} for issue in error.issues]
         log.events.info("validation.error", details=details)
     elif error.kind in _BUSINESS:
         log.events.info("domain.error", error={"code": code, "message": error.message, "details": details})
@@ -114,10 +112,11 @@ def _plain(data: Mapping[str, object]) -> dict[str, Any]:
 
 
 def _headers(error: WindlassError) -> dict[str, str]:
-    if isinstance(error, Unavailable):
-        return {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
+    after = getattr(error, "retry_after", None)
+    if after is not None:
+        return {"Retry-After": str(max(1, math.ceil(after)))}
     if error.kind is Kind.UNAUTHORIZED:
-        return {"WWW-Authenticate": "ApiKey"}
+        return {"WWW-Authenticate": getattr(error, "challenge", "ApiKey")}
     return {}
 
 

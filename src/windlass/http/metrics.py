@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+COUNTED = {
+    "workflows_webhook_deliveries": ("Attempts to deliver a webhook.", ("status", "host")),
+}
+"""What contexts count, by name: its meaning and labels."""
+MOST_HOSTS = 100
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -92,6 +97,10 @@ class Meter:
         self._waiting = prometheus.Gauge(
             "windlass_commit_waiting", "Units of work that wait.", registry=own, multiprocess_mode="livesum"
         )
+        self._counters = {
+            name: prometheus.Counter(name, words, labels, registry=own) for name, (words, labels) in COUNTED.items()
+        }
+        self._hosts: set[str] = set()
         self._seen = (0, 0)
         self._counted: dict[tuple[str, str, int], tuple[Any, Any]] = {}
 
@@ -115,6 +124,16 @@ class Meter:
     def run_finished(self, workflow: str, status: str) -> None:
         """Hear that a run ended here."""
         self._runs.labels(workflow, status).inc()
+
+    def count(self, name: str, **labels: str) -> None:
+        """Count one more of what a context counts; hosts beyond the first hundred are counted as ``other``."""
+        host = labels.get("host")
+        if host is not None and host not in self._hosts:
+            if len(self._hosts) < MOST_HOSTS:
+                self._hosts.add(host)
+            else:
+                labels["host"] = "other"
+        self._counters[name].labels(**labels).inc()
 
     def committed(self, batches: int, units: int, waiting: int) -> None:
         """Take the committer's own counts over."""

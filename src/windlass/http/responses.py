@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import orjson
 from starlette.responses import Response
 
+DETAILED = ("/api/v1/", "/auth/", "/candidates")
+"""Errors below these are ``{"detail", "code", "request_id"}``; elsewhere they have an envelope."""
 _OPTIONS = orjson.OPT_NON_STR_KEYS
 
 

@@ -14,8 +14,10 @@ from starlette.responses import Response
 from starlette.routing import request_response
 
 from windlass.bootstrap import Application
+from windlass.http.access import ANYBODY, GUARDED, NOBODY, Access
 from windlass.http.query import NO_NUL, Parameter
-from windlass.http.schemas import ErrorAnswer
+from windlass.http.responses import DETAILED
+from windlass.http.schemas import DetailAnswer, ErrorAnswer
 from windlass.kernel.errors import Invalid, Issue, ValidationFailed
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -25,15 +27,16 @@ _KEY = re.compile(rb"[\x21-\x7e]{1,255}")
 _JSON = re.compile(rb"\s*(application/([\w.!#$&^-]+\+)?json\s*(;|$)|$)", re.IGNORECASE)
 _OF_JSON = frozenset({b"content-type", b"content-encoding", b"idempotency-key"})
 _PLAIN = [(b"content-type", b"application/json")]
-_PATH_PARAMETER = re.compile(r"{(\w+)}")
+_PATH_PARAMETER = re.compile(r"{(\w+)(?::\w+)?}")
 _MEANINGS = {
     400: "A date or header cannot be read, or the request contradicts itself",
-    401: "The API key is missing or wrong",
+    401: "The credential is missing or wrong",
     403: "The caller may not do this",
     404: "Not there",
     409: "Its state does not allow it, or the Idempotency-Key was used with another request",
     413: "Too large",
     422: "A field or parameter is wrong; `details` names each",
+    429: "Too often; try again after `Retry-After` seconds",
     503: "The database is away or has fallen behind; try again after `Retry-After` seconds",
 }
 IDEMPOTENCY_KEY = {
@@ -46,11 +49,25 @@ IDEMPOTENCY_KEY = {
 
 
 class DirectRoute(APIRoute):
-    """A route that calls its handler without looking for parameters and dependencies first."""
+    """A route that calls its handler without looking for parameters and dependencies first.
 
-    def __init__(self, path: str, endpoint: Callable[..., Any], **kwargs: Any) -> None:
+    Below ``/api/v1/`` it first makes sure that the caller has what ``access`` asks for; ``declared`` says that somebody
+    has said what that is.
+    """
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], *, access: Access | None = None, **kwargs: Any) -> None:
         super().__init__(path, endpoint, **kwargs)
-        self.app = request_response(endpoint)
+        self.declared = access is not None
+        self.access = access or (ANYBODY if path.startswith(GUARDED) else NOBODY)
+        self.app = request_response(endpoint if self.access.public else _guarded(endpoint, self.access))
+
+
+def _guarded(handler: Handler, access: Access) -> Handler:
+    async def admitted(request: Request) -> Response:
+        await request.app.state.admit(request, access)
+        return await handler(request)
+
+    return admitted
 
 
 def route(  # noqa: PLR0913  the words of an operation
@@ -66,6 +83,7 @@ def route(  # noqa: PLR0913  the words of an operation
     body_required: bool = True,
     path_pattern: str = NO_NUL,
     keyed: bool = False,
+    access: Access | None = None,
 ) -> DirectRoute:
     """Return a route and its description.
 
@@ -81,6 +99,7 @@ def route(  # noqa: PLR0913  the words of an operation
         body_required: whether there must be one.
         path_pattern: what the parameters in the path match.
         keyed: whether it takes an Idempotency-Key.
+        access: what it asks of its caller; everything below ``/api/v1/`` says it.
     """
     described: list[dict[str, Any]] = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string", "pattern": path_pattern}}
@@ -95,7 +114,11 @@ def route(  # noqa: PLR0913  the words of an operation
     responses: dict[int | str, dict[str, Any]] = {
         status: {"model": answer} if isinstance(answer, type) else answer for status, answer in answers.items()
     }
-    responses |= {status: {"model": ErrorAnswer, "description": _MEANINGS[status]} for status in (*errors, 503)}
+    envelope = DetailAnswer if path.startswith(DETAILED) else ErrorAnswer
+    refused = {401, 403} if path.startswith(GUARDED) and not (access or ANYBODY).public else set()
+    responses |= {
+        status: {"model": envelope, "description": _MEANINGS[status]} for status in sorted({*errors, *refused, 503})
+    }
     summary, _, description = (handler.__doc__ or "").strip().partition("\n")
     return DirectRoute(
         path,
@@ -109,6 +132,7 @@ def route(  # noqa: PLR0913  the words of an operation
         responses=responses,
         openapi_extra=extra,
         response_model=None,
+        access=access,
     )
 
 

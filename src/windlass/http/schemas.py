@@ -29,6 +29,15 @@ class ErrorAnswer(Shape):
     request_id: str | None
 
 
+class DetailAnswer(Shape):
+    """An error below ``/api/v1/`` and ``/auth/``: ``detail`` is a text, or a list of what is wrong with the request."""
+
+    detail: Any
+    code: str
+    request_id: str | None
+    data: dict[str, Any] | None = None
+
+
 class RecordAnswer(Shape):
     """A record."""
 
@@ -239,3 +248,49 @@ class QueuesAnswer(Shape):
 
     items: list[QueueAnswer]
     count: int
+
+
+class TokenAnswer(Shape):
+    """A token to send as ``Authorization: Bearer …``, and the seconds for which it is good."""
+
+    access_token: str
+    token_type: Literal["bearer"]
+    expires_in: int
+
+
+class CallerAnswer(Shape):
+    """Who is calling."""
+
+    ok: Literal[True]
+    user_id: str
+    username: str
+    is_admin: bool
+    tenant_id: str
+
+
+class VirtualKeyAnswer(Shape):
+    """A virtual key: a token that is narrowed down."""
+
+    token: str
+    expires_at: datetime
+    scope: str
+    schedule_id: str | None
+
+
+class AuditAnswer(Shape):
+    """Entries of the audit log, newest first; ``next_cursor`` goes on with older ones."""
+
+    items: list[dict[str, Any]]
+    count: int
+    next_cursor: str | None
+
+
+class VerdictAnswer(Shape):
+    """What was found in a stretch of the audit log's chain; ``next`` is where to go on, null at its end."""
+
+    ok: bool
+    checked: int
+    last_seq: int
+    last_hash: str
+    next: int | None
+    problems: list[str]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from windlass.kernel.errors import Kind, WindlassError
 
@@ -11,6 +11,14 @@ RUNS_CONTROL = "workflows.runs.control"
 WORKFLOWS_ADMIN = "workflows.admin"
 EVERYTHING = frozenset({"*", "system.configure"})
 """Permissions that include all others."""
+PERMISSIONS = {
+    RUNS_READ: "look at runs, their events, steps and artifacts",
+    RUNS_CONTROL: "pause, resume, cancel and retry runs; approve and reject steps",
+    WORKFLOWS_ADMIN: "see and control what others own in the tenant; the effective settings",
+    "system.configure": "everything",
+    "*": "everything",
+}
+"""Every permission that can be granted, with what it is for; a context that asks for one of its own adds it here."""
 
 
 class Forbidden(WindlassError):
@@ -25,8 +33,9 @@ class Actor:
     """A caller.
 
     ``kind`` says how it was recognised: ``dev`` (nobody asked), ``api_key``, ``service_key``, ``user`` (a token of a
-    login) or ``virtual_key``. ``user_id`` owns what the caller creates; ``permissions`` are the granted ones alone,
-    without what the role adds.
+    login), ``virtual_key`` or ``operator`` (the command line on the database itself). ``user_id`` owns what the caller
+    creates; ``permissions`` are the granted ones alone, without what the role adds. ``request_id`` is that of the
+    request it calls with, for the audit log; it tells no actor from another.
     """
 
     user_id: str
@@ -35,6 +44,7 @@ class Actor:
     role: str = "user"
     permissions: frozenset[str] = frozenset()
     kind: str = "user"
+    request_id: str | None = field(default=None, compare=False)
 
     @property
     def is_admin(self) -> bool:

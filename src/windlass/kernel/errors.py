@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from types import MappingProxyType
 from typing import NamedTuple
 
 
@@ -49,11 +50,15 @@ class Invalid(WindlassError):
 
 
 class Issue(NamedTuple):
-    """One thing wrong with a request: where (``("body", "source")``), in words, and a stable ``type``."""
+    """One thing wrong with a request: where (``("body", "source")``), in words, and a stable ``type``.
+
+    ``data`` is what else is known of it; edges show it beside the others.
+    """
 
     loc: tuple[str | int, ...]
     msg: str
     type: str
+    data: Mapping[str, object] = MappingProxyType({})
 
 
 class ValidationFailed(WindlassError):

@@ -10,7 +10,13 @@ from alembic import context
 from alembic.util import CommandError
 
 import windlass.contexts.artifacts.tables
-import windlass.contexts.records.tables  # noqa: F401  its tables stand on the metadata
+import windlass.contexts.identity.tables
+import windlass.contexts.people.tables
+import windlass.contexts.records.tables
+import windlass.contexts.schedules.tables
+import windlass.contexts.webhooks.tables
+import windlass.contexts.workflows.definitions.tables
+import windlass.contexts.workflows.runs.tables  # noqa: F401
 from windlass import settings
 from windlass.kernel.errors import WindlassError
 from windlass.storage.migrate import URL, engine_for, reachable

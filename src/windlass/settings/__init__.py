@@ -21,11 +21,13 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from windlass.kernel.errors import ConfigError
-from windlass.settings import artifacts
+from windlass.settings import artifacts, identity, outbound, schedules, webhooks, workflows
 from windlass.settings.fields import HeaderKey, Names
 from windlass.storage import urls
 
 MIB = 1024 * 1024
+KEY_BYTES = 32
+"""The shortest JWT_SECRET_KEY outside development."""
 RESERVED = "WINDLASS_"
 
 
@@ -45,7 +47,15 @@ DatabaseAddress = Annotated[str, AfterValidator(_database_url)]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)]
 
 
-class Settings(artifacts.ArtifactsSettings, BaseSettings):
+class Settings(
+    workflows.WorkflowSettings,
+    schedules.SchedulesSettings,
+    artifacts.ArtifactsSettings,
+    webhooks.WebhookSettings,
+    outbound.OutboundSettings,
+    identity.IdentitySettings,
+    BaseSettings,
+):
     """The settings of a process; it never changes while the process lives."""
 
     model_config = SettingsConfigDict(
@@ -160,6 +170,16 @@ class Settings(artifacts.ArtifactsSettings, BaseSettings):
     def _open_writes_are_meant(self) -> Self:
         if self.app_env == "prod" and self.api_key is None and not self.allow_open_writes:
             raise ValueError("API_KEY is missing with APP_ENV=prod: set it, or say ALLOW_OPEN_WRITES=true")
+        return self
+
+    @model_validator(mode="after")
+    def _tokens_are_signed_well(self) -> Self:
+        key = self.jwt_secret_key
+        if self.app_env != "dev" and self.auth_mode == "multi_user":
+            if key is None:
+                raise ValueError(f"JWT_SECRET_KEY is missing with APP_ENV={self.app_env}: set it to 32 bytes or more")
+            if len(key.get_secret_value().encode()) < KEY_BYTES:
+                raise ValueError(f"JWT_SECRET_KEY is too short with APP_ENV={self.app_env}: it takes 32 bytes or more")
         return self
 
     @property

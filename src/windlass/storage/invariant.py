@@ -43,7 +43,7 @@ SELECT run_id, name, status, wait_reason, holder, finding FROM (
                 SELECT 1 FROM workflow_leases l WHERE l.holder = r.holder AND l.state = 'live') THEN NULL
             ELSE 'holder_dead' END
         WHEN r.ready_at IS NOT NULL OR r.wake_at IS NOT NULL THEN NULL
-        WHEN r.status IN ('paused', 'waiting_human', 'waiting_approval') THEN NULL
+        WHEN r.status = 'paused' THEN NULL
         WHEN r.wait_reason LIKE 'child:%' THEN CASE
             WHEN EXISTS (
                 SELECT 1 FROM workflow_runs c WHERE c.run_id = substr(r.wait_reason, 7)
@@ -59,7 +59,8 @@ SELECT run_id, name, status, wait_reason, holder, finding FROM (
                 SELECT 1 FROM workflow_runs c WHERE c.parent_run_id = r.run_id
                 AND c.status NOT IN ('succeeded', 'failed', 'cancelled')) THEN NULL
             WHEN EXISTS (
-                SELECT 1 FROM workflow_events a WHERE a.run_id = r.run_id AND a.event_type = 'signal_awaited'
+                SELECT 1 FROM workflow_events a WHERE a.run_id = r.run_id AND a.event_type
+                IN ('signal_awaited', 'waiting_human', 'waiting_approval')
                 AND NOT EXISTS (
                     SELECT 1 FROM workflow_events d WHERE d.run_id = r.run_id AND d.step_id = a.step_id
                     AND d.event_type IN ('signal_received', 'signal_timed_out'))) THEN NULL

@@ -9,7 +9,7 @@ from windlass.engine.types import ClaimedRun, RunHead
 
 HEAD = (
     "run_id", "name", "status", "status_reason", "wait_reason", "holder", "last_seq", "queue", "priority",
-    "claim_rank", "ready_at", "wake_at", "deaths", "parent_run_id", "started_at",
+    "claim_rank", "ready_at", "wake_at", "deaths", "parent_run_id", "on_end", "started_at",
 )  # fmt: skip
 """Columns of a ``RunHead``, in its own order; the last is a time stamp, read as ISO 8601 text."""
 
@@ -20,8 +20,8 @@ EVENTS = ("run_id", "event_seq", "event_type", "step_id", "payload_json", "creat
 INBOX = ("inbox_id", "run_id", "kind", "name", "dedup_id", "payload_json", "created_at")
 RUNS = (
     "run_id", "tenant_id", "name", "interface_version", "status", "user_id", "queue", "key", "priority",
-    "ready_at", "wake_at", "holder", "last_seq", "parent_run_id", "attributes", "inputs_json", "created_at",
-    "started_at",
+    "ready_at", "wake_at", "holder", "last_seq", "parent_run_id", "workflow_id", "on_end", "attributes", "inputs_json",
+    "created_at", "started_at",
 )  # fmt: skip
 
 

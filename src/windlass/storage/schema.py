@@ -40,6 +40,7 @@ _open_and_ready = sa.text("holder IS NULL AND ready_at IS NOT NULL")
 _waiting = sa.text("wake_at IS NOT NULL")
 _held = sa.text("holder IS NOT NULL")
 _child = sa.text("parent_run_id IS NOT NULL")
+_of_definition = sa.text("name = 'workflows.run'")
 
 workflow_runs = sa.Table(
     "workflow_runs",
@@ -64,6 +65,7 @@ workflow_runs = sa.Table(
     sa.Column("last_seq", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("history_from_seq", sa.BigInteger, nullable=False, server_default="1"),
     sa.Column("parent_run_id", name()),
+    sa.Column("on_end", name()),
     sa.Column("attributes", json_text(), nullable=False, server_default="{}"),
     sa.Column("inputs_json", json_text(), nullable=False),
     sa.Column("outputs_json", json_text()),
@@ -77,6 +79,10 @@ workflow_runs = sa.Table(
     sa.Index("ix_workflow_runs_holder", "holder", postgresql_where=_held, sqlite_where=_held),
     sa.Index("ix_workflow_runs_parent", "parent_run_id", postgresql_where=_child, sqlite_where=_child),
     sa.Index("ix_workflow_runs_list", "status", "created_at", "run_id"),
+    sa.Index("ix_workflow_runs_owner", "tenant_id", "user_id", "created_at", "run_id",
+             postgresql_where=_of_definition, sqlite_where=_of_definition),
+    sa.Index("ix_workflow_runs_definition", "tenant_id", "workflow_id", "created_at", "run_id",
+             postgresql_where=_of_definition, sqlite_where=_of_definition),
     postgresql_with={"fillfactor": "80"},
     sqlite_with_rowid=False,
 )  # fmt: skip

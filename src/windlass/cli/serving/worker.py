@@ -42,6 +42,9 @@ class Told:
     def run_finished(self, workflow: str, status: str) -> None:
         """Leave ended runs to the database."""
 
+    def count(self, name: str, **labels: str) -> None:
+        """Count nothing: nobody asks a worker for figures."""
+
 
 async def _work(settings: Settings, queues: Sequence[str] | None, log: Log) -> None:
     stop = asyncio.Event()

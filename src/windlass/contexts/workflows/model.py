@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from windlass.contexts.workflows.schemas import object_schema
+
 END = "_end"
 """A target that finishes the run early."""
 
@@ -95,8 +97,8 @@ def read(document: Mapping[str, Any]) -> Definition:
         steps=tuple(read_step(step) for step in document["steps"]),
         description=document.get("description"),
         tags=tuple(document.get("tags") or ()),
-        inputs=document.get("inputs") or None,
-        outputs=document.get("outputs") or None,
+        inputs=object_schema(document.get("inputs")),
+        outputs=object_schema(document.get("outputs")),
         on_completion_webhook=None if webhook is None else CompletionWebhook(**webhook),
         metadata=document.get("metadata") or {},
     )

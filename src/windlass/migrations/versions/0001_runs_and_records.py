@@ -121,6 +121,7 @@ def runs() -> None:
         sa.Column("last_seq", sa.BigInteger, nullable=False, server_default="0"),
         sa.Column("history_from_seq", sa.BigInteger, nullable=False, server_default="1"),
         sa.Column("parent_run_id", name()),
+        sa.Column("on_end", name()),
         sa.Column("attributes", json(), nullable=False, server_default="{}"),
         sa.Column("inputs_json", json(), nullable=False),
         sa.Column("outputs_json", json()),
@@ -138,6 +139,10 @@ def runs() -> None:
     partial("ix_workflow_runs_holder", "workflow_runs", ["holder"], "holder IS NOT NULL")
     partial("ix_workflow_runs_parent", "workflow_runs", ["parent_run_id"], "parent_run_id IS NOT NULL")
     op.create_index("ix_workflow_runs_list", "workflow_runs", ["status", "created_at", "run_id"])
+    of_definition = "name = 'workflows.run'"
+    for index, column in (("owner", "user_id"), ("definition", "workflow_id")):
+        columns = ["tenant_id", column, "created_at", "run_id"]
+        partial(f"ix_workflow_runs_{index}", "workflow_runs", columns, of_definition)
     op.create_table(
         "workflow_events",
         sa.Column("run_id", name(), nullable=False),

@@ -84,6 +84,7 @@ def new_row(run: NewRun) -> RunRow:
         run.wake_at,
         0,
         run.parent_run_id,
+        run.on_end,
         None if run.started_at is None else to_iso(run.started_at),
     )
     return RunRow(NewRun(*_born(run)), head)

@@ -124,8 +124,8 @@ class PostgresTransaction(TransactionState):
             [
                 (
                     r.run_id, r.tenant_id, r.name, r.interface_version, r.status, r.owner, r.queue, r.key, r.priority,
-                    r.ready_at, r.wake_at, r.holder, r.last_seq, r.parent_run_id, r.attributes, r.inputs,
-                    r.created_at, r.started_at,
+                    r.ready_at, r.wake_at, r.holder, r.last_seq, r.parent_run_id, r.workflow_id, r.on_end,
+                    r.attributes, r.inputs, r.created_at, r.started_at,
                 )
                 for r in runs
             ],

@@ -1,1 +1,1 @@
-"""What a step of a definition can be."""
+"""The step types, one file per family."""

@@ -6,16 +6,30 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Protocol
 
-from windlass.contexts.artifacts.api import Artifacts, LocalFolder, Sealer
-from windlass.contexts.artifacts.api import Limits as ArtifactLimits
+from windlass.bootstrap.options import (
+    egress_policy,
+    identity_rules,
+    open_artifacts,
+    open_schedules,
+    open_sealer,
+    open_workflows,
+    webhook_options,
+)
+from windlass.contexts.artifacts.api import Artifacts
+from windlass.contexts.identity.api import Identity
+from windlass.contexts.outbound.api import Outbound
+from windlass.contexts.people.api import People
 from windlass.contexts.records.api import Limits, Records, load_processors
+from windlass.contexts.schedules.api import Schedules
+from windlass.contexts.webhooks.api import Webhooks
+from windlass.contexts.workflows.api import Definitions, Workflows
 from windlass.engine.engine import Engine
 from windlass.engine.ops import Commits
 from windlass.engine.ports import Backend, Ring
 from windlass.engine.registry import Registry, default_registry
 from windlass.engine.telemetry import Silent, Telemetry
-from windlass.kernel.errors import ConfigError
 from windlass.settings import Settings
 from windlass.storage import migrate
 from windlass.storage.committer import Committer
@@ -32,6 +46,18 @@ TRANSACTION_CONNECTIONS = 8
 """How many transactional steps may run at once, where each has a transaction of its own."""
 
 
+class Part(Protocol):
+    """A context with work of its own."""
+
+    async def start(self) -> None:
+        """Begin it."""
+        ...
+
+    async def stop(self) -> None:
+        """End it, also when it has not begun."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Application:
     """A running Windlass without its edges."""
@@ -41,7 +67,23 @@ class Application:
     commits: Committer
     engine: Engine
     records: Records
+    identity: Identity
+    people: People
+    outbound: Outbound
+    webhooks: Webhooks
     artifacts: Artifacts
+    schedules: Schedules
+    workflows: Workflows
+
+    @property
+    def definitions(self) -> Definitions:
+        """Return the saved definitions."""
+        return self.workflows.definitions
+
+    @property
+    def parts(self) -> list[Part]:
+        """Return those contexts that have work of their own beside the engine's runs."""
+        return [self.records, self.identity, self.people, self.webhooks, self.artifacts, self.schedules]
 
 
 def open_backend(url: DatabaseUrl) -> Backend:
@@ -110,15 +152,15 @@ async def run_application(
     """
     wanted = settings.embed_worker if worker is None else worker
     async with _open(settings, worker=wanted, queues=queues, telemetry=telemetry) as application:
-        engine, records = application.engine, application.records
+        engine, parts = application.engine, application.parts
         await engine.start()
         try:
-            await records.start()
-            await application.artifacts.start()
+            for part in parts:
+                await part.start()
             yield application
         finally:
-            await application.artifacts.stop()
-            await records.stop()
+            for part in reversed(parts):
+                await part.stop()
             await engine.stop(STOP_SECONDS)
 
 
@@ -155,42 +197,35 @@ async def _open(
     commits.on_rings = engine.worker.on_rings
     limits = Limits(settings.max_payload_bytes, settings.process_wait_seconds, settings.idempotency_seconds)
     records = Records(engine, processors, limits)
-    artifacts = _artifacts(settings, engine, sealer)
+    identity = Identity(engine, identity_rules(settings))
+    people = People(engine)
+    outbound = Outbound(egress_policy(settings))
+    webhooks = Webhooks(engine, outbound, webhook_options(settings))
+    artifacts = open_artifacts(settings, engine, sealer)
+    workflows = open_workflows(settings, engine, outbound)
+    webhooks.describe_ends(workflows.describe_end)
+    schedules = open_schedules(settings, engine, workflows.scheduled)
     commits.start()
     if own is not None:
         own.start()
     try:
-        yield Application(settings, backend, commits, engine, records, artifacts)
+        yield Application(
+            settings,
+            backend,
+            commits,
+            engine,
+            records,
+            identity,
+            people,
+            outbound,
+            webhooks,
+            artifacts,
+            schedules,
+            workflows,
+        )
     finally:
+        await outbound.close()
         await asyncio.to_thread(_close, backend, commits, own)
-
-
-def open_sealer(settings: Settings) -> Sealer:
-    """Return what encrypts the metadata of artifacts, or leaves it as it is.
-
-    Raises:
-        ConfigError: it is to be encrypted, and the key or the package for it is missing.
-    """
-    key, former = settings.workflows_artifact_enc_key, settings.jobs_crypto_secondary_key
-    texts = [secret.get_secret_value() for secret in (key, former) if secret is not None]
-    if not settings.workflows_artifact_encryption:
-        return Sealer(None, texts)
-    if key is None:
-        raise ConfigError("WORKFLOWS_ARTIFACT_ENC_KEY is missing with WORKFLOWS_ARTIFACT_ENCRYPTION=true")
-    return Sealer(texts[0], texts[1:])
-
-
-def _artifacts(settings: Settings, engine: Engine, sealer: Sealer) -> Artifacts:
-    limits = ArtifactLimits(
-        settings.workflows_artifact_max_upload_bytes,
-        settings.workflows_artifact_max_download_bytes,
-        settings.workflows_artifact_bulk_max_bytes,
-        settings.workflows_artifact_allowed_mime,
-        settings.workflows_artifact_validate_strict,
-        settings.workflows_artifact_retention_days * 86400,
-        settings.workflows_artifact_gc_interval_sec if settings.workflows_artifact_gc_enabled else None,
-    )
-    return Artifacts(engine, LocalFolder(settings.workflows_artifacts_dir), limits, sealer)
 
 
 def _own_transactions(backend: Backend, commits: Committer) -> OwnTransactions | None:

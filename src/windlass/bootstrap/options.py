@@ -1,0 +1,154 @@
+"""From settings to what each context wants to know of them."""
+
+from __future__ import annotations
+
+from windlass.contexts.artifacts.api import Artifacts, LocalFolder, Sealer
+from windlass.contexts.artifacts.api import Limits as ArtifactLimits
+from windlass.contexts.identity.api import Rules
+from windlass.contexts.outbound.api import Outbound, Policy
+from windlass.contexts.schedules.api import Options as ScheduleOptions
+from windlass.contexts.schedules.api import PythonTarget, Schedules, Targets
+from windlass.contexts.webhooks.api import Options, Secrets
+from windlass.contexts.workflows.api import Rules as AttemptRules
+from windlass.contexts.workflows.api import RunRules, Workflows
+from windlass.contexts.workflows.runs.vault import Vault
+from windlass.contexts.workflows.saved import ScheduledRuns
+from windlass.contexts.workflows.steptypes.base import Tools
+from windlass.contexts.workflows.steptypes.calls import CALLS
+from windlass.contexts.workflows.steptypes.functions import declared
+from windlass.contexts.workflows.steptypes.outside import Outside
+from windlass.contexts.workflows.steptypes.registry import StepTypes
+from windlass.engine.engine import Engine
+from windlass.engine.registry import default_registry
+from windlass.kernel.errors import ConfigError
+from windlass.settings import Settings
+
+
+def identity_rules(settings: Settings) -> Rules:
+    """Return who may come in, and how."""
+    api_key, jwt_key = settings.api_key, settings.jwt_secret_key
+    return Rules(
+        api_key=None if api_key is None else api_key.get_secret_value().encode(),
+        development=settings.app_env == "dev",
+        single_user=settings.auth_mode == "single_user",
+        jwt_key=None if jwt_key is None else jwt_key.get_secret_value().encode(),
+        token_seconds=settings.access_token_minutes * 60,
+        cache_seconds=settings.auth_cache_seconds,
+        hashes_at_once=settings.password_hashes_at_once,
+    )
+
+
+def open_sealer(settings: Settings) -> Sealer:
+    """Return what encrypts the metadata of artifacts, or leaves it as it is.
+
+    Raises:
+        ConfigError: it is to be encrypted, and the key or the package for it is missing.
+    """
+    key, former = settings.workflows_artifact_enc_key, settings.jobs_crypto_secondary_key
+    texts = [secret.get_secret_value() for secret in (key, former) if secret is not None]
+    if not settings.workflows_artifact_encryption:
+        return Sealer(None, texts)
+    if key is None:
+        raise ConfigError("WORKFLOWS_ARTIFACT_ENC_KEY is missing with WORKFLOWS_ARTIFACT_ENCRYPTION=true")
+    return Sealer(texts[0], texts[1:])
+
+
+def open_artifacts(settings: Settings, engine: Engine, sealer: Sealer) -> Artifacts:
+    """Return the artifacts in the folder of the settings."""
+    limits = ArtifactLimits(
+        settings.workflows_artifact_max_upload_bytes,
+        settings.workflows_artifact_max_download_bytes,
+        settings.workflows_artifact_bulk_max_bytes,
+        settings.workflows_artifact_allowed_mime,
+        settings.workflows_artifact_validate_strict,
+        settings.workflows_artifact_retention_days * 86400,
+        settings.workflows_artifact_gc_interval_sec if settings.workflows_artifact_gc_enabled else None,
+    )
+    return Artifacts(engine, LocalFolder(settings.workflows_artifacts_dir), limits, sealer)
+
+
+def egress_policy(settings: Settings) -> Policy:
+    """Return the rules for requests to other hosts.
+
+    Raises:
+        ConfigError: a list holds what is no host; names it.
+    """
+    profile = settings.workflows_egress_profile
+    return Policy(
+        strict=profile == "strict" or (profile == "auto" and settings.is_production),
+        ports=settings.workflows_egress_allowed_ports,
+        allow=(*settings.egress_allowlist, *settings.workflows_egress_allowlist),
+        deny=(*settings.egress_denylist, *settings.workflows_egress_denylist),
+        webhook_allow=settings.workflows_webhook_allowlist,
+        webhook_deny=settings.workflows_webhook_denylist,
+        tenant_lists=settings.workflows_tenant_lists,
+        block_private=settings.workflows_egress_block_private,
+    )
+
+
+def webhook_options(settings: Settings) -> Options:
+    """Return how webhooks are signed and delivered."""
+    return Options(
+        secrets=Secrets(settings.webhook_secrets(), settings.webhook_tenant_secrets()),
+        scheme=settings.workflows_webhook_scheme,
+        timeout=settings.workflows_webhook_timeout,
+        completions=not settings.workflows_disable_completion_webhooks,
+        base=settings.workflows_webhook_dlq_base_sec,
+        most_backoff=settings.workflows_webhook_dlq_max_backoff_sec,
+        attempts=settings.workflows_webhook_dlq_max_attempts,
+        worker=settings.workflows_webhook_dlq_enabled,
+        worker_interval=settings.workflows_webhook_dlq_interval_sec,
+        worker_batch=settings.workflows_webhook_dlq_batch,
+        worker_timeout=settings.workflows_webhook_dlq_timeout_sec,
+    )
+
+
+def open_workflows(settings: Settings, engine: Engine, outbound: Outbound) -> Workflows:
+    """Return the workflows written as documents.
+
+    Raises:
+        ConfigError: secrets are to be sealed, and the package for it is missing.
+    """
+    key = settings.workflows_secrets_key
+    most = {"prompt": settings.workflows_max_retries_prompt, "webhook": settings.workflows_max_retries_webhook}
+    rules = RunRules(
+        wait_seconds=settings.workflows_run_timeout_sec,
+        key_seconds=settings.workflows_idempotency_ttl_hours * 3600,
+        adhoc=not settings.workflows_disable_adhoc,
+        attempts=AttemptRules(
+            settings.workflows_backoff_cap_seconds, {kind: limit for kind, limit in most.items() if limit is not None}
+        ),
+    )
+    tools = Tools(
+        functions=declared,
+        redact_logs=settings.workflows_redact_logs,
+        files_root=settings.workflows_file_base_dir,
+        outbound=way_outside(settings, outbound, engine),
+    )
+    vault = Vault(engine, None if key is None else key.get_secret_value(), settings.workflows_secrets_ttl_seconds)
+    return Workflows(engine, StepTypes(CALLS, functions=declared), tools, vault, rules)
+
+
+def way_outside(settings: Settings, outbound: Outbound, engine: Engine) -> Outside:
+    """Return what steps that speak to other hosts are lent."""
+    token, key = settings.workflows_default_bearer_token, settings.workflows_default_api_key
+    return Outside(
+        outbound,
+        engine.clock,
+        secrets=webhook_options(settings).secrets,
+        timeout=settings.workflows_webhook_timeout,
+        notify_timeout=settings.workflows_notify_timeout,
+        redirects=settings.http_max_redirects,
+        bearer_token=None if token is None else token.get_secret_value(),
+        api_key=None if key is None else key.get_secret_value(),
+    )
+
+
+def open_schedules(settings: Settings, engine: Engine, saved: ScheduledRuns) -> Schedules:
+    """Return the schedules, with what they can start."""
+    if settings.workflows_mint_virtual_keys:
+        raise ConfigError("WORKFLOWS_MINT_VIRTUAL_KEYS=true: no workflow here takes a key, leave it false")
+    options = ScheduleOptions(
+        settings.workflows_scheduler_enabled, settings.workflows_scheduler_tz, settings.workflows_scheduler_rescan_sec
+    )
+    return Schedules(engine, Targets(PythonTarget(engine, default_registry), saved), options)

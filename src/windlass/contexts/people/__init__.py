@@ -1,0 +1,1 @@
+"""People who decide: what runs ask them, and what they answer."""

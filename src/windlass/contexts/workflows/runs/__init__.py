@@ -1,0 +1,1 @@
+"""Runs of definitions: a document interpreted as a durable run."""

@@ -1,0 +1,221 @@
+"""Carrying a definition out: which step comes next, what its templates see, what happens when it fails.
+
+Everything that has an effect or may differ from one time to the next is a step, a timer, a signal or a child of the
+engine; what is left here is computed from their outcomes, so that a replay goes the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from windlass.contexts.workflows.model import END, Repeat
+from windlass.contexts.workflows.runs.carrier import Names
+from windlass.contexts.workflows.runs.controls import CONTROLS
+from windlass.contexts.workflows.runs.failures import DefinitionFailed, reason
+from windlass.contexts.workflows.runs.graph import Graph
+from windlass.contexts.workflows.runs.kit import Facts, Kit
+from windlass.contexts.workflows.runs.outcome import RESERVED, Outcome
+from windlass.contexts.workflows.runs.plan import FRAME, Frame, Plan, Planned
+from windlass.contexts.workflows.steptypes.base import StepFailure
+from windlass.contexts.workflows.templates import condition
+from windlass.engine.api import recorded
+from windlass.engine.errors import StepFailed
+
+VISITS_PER_STEP = 10
+"""How often steps may be visited, on average, before a run is taken to go in circles."""
+
+
+class Interpreter:
+    """One run of a definition.
+
+    Args:
+        plan: the definition, ready to run.
+        facts: whose run it is.
+        inputs: its inputs, checked and with their defaults.
+        kit: what the surroundings lend.
+    """
+
+    def __init__(self, plan: Plan, facts: Facts, inputs: Mapping[str, Any], kit: Kit) -> None:
+        self.plan = plan
+        self.facts = facts
+        self.kit = kit
+        self.done: list[Planned] = []
+        self.names: Names = {
+            "inputs": inputs,
+            "last": {},
+            "prev": {},
+            "steps": {},
+            "tenant_id": facts.tenant_id,
+            "user_id": facts.user_id,
+            "run_id": facts.run_id,
+            "workflow_metadata": plan.definition.metadata,
+        }
+
+    # the whole
+    async def run(self) -> Any:
+        """Carry the definition out and return the outputs of its last step.
+
+        Raises:
+            DefinitionFailed: a step failed and nothing was there to go on with.
+        """
+        try:
+            outputs = await (self._graph() if self.plan.definition.is_graph else self._chain())
+            self._check_outputs(outputs)
+        except DefinitionFailed as failed:
+            undone = await self._compensate()
+            if undone is None:
+                raise
+            message = f"{failed}{undone}"
+            raise DefinitionFailed(message, compensated=True) from failed.__cause__
+        return outputs
+
+    async def _graph(self) -> Any:
+        return await Graph(self).run()
+
+    async def _chain(self) -> Any:
+        steps, place, visits = self.plan.steps, 0, 0
+        most = max(1, VISITS_PER_STEP * len(steps))
+        outputs: Any = {}
+        while place < len(steps):
+            visits += 1
+            if visits > most:
+                raise DefinitionFailed(f"branch_loop_exceeded: more than {most} steps were visited")
+            planned = steps[place]
+            outcome = await self.perform(planned, self.names)
+            target = self.after(planned, outcome)
+            if outcome.skipped:
+                self.show(planned.step.id, outcome, self.names)
+            else:
+                outputs = outcome.outputs
+                self.see(planned, outcome)
+            if target == END:
+                break
+            place = place + 1 if target is None else self._place(planned, target)
+        return outputs
+
+    def _place(self, planned: Planned, target: str) -> int:
+        place = self.plan.places.get(target)
+        if place is None:
+            raise DefinitionFailed(f"unknown_target: step {planned.step.id} goes on at {target}, which is no step")
+        return place
+
+    def after(self, planned: Planned, outcome: Outcome) -> str | None:
+        """Return where to go after a step; None is the next in the list.
+
+        Raises:
+            DefinitionFailed: it failed and says nothing about that.
+        """
+        step = planned.step
+        if outcome.failure is None:
+            steered = outcome.outputs.get("__next__")
+            return steered if isinstance(steered, str) else None if outcome.skipped else step.on_success
+        target = (step.on_timeout if outcome.timed_out else None) or step.on_failure
+        if target is None:
+            raise DefinitionFailed(outcome.failure) from outcome.error
+        return target
+
+    def see(self, planned: Planned, outcome: Outcome) -> None:
+        """Let later templates see what has become of a step."""
+        names = self.names
+        names["prev"], names["last"] = names["last"], outcome.outputs
+        self.keep(planned, outcome, names)
+
+    def keep(self, planned: Planned, outcome: Outcome, names: Names) -> None:
+        """Put a step's outputs under its name; note that it may have to be undone."""
+        step_id = planned.step.id
+        self.show(step_id, outcome, names)
+        if outcome.succeeded and step_id in self.plan.undo:
+            self.done.append(planned)
+
+    @staticmethod
+    def show(step_id: str, outcome: Outcome, names: Names) -> None:
+        """Put a step's outputs under its name."""
+        status = "skipped" if outcome.skipped else "failed" if outcome.failure else "succeeded"
+        names["steps"] = {**names["steps"], step_id: {"outputs": outcome.outputs, "status": status}}
+        if step_id not in RESERVED:
+            names[step_id] = outcome.outputs
+
+    # one step
+    async def perform(self, planned: Planned, names: Names) -> Outcome:
+        """Carry one step out, with its condition and its loop."""
+        step = planned.step
+        try:
+            if step.when is not None and not condition(step.when, names):
+                recorded(step.id, lambda _run: {"status": "skipped", "type": step.type})
+                return Outcome({}, skipped=True)
+            if step.repeat is not None:
+                return await self._repeated(planned, step.repeat, names)
+            return await self.once(planned, names)
+        except StepFailure as failure:
+            return _failed(f"{failure.code}: {failure.message}", failure)
+
+    async def _repeated(self, planned: Planned, repeat: Repeat, names: Names) -> Outcome:
+        seen = dict(names)
+        for iteration in range(1, repeat.most + 1):
+            seen["iteration"] = iteration
+            outcome = await self.once(planned, seen)
+            if outcome.failure is not None:
+                return outcome
+            seen["last"] = seen[planned.step.id] = outcome.outputs
+            again = repeat.while_ is not None and condition(repeat.while_, seen)
+            if repeat.until is not None:
+                again = not condition(repeat.until, seen)
+            if not again:
+                return outcome
+        text = f"loop_limit_reached: {planned.step.id} was repeated {repeat.most} times and its condition still holds"
+        return _failed(text, None)
+
+    async def once(self, planned: Planned, names: Names) -> Outcome:
+        """Carry one step out once: its attempts, and nothing around them."""
+        control = CONTROLS.get(planned.type.name)
+        try:
+            if control is not None:
+                return await control(self, planned, names)
+            return Outcome(await self.call(planned, names))
+        except StepFailed as failed:
+            return _failed(reason(failed), failed)
+
+    async def call(self, planned: Planned, names: Mapping[str, Any]) -> Any:
+        """Run the engine step of a step.
+
+        Raises:
+            StepFailed: no attempt succeeded.
+        """
+        token = FRAME.set(Frame(planned, names, self))
+        try:
+            return await planned.call()
+        finally:
+            FRAME.reset(token)
+
+    # the end
+    def _check_outputs(self, outputs: Any) -> None:
+        schema = self.plan.definition.outputs
+        if schema is not None:
+            complaint = self.kit.check_schema(schema, outputs)
+            if complaint is not None:
+                raise DefinitionFailed(f"validation_error: outputs: {complaint}")
+
+    async def _compensate(self) -> str | None:
+        """Undo what had succeeded, last first; returns what is to be said of it, or None if there was nothing."""
+        todo = recorded("compensation", lambda _run: self._to_undo()) if self.plan.undo else []
+        if not todo:
+            return None
+        open_: list[str] = []
+        for step_id, outputs in todo:
+            outcome = await self.once(self.plan.undo[step_id], {**self.names, step_id: outputs, "last": outputs})
+            if outcome.failure is not None:
+                open_.append(f"{step_id} ({outcome.failure})")
+        return f"; compensation failed, a person must see to: {', '.join(open_)}" if open_ else ""
+
+    def _to_undo(self) -> list[list[Any]]:
+        """Return ids and outputs of what had succeeded, last first.
+
+        It is recorded, because a replay of branches that a failure stopped need not get as far as they had got.
+        """
+        steps = self.names["steps"]
+        return [[planned.step.id, steps[planned.step.id]["outputs"]] for planned in reversed(self.done)]
+
+
+def _failed(text: str, error: Exception | None) -> Outcome:
+    return Outcome({"__status__": "failed", "error": text}, failure=text, error=error)

@@ -1,0 +1,307 @@
+"""Runs of definitions: starting them, and what their owners may see and do."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from windlass.contexts.workflows.runs.kit import Callee, Facts, Kit
+from windlass.contexts.workflows.runs.plan import Rules
+from windlass.contexts.workflows.runs.snapshots import Snapshots, canonical
+from windlass.contexts.workflows.runs.tasks import RUN, call, define
+from windlass.contexts.workflows.runs.vault import Vault
+from windlass.engine.engine import Engine
+from windlass.engine.errors import RunCancelled, RunFailed, UnknownRun
+from windlass.engine.starting import Start
+from windlass.engine.types import ControlResult, Event, RunView
+from windlass.kernel.actors import Actor, Forbidden
+from windlass.kernel.errors import Kind, NotFound, WindlassError
+from windlass.storage.run_lists import RunQuery, list_page, matching_ids
+
+QUEUE = "workflows"
+NO_RUN = "Run not found"
+MOST_EVENTS = 10_000
+BULK = 1000
+
+
+class NotInTime(WindlassError):
+    """The run goes on, but nobody waits for it any more."""
+
+    code = "RUN_TIMEOUT"
+    kind = Kind.UNAVAILABLE
+
+
+@dataclass(frozen=True, slots=True)
+class RunRules:
+    """What the settings say of runs; times are seconds."""
+
+    wait_seconds: float = 3300.0
+    key_seconds: float = 24 * 3600.0
+    adhoc: bool = True
+    attempts: Rules = field(default_factory=Rules)
+
+
+class SavedDefinition(NamedTuple):
+    """A saved definition as a run needs it."""
+
+    id: int
+    version: int
+    document: Mapping[str, Any]
+
+
+class Definitions(Protocol):
+    """The saved definitions, and the rules of all of them."""
+
+    async def fetch(self, actor: Actor, workflow_id: int) -> SavedDefinition:
+        """Return one that exists for this caller.
+
+        Raises:
+            NotFound: none does.
+        """
+        ...
+
+    def check(self, document: Any, mode: str) -> Mapping[str, Any]:
+        """Return a definition sent for one run.
+
+        Raises:
+            ValidationFailed, TooLarge: it breaks a rule; names each.
+        """
+        ...
+
+    def check_inputs(self, document: Mapping[str, Any], inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return inputs with the defaults of the definition.
+
+        Raises:
+            ValidationFailed: they break its schema; names each.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a caller says of a run it starts."""
+
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    idempotency_key: str | None = None
+    session_id: str | None = None
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    validation_mode: str = "block"
+    mode: str = "async"
+
+
+class Runs:
+    """Runs of definitions.
+
+    Args:
+        engine: carries them out.
+        definitions: the saved ones.
+        snapshots: keeps what runs were started with.
+        vault: keeps their secrets.
+        rules: what the settings say.
+        on_end: the workflow that follows each run; None for none.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        definitions: Definitions,
+        snapshots: Snapshots,
+        vault: Vault,
+        rules: RunRules,
+        on_end: str | None,
+    ) -> None:
+        self.rules = rules
+        self.snapshots = snapshots
+        self._engine = engine
+        self._definitions = definitions
+        self._vault = vault
+        self._on_end = on_end
+
+    def define(self, kit: Kit) -> None:
+        """Make the engine able to carry runs out."""
+        self._workflow = define(self._engine.registry, kit, self.snapshots.load, self.rules.attempts)
+
+    # starting
+    async def start_saved(self, actor: Actor, workflow_id: int, order: Order) -> RunView:
+        """Start a run of a saved definition; see ``Order``.
+
+        Raises:
+            NotFound: there is no such definition for this caller.
+            ValidationFailed: the inputs do not fit.
+            RunConflict: the idempotency key was used with another request.
+        """
+        saved = await self._definitions.fetch(actor, workflow_id)
+        return await self._start(actor, saved.document, saved.id, saved.version, order)
+
+    async def start_adhoc(self, actor: Actor, document: Any, order: Order) -> RunView:
+        """Start a run of a definition that is not saved.
+
+        Raises:
+            Forbidden: the settings do not allow it.
+            ValidationFailed, TooLarge: the definition or the inputs break a rule.
+            RunConflict: the idempotency key was used with another request.
+        """
+        if not self.rules.adhoc:
+            raise Forbidden("Ad-hoc workflow runs are disabled by server configuration")
+        checked = self._definitions.check(document, order.validation_mode)
+        return await self._start(actor, checked, None, checked.get("version", 1), order)
+
+    async def _start(
+        self, actor: Actor, document: Mapping[str, Any], workflow_id: int | None, version: int, order: Order
+    ) -> RunView:
+        inputs = self._definitions.check_inputs(document, order.inputs)
+        digest = await self.snapshots.keep(document)
+        request = self._engine.request(self.start_of(actor, document, digest, inputs, order, (workflow_id, version)))
+        if order.secrets:
+            await self._vault.keep(request.run.run_id, order.secrets)
+        started = await self._engine.begin(request)
+        if order.secrets and not started.created:
+            await self._vault.forget(request.run.run_id)
+        if order.mode != "async":
+            await self._wait(started.run_id)
+        return await self._engine.get_run(started.run_id)
+
+    def start_of(
+        self,
+        actor: Actor,
+        document: Mapping[str, Any],
+        digest: str,
+        inputs: Mapping[str, Any],
+        order: Order,
+        saved: tuple[int | None, int],
+    ) -> Start:
+        """Return the start of a run; ``saved`` is the id of its definition, if it has one, and its version."""
+        workflow_id, version = saved
+        names = sorted(order.secrets)
+        key = None if order.idempotency_key is None else f"{actor.user_id}:{order.idempotency_key}"
+        said = {"workflow": workflow_id or digest, "inputs": order.inputs, "mode": order.validation_mode}
+        return Start(
+            RUN,
+            kwargs={"digest": digest, "inputs": dict(inputs), "secrets": names, "callers": _callers(workflow_id)},
+            idempotency_key=key,
+            key_seconds=self.rules.key_seconds,
+            queue=QUEUE,
+            tenant_id=actor.tenant_id,
+            owner=actor.user_id,
+            attributes=_attributes(order, version, names),
+            on_end=self._on_end if document.get("on_completion_webhook") else None,
+            workflow_id=workflow_id,
+            fingerprint=canonical(said),
+        )
+
+    async def call(self, facts: Facts, callee: Callee) -> Any:
+        """Run a saved definition as a child of the current run and return its outputs."""
+        return await call(self._workflow, facts, callee)
+
+    async def _wait(self, run_id: str) -> None:
+        try:
+            await self._engine.result(run_id, self.rules.wait_seconds)
+        except (RunFailed, RunCancelled):
+            return
+        except TimeoutError:
+            raise NotInTime("Workflow run did not complete before the timeout window", run_id=run_id) from None
+
+    async def start_detached(self, facts: Facts, callee: Callee, key: str) -> str:
+        """Start a run that another does not wait for, once for each key; returns its id."""
+        request = self._engine.request(
+            Start(
+                RUN,
+                kwargs={
+                    "digest": callee.digest,
+                    "inputs": dict(callee.inputs),
+                    "secrets": [],
+                    "callers": [*facts.callers, callee.workflow_id],
+                },
+                idempotency_key=key,
+                key_seconds=self.rules.key_seconds,
+                queue=QUEUE,
+                tenant_id=facts.tenant_id,
+                owner=facts.user_id,
+                attributes={"mode": "async", "caller": facts.run_id},
+                on_end=self._on_end,
+                workflow_id=callee.workflow_id,
+            )
+        )
+        return (await self._engine.begin(request)).run_id
+
+    # reading
+    async def get(self, actor: Actor, run_id: str) -> RunView:
+        """Return a run that exists for this caller.
+
+        Raises:
+            NotFound: none does.
+        """
+        try:
+            run = await self._engine.get_run(run_id)
+        except UnknownRun:
+            raise NotFound(NO_RUN) from None
+        if run.name != RUN or not actor.owns(run.tenant_id, run.owner):
+            raise NotFound(NO_RUN)
+        return run
+
+    async def page(self, query: RunQuery) -> list[RunView]:
+        """Return a page of runs; whose they are, the query says."""
+        return await self._engine.read(lambda connection: list_page(connection, query))
+
+    async def events(self, actor: Actor, run_id: str, since: int, limit: int) -> list[Event]:
+        """Return events of a run after a number, in order."""
+        await self.get(actor, run_id)
+        return await self._engine.events(run_id, since=since, limit=limit)
+
+    async def history(self, actor: Actor, run_id: str) -> tuple[RunView, list[Event]]:
+        """Return a run with the events that its steps are read from."""
+        run = await self.get(actor, run_id)
+        return run, [event async for event in self._all(run_id)]
+
+    async def _all(self, run_id: str) -> AsyncIterator[Event]:
+        since = 0
+        while since < MOST_EVENTS:
+            found = await self._engine.events(run_id, since=since, limit=1000)
+            for event in found:
+                yield event
+            if len(found) < 1000:
+                return
+            since = found[-1].seq
+
+    # controlling
+    async def control(self, actor: Actor, run_id: str, action: str, reason: str | None = None) -> ControlResult:
+        """Pause, resume, cancel or retry a run.
+
+        Raises:
+            NotFound: there is no such run for this caller.
+            RunConflict: its state does not allow it.
+        """
+        await self.get(actor, run_id)
+        return await self._engine.control(run_id, action, by=actor.user_id, reason=reason)
+
+    async def supply(self, actor: Actor, run_id: str, secrets: Mapping[str, str]) -> ControlResult:
+        """Give a run the secrets that died with its holder, and let it go on.
+
+        Raises:
+            NotFound: there is no such run for this caller.
+        """
+        run = await self.get(actor, run_id)
+        await self._vault.keep(run_id, secrets)
+        if run.status == "paused" and run.status_reason == "secret_missing":
+            return await self._engine.control(run_id, "resume", by=actor.user_id)
+        return ControlResult("already_applied", run.status)
+
+    async def select(self, query: RunQuery) -> list[str]:
+        """Return the ids of the runs that a bulk action is for, oldest first."""
+        return await self._engine.read(lambda connection: matching_ids(connection, query._replace(limit=BULK)))
+
+
+def _callers(workflow_id: int | None) -> list[int]:
+    return [] if workflow_id is None else [workflow_id]
+
+
+def _attributes(order: Order, version: int, secrets: list[str]) -> dict[str, Any]:
+    found = {
+        "mode": order.mode,
+        "version": version,
+        "validation_mode": order.validation_mode,
+        "session_id": order.session_id,
+        "secrets": secrets or None,
+    }
+    return {name: value for name, value in found.items() if value is not None}

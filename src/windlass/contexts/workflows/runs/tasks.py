@@ -1,0 +1,133 @@
+"""The one workflow that carries every definition out, and what its steps do."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from windlass.contexts.workflows.model import read
+from windlass.contexts.workflows.runs.failures import DefinitionFailed, attempt_failed
+from windlass.contexts.workflows.runs.interpreter import Interpreter
+from windlass.contexts.workflows.runs.kit import Callee, Facts, Kit
+from windlass.contexts.workflows.runs.plan import FRAME, Frame, Plan, Planner, Rules
+from windlass.contexts.workflows.runs.redaction import redact, redact_text
+from windlass.contexts.workflows.steptypes.base import StepContext, StepFailure
+from windlass.contexts.workflows.templates import condition, names_in
+from windlass.engine.api import call_child
+from windlass.engine.errors import Withheld
+from windlass.engine.registry import Registry
+from windlass.engine.scope import current_scope
+from windlass.engine.step import step, step_info
+from windlass.engine.workflow import Workflow, workflow
+
+RUN = "workflows.run"
+PLANS_KEPT = 256
+
+Load = Callable[[str], Awaitable[Mapping[str, Any]]]
+"""Returns the document of a digest."""
+
+
+class Plans:
+    """Definitions made ready to run, the last used ones kept."""
+
+    def __init__(self, load: Load, planner: Planner) -> None:
+        self._load = load
+        self._planner = planner
+        self._kept: OrderedDict[str, Plan] = OrderedDict()
+
+    async def get(self, digest: str) -> Plan:
+        """Return the plan of a document."""
+        plan = self._kept.get(digest)
+        if plan is None:
+            plan = self._kept[digest] = Plan(read(await self._load(digest)), self._planner)
+            if len(self._kept) > PLANS_KEPT:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(digest)
+        return plan
+
+
+def define(registry: Registry, kit: Kit, load: Load, rules: Rules) -> Workflow[..., Any]:
+    """Define the workflow in a registry."""
+    plans = Plans(load, Planner(kit.types, _executor(kit), rules))
+
+    @workflow(name=RUN, registry=registry)
+    async def run(digest: str, inputs: dict[str, Any], secrets: list[str], callers: list[int]) -> Any:
+        """Carry the definition of a digest out."""
+        held = current_scope(RUN).run
+        claimed = held.claimed
+        facts = Facts(held.run_id, claimed.tenant_id, claimed.owner, tuple(secrets), tuple(callers))
+        interpreter = Interpreter(await plans.get(digest), facts, inputs, kit)
+        if not secrets:
+            return await interpreter.run()
+        try:
+            outputs = await interpreter.run()
+        except DefinitionFailed:
+            await forget()
+            raise
+        await forget()
+        return outputs
+
+    @step(name="forget_secrets")
+    async def forget() -> None:
+        await kit.forget(step_info().run_id)
+
+    return run
+
+
+async def call(run: Workflow[..., Any], facts: Facts, callee: Callee) -> Any:
+    """Run a saved definition as a child of the current run and return its outputs."""
+    callers = [*facts.callers, callee.workflow_id]
+    return await call_child(run, [callee.digest, dict(callee.inputs), [], callers], {})
+
+
+def _executor(kit: Kit) -> Callable[[], Awaitable[Any]]:
+    async def execute() -> Any:
+        """Carry out the attempt of a step that ``FRAME`` names."""
+        frame = FRAME.get()
+        secrets: Mapping[str, str] = {}
+        if frame.run.facts.secrets and _asks_for_secrets(frame):
+            known = await kit.secrets(frame.run.facts.run_id)
+            if known is None:
+                raise Withheld("secret_missing")
+            secrets = known
+        try:
+            return redact(await _work(kit, frame, secrets), secrets)
+        except StepFailure as failure:
+            told = StepFailure(failure.code, redact_text(failure.message, secrets), retryable=failure.retryable)
+            raise attempt_failed(told) from (failure if not secrets else None)
+
+    return execute
+
+
+def _asks_for_secrets(frame: Frame) -> bool:
+    planned = frame.planned
+    names = names_in(planned.step.config) if planned.type.name == "branch" else planned.config.names
+    return planned.type.name in {"webhook", "notify"} or any(name.partition(".")[0] == "secrets" for name in names)
+
+
+async def _work(kit: Kit, frame: Frame, secrets: Mapping[str, str]) -> Any:
+    planned = frame.planned
+    names = {**frame.names, "secrets": secrets} if secrets else frame.names
+    if planned.type.name == "branch":
+        taken = condition(str(planned.step.config["condition"]), names)
+        target = planned.step.config.get("true_next" if taken else "false_next")
+        return {"branch": "true" if taken else "false"} | ({} if target is None else {"__next__": target})
+    config = planned.config.resolve(names)
+    if planned.type.work is None:
+        raise StepFailure("unsupported_step", f"{planned.type.name} cannot stand here", retryable=False)
+    facts, info = frame.run.facts, step_info()
+    return await planned.type.work(
+        config,
+        StepContext(
+            run_id=facts.run_id,
+            step_id=planned.step.id,
+            attempt=info.attempt,
+            tenant_id=facts.tenant_id,
+            user_id=facts.user_id,
+            idempotency_key=info.idempotency_key,
+            names=names,
+            secrets=secrets,
+            tools=kit.tools,
+        ),
+    )

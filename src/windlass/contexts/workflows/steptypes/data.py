@@ -1,0 +1,106 @@
+"""JSON: queries and schemas."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any
+
+import orjson
+
+from windlass.contexts.workflows.budget import Budget, Exhausted
+from windlass.contexts.workflows.steptypes import fields, jmes
+from windlass.contexts.workflows.steptypes.base import StepContext, StepType
+from windlass.contexts.workflows.steptypes.checking import validator
+from windlass.contexts.workflows.steptypes.threads import SMALL, apart, invalid
+
+MOST_ERRORS = 100
+MOST_DATA = 4_000_000
+"""Units of the largest data, see ``Budget.weigh``."""
+LARGE = SMALL + 1
+DATA = fields.anything("The data; a text is read as JSON")
+
+
+def _data(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return orjson.loads(value)
+    except ValueError as error:
+        raise invalid(f"config.data: not JSON: {error}") from None
+
+
+def _size(value: Any) -> int:
+    """Return how large data is, as ``apart`` counts; refuse what is too large."""
+    budget = Budget(MOST_DATA)
+    try:
+        budget.weigh(value)
+    except Exhausted:
+        raise invalid("config.data: too large") from None
+    return MOST_DATA - budget.left
+
+
+async def json_transform(config: Mapping[str, Any], context: StepContext) -> dict[str, Any]:  # noqa: ARG001
+    """Query JSON with JMESPath."""
+    expression = config.get("expression", config.get("query", ""))
+    data = _data(config.get("data"))
+    # A short expression over little data is quick; what multiplies (a function, a list of lists) goes apart.
+    simple = len(expression) <= 100 and _size(data) <= 2_000
+    result = await apart(0 if simple else LARGE, jmes.search, expression, data)
+    return {"result": result, "expression": expression}
+
+
+def _validated(schema: Mapping[str, Any], data: Any) -> dict[str, Any]:
+    try:
+        found = list(islice(validator(schema).iter_errors(data), MOST_ERRORS))
+    except ValueError as error:
+        raise invalid(f"config.schema: {str(error).splitlines()[0][:300]}") from None
+    paths = [".".join(map(str, error.instance_path)) for error in found]
+    errors = [f"{path}: {error.message}" if path else error.message for path, error in zip(paths, found, strict=True)]
+    return {"valid": not found, "errors": errors, "path": paths[0] if paths else None}
+
+
+async def json_validate(config: Mapping[str, Any], context: StepContext) -> dict[str, Any]:  # noqa: ARG001
+    """Check JSON against a schema."""
+    data = _data(config.get("data"))
+    return await apart(_size(data) * 8, _validated, config["schema"], data)
+
+
+DATA_TYPES = (
+    StepType(
+        name="json_transform",
+        description="Query JSON with a JMESPath expression",
+        schema=fields.config(
+            {
+                "data": DATA,
+                "expression": fields.text("The expression", least=1, most=4_096),
+                "query": fields.text("The same, by its other name", least=1, most=4_096),
+            },
+            required=["data"],
+            **fields.either("expression", "query"),
+        ),
+        example={"data": "{{ last.records }}", "expression": "[?age > `30`].name"},
+        work=json_transform,
+        mapable=True,
+        outputs={"result": "what was found; null for nothing", "expression": "the expression"},
+    ),
+    StepType(
+        name="json_validate",
+        description="Check JSON against a JSON Schema",
+        schema=fields.config(
+            {
+                "data": DATA,
+                "schema": fields.mapping("The schema, draft 2020-12, without references to other documents"),
+            },
+            required=["data", "schema"],
+        ),
+        example={"data": "{{ last }}", "schema": {"type": "object", "required": ["name"]}},
+        work=json_validate,
+        mapable=True,
+        outputs={
+            "valid": "whether it fits; that it does not is no failure",
+            "errors": f"what does not, at most {MOST_ERRORS}",
+            "path": "where the first of them is; null for none",
+        },
+    ),
+)

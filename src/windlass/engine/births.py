@@ -1,0 +1,50 @@
+"""How runs come into being: started by a caller, by a parent, or by the end of another run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from windlass.engine.heads import to_json
+from windlass.engine.ports import Ring, Transaction
+from windlass.engine.types import Event, NewRun, RunHead, Status
+
+RUN_STARTED = '{"mode":"async"}'
+
+
+def insert(tx: Transaction, runs: Sequence[NewRun]) -> None:
+    """Insert runs. Those born claimed get their first event; a limited queue or a lost lease takes the claim away."""
+    born = []
+    limited = tx.restricted_queues() if any(run.holder is not None for run in runs) else frozenset()
+    for run in runs:
+        if run.holder is not None and ("*" in limited or run.queue in limited or not tx.lease_is_live(run.holder)):
+            run.holder, run.status, run.last_seq, run.started_at = None, Status.QUEUED, 0, None
+        if run.holder is not None:
+            run.status, run.last_seq, run.started_at = Status.RUNNING, 1, run.created_at
+            born.append(Event(run.run_id, 1, "run_started", None, RUN_STARTED, run.created_at))
+        else:
+            if run.wake_at is None:
+                run.ready_at = run.ready_at or run.created_at
+            tx.rings.append(Ring("ready", run.run_id))
+    tx.insert_runs(runs)
+    if born:
+        tx.append_events(born)
+
+
+def follow(tx: Transaction, ended: Iterable[RunHead], at: int) -> None:
+    """Start what is to follow the runs that end in this transaction.
+
+    A follower is named after its run and the number of that run's last event: one that is retried, and so ends once
+    more, is followed once more.
+    """
+    followers = [
+        NewRun(
+            f"{head.run_id}.end{head.last_seq}",
+            head.on_end,
+            to_json({"run_id": head.run_id, "status": head.status}),
+            at,
+        )
+        for head in ended
+        if head.on_end is not None
+    ]
+    if followers:
+        insert(tx, followers)

@@ -1,0 +1,184 @@
+"""Routes of logins and tokens."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
+from starlette.responses import Response
+
+from windlass.contexts.identity.api import SCOPE, VirtualKey
+from windlass.contexts.records.api import read_json
+from windlass.http.access import ANYBODY, NOBODY, needs
+from windlass.http.callers import caller
+from windlass.http.query import read_query
+from windlass.http.responses import Json
+from windlass.http.routing import DirectRoute, application, json_headers, route, whole
+from windlass.http.schemas import CallerAnswer, TokenAnswer, VirtualKeyAnswer
+from windlass.kernel.actors import WORKFLOWS_ADMIN
+from windlass.kernel.errors import Issue, ValidationFailed
+
+NO_STORE = {"Cache-Control": "no-store"}
+FORM_FIELDS = ("username", "password", "grant_type", "scope", "client_id", "client_secret")
+"""What OAuth 2 sends along with a password; only the first two mean anything here."""
+MOST_COUNT = 2**53 - 1
+MOST_MINUTES = 1440
+MOST_LISTED = 100
+_TEXT = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
+_PLAIN = re.compile(r"[!-~]{1,255}")
+_LIST = {"anyOf": [{"type": "array", "maxItems": MOST_LISTED, "items": _TEXT}, {"type": "null"}]}
+_COUNT = {"anyOf": [{"type": "integer", "minimum": 1, "maximum": MOST_COUNT}, {"type": "null"}]}
+KEY_BODY: dict[str, Any] = {
+    "type": "object",
+    "title": "Virtual key",
+    "additionalProperties": False,
+    "properties": {
+        "ttl_minutes": {"type": "integer", "minimum": 1, "maximum": MOST_MINUTES, "default": 60},
+        "scope": {**_TEXT, "default": SCOPE},
+        "schedule_id": {"anyOf": [_TEXT, {"type": "null"}]},
+        "allowed_endpoints": _LIST,
+        "allowed_methods": _LIST,
+        "allowed_paths": _LIST,
+        "max_runs": _COUNT,
+        "max_calls": _COUNT,
+    },
+}
+LOGIN_BODY: dict[str, Any] = {
+    "type": "object",
+    "title": "Login",
+    "additionalProperties": False,
+    "required": ["username", "password"],
+    "properties": {
+        "username": {"type": "string"},
+        "password": {"type": "string", "format": "password"},
+        "grant_type": {"type": "string", "enum": ["password"]},
+        "scope": {"type": "string"},
+        "client_id": {"type": "string"},
+        "client_secret": {"type": "string"},
+    },
+}
+_LISTS = ("allowed_endpoints", "allowed_methods", "allowed_paths")
+
+
+async def login(request: Request) -> Response:
+    """Log in with a name and a password (OAuth 2 password form), and get a bearer token.
+
+    Wrong passwords for a name make the next tries wait: 429 with `Retry-After`.
+    """
+    read_query(request, ())
+    username, password = await _credentials(request)
+    token = await application(request).identity.login(username, password)
+    answer = {"access_token": token.access_token, "token_type": "bearer", "expires_in": token.expires_in}
+    return Json(answer, headers=NO_STORE)
+
+
+async def check(request: Request) -> Response:
+    """Say who is calling."""
+    read_query(request, ())
+    actor = await caller(request)
+    return Json({
+        "ok": True,
+        "user_id": actor.user_id,
+        "username": actor.username,
+        "is_admin": actor.is_admin,
+        "tenant_id": actor.tenant_id,
+    })  # fmt: skip
+
+
+async def virtual_key(request: Request) -> Response:
+    """Mint a virtual key: a bearer token of the calling user that is narrowed down.
+
+    `allowed_endpoints`, `allowed_methods` and `allowed_paths` (prefixes) say where it may be used, `max_runs` and
+    `max_calls` how often; with `schedule_id` it starts runs of that schedule alone.
+    """
+    read_query(request, ())
+    json_headers(request)
+    wanted = read_key(await request.body())
+    minted = await application(request).identity.mint(await caller(request), wanted)
+    return Json(minted._asdict(), headers=NO_STORE)
+
+
+async def _credentials(request: Request) -> tuple[str, str]:
+    """Return the name and the password of a form.
+
+    Raises:
+        ValidationFailed: a field is missing, unknown or given twice; names each.
+    """
+    issues: list[Issue] = []
+    fields: dict[str, str] = {}
+    async with request.form(max_files=1, max_fields=20) as form:
+        for name, value in form.multi_items():
+            if name not in FORM_FIELDS:
+                issues.append(Issue(("body", name), "Extra inputs are not permitted", "extra_forbidden"))
+            elif isinstance(value, UploadFile):
+                issues.append(Issue(("body", name), "Input should be a string", "string_type"))
+            elif name in fields:
+                issues.append(Issue(("body", name), "Given more than once", "duplicate"))
+            else:
+                fields[name] = value
+    issues += [Issue(("body", name), "Field required", "missing") for name in FORM_FIELDS[:2] if name not in fields]
+    if fields.get("grant_type", "password") not in {"password", ""}:
+        issues.append(Issue(("body", "grant_type"), "Input should be 'password'", "enum"))
+    if issues:
+        raise ValidationFailed(issues)
+    return fields["username"], fields["password"]
+
+
+def read_key(raw: bytes) -> VirtualKey:
+    """Return the virtual key that a body asks for; an empty one asks for the usual.
+
+    Raises:
+        ValidationFailed: a field is unknown or wrong; names each.
+    """
+    value = read_json(raw) if raw.strip() else {}
+    if not isinstance(value, dict):
+        raise ValidationFailed([Issue(("body",), "Input should be an object", "object_type")])
+    issues: list[Issue] = []
+    wanted: dict[str, Any] = {}
+    for name, given in value.items():
+        if name not in KEY_BODY["properties"]:
+            issues.append(Issue(("body", name), "Extra inputs are not permitted", "extra_forbidden"))
+            continue
+        message = _complaint(name, given)
+        if message:
+            issues.append(Issue(("body", name), message, "value_error"))
+        else:
+            wanted[name] = whole(given) if isinstance(given, float) else given
+    if issues:
+        raise ValidationFailed(issues)
+    return VirtualKey(**wanted)
+
+
+def _complaint(name: str, given: Any) -> str | None:
+    if name == "ttl_minutes":
+        good = 1 <= (whole(given) or 0) <= MOST_MINUTES
+        return None if good else f"Input should be an integer from 1 to {MOST_MINUTES}"
+    if given is None and name != "scope":
+        return None
+    if name in {"max_runs", "max_calls"}:
+        return None if 1 <= (whole(given) or 0) <= MOST_COUNT else "Input should be an integer from 1 on, or null"
+    if name in _LISTS:
+        good = isinstance(given, list) and len(given) <= MOST_LISTED and all(map(_is_text, given))
+        return None if good else f"Input should be a list of up to {MOST_LISTED} texts of 1 to 255 visible characters"
+    return None if _is_text(given) else "Input should be a text of 1 to 255 visible ASCII characters"
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and _PLAIN.fullmatch(value) is not None
+
+
+def routes() -> list[DirectRoute]:
+    """Return the routes of logins and tokens."""
+    tag = "auth"
+    form = {name: {"schema": LOGIN_BODY} for name in ("application/x-www-form-urlencoded",)}
+    body = {"application/json": {"schema": KEY_BODY}}
+    return [
+        route("POST", "/auth/login", login, tag=tag, answers={200: TokenAnswer}, errors=(400, 401, 413, 422, 429),
+              body=form, access=NOBODY),
+        route("GET", "/api/v1/workflows/auth/check", check, tag=tag, answers={200: CallerAnswer}, errors=(422,),
+              access=ANYBODY),
+        route("POST", "/api/v1/workflows/auth/virtual-key", virtual_key, tag=tag, answers={200: VirtualKeyAnswer},
+              errors=(400, 413, 422), body=body, body_required=False, access=needs(WORKFLOWS_ADMIN, admin=True)),
+    ]  # fmt: skip

@@ -1,0 +1,350 @@
+"""Routes of definitions: saving, reading, comparing and choosing their versions."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import urlencode
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from windlass.contexts.workflows.api import (
+    DEFINITION,
+    LONGEST_NAME,
+    LONGEST_TAG,
+    MODES,
+    Definitions,
+    ListQuery,
+    Row,
+    Stored,
+    read_document,
+)
+from windlass.http.callers import caller
+from windlass.http.definition_answers import (
+    DefinitionAnswer,
+    DeletedAnswer,
+    DiffAnswer,
+    PreflightAnswer,
+    WorkflowAnswer,
+    WorkflowsAnswer,
+)
+from windlass.http.discovery import discovery_routes
+from windlass.http.query import Parameter, choice, free, integer, read_query
+from windlass.http.responses import Json
+from windlass.http.routing import DirectRoute, application, route
+from windlass.kernel.actors import Actor, Forbidden
+from windlass.kernel.errors import Invalid, Issue, ValidationFailed
+
+PREFIX = "/api/v1/workflows"
+ONE = PREFIX + "/{workflow_id}"
+MOST_PAGE = 200
+MOST_DIGITS = 18
+_YAML = re.compile(r"\s*(application|text)/(x-)?yaml\s*(;|$)", re.IGNORECASE)
+_JSON = re.compile(r"\s*(application/([\w.!#$&^-]+\+)?json\s*(;|$)|$)", re.IGNORECASE)
+_NUMBER = re.compile(r"-?\d{1,40}", re.ASCII)
+BODY: dict[str, Any] = {
+    "application/json": {"schema": DEFINITION},
+    "application/yaml": {"schema": {"type": "string"}},
+    "text/yaml": {"schema": {"type": "string"}},
+}
+PREFLIGHT_BODY: dict[str, Any] = {
+    "application/json": {
+        "schema": {
+            "type": "object",
+            "title": "A draft to look at",
+            "additionalProperties": False,
+            "required": ["definition"],
+            "properties": {
+                "definition": {"$ref": "#/components/schemas/Json"},
+                "validation_mode": {"enum": list(MODES), "default": "block"},
+            },
+        }
+    }
+}
+_TEXT = {"type": "string", "minLength": 1, "maxLength": LONGEST_NAME, "pattern": "^[^\\u0000]*$"}
+LIST: list[Parameter] = [
+    free("q", "Only those whose name or description has this in it, in any case", _TEXT),
+    free("tag", "Only those with this tag", {**_TEXT, "maxLength": LONGEST_TAG}),
+    free("name", "Only versions of this name", _TEXT),
+    choice("current", ("true", "false"), "Whether only the versions that names stand for are listed", "false"),
+    choice("deleted", ("true", "false"), "Whether deleted versions are listed, too", "false"),
+    free("owner", "Whose: a user's id, or * for everybody's; administrators only", _TEXT),
+    integer("limit", "How many at most; without it all of them", least=1, cap=MOST_PAGE),
+    free("cursor", "Where to go on: the Next-Cursor of the page before"),
+]
+DIFF: list[Parameter] = [
+    integer("from", "The version that is compared with; the one before when it is left out", least=0),
+    integer("to", "The version that is compared; that of the id when it is left out", least=0),
+]
+
+
+def definitions(request: Request) -> Definitions:
+    """Return the definitions behind a request."""
+    return application(request).definitions
+
+
+async def create(request: Request) -> Response:
+    """Save a definition, in JSON or YAML; it is on disk when the answer comes.
+
+    All that is wrong with it is answered at once, each with its `path`, `code`, `message` and step.
+    """
+    read_query(request, ())
+    actor = await caller(request)
+    row = await definitions(request).create(actor, await read_body(request))
+    return Json(row.shown(), 201, {"Location": f"{PREFIX}/{row.id}"})
+
+
+async def add_version(request: Request) -> Response:
+    """Save another version of a workflow, for its owner; under another name it begins another workflow."""
+    read_query(request, ())
+    actor, workflow_id = await caller(request), path_number(request, "workflow_id")
+    row = await definitions(request).add_version(actor, workflow_id, await read_body(request))
+    return Json(row.shown(), 201, {"Location": f"{PREFIX}/{row.id}"})
+
+
+async def listing(request: Request) -> Response:
+    """List your workflows by name, the newest version of each first: all of them, or a page with `limit`.
+
+    A page that another one follows has `Next-Cursor` and a `Link` to it.
+    """
+    actor, asked = await caller(request), read_query(request, LIST)
+    query = _query(actor, asked)
+    if asked["limit"] is None:
+        pages = definitions(request).every(query)
+        first: list[Row] = await anext(pages, [])
+        return StreamingResponse(_array(first, pages), media_type="application/json")
+    found = await definitions(request).page(query)
+    rows, headers = found[: asked["limit"]], {}
+    if len(found) > len(rows):
+        cursor = _cursor(query, rows[-1])
+        again = {name: value for name, value in asked.items() if value is not None and name != "cursor"}
+        headers = {
+            "Next-Cursor": cursor,
+            "Link": f'<{PREFIX}?{urlencode({**again, "cursor": cursor})}>; rel="next"',
+        }
+    return Json([row.shown() for row in rows], headers=headers)
+
+
+def _query(actor: Actor, asked: dict[str, Any]) -> ListQuery:
+    owner: str | None = actor.user_id
+    if asked["owner"] not in {None, actor.user_id}:
+        if not actor.administers_workflows:
+            raise Forbidden("Admin-only owner filter")
+        owner = None if asked["owner"] == "*" else asked["owner"]
+    query = ListQuery(
+        actor.tenant_id,
+        owner,
+        asked["q"],
+        asked["tag"],
+        asked["name"],
+        current=asked["current"] == "true",
+        deleted=asked["deleted"] == "true",
+        limit=(asked["limit"] or MOST_PAGE) + 1,
+    )
+    return query if asked["cursor"] is None else _resumed(query, asked["cursor"])
+
+
+def _mark(query: ListQuery) -> str:
+    told = [query.tenant_id, query.owner_id, query.q, query.tag, query.name, query.current, query.deleted]
+    return hashlib.blake2b(orjson.dumps(told), digest_size=6).hexdigest()
+
+
+def _cursor(query: ListQuery, last: Row) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps([_mark(query), last.name, last.version])).rstrip(b"=").decode()
+
+
+def _resumed(query: ListQuery, cursor: str) -> ListQuery:
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        mark, name, version = orjson.loads(text)
+        after = (str(name), int(version))
+    except (binascii.Error, ValueError, TypeError):
+        after, mark = ("", 0), None
+    if mark != _mark(query) or "\0" in after[0] or not 0 <= after[1] < 1 << 31:
+        message = "Input should be the cursor that a list with the same filters has answered"
+        raise ValidationFailed([Issue(("query", "cursor"), message, "cursor_invalid")])
+    return ListQuery(**{**{name: getattr(query, name) for name in query.__slots__}, "after": after})
+
+
+async def _array(first: list[Row], pages: AsyncIterator[list[Row]]) -> AsyncIterator[bytes]:
+    yield b"[" + b",".join(orjson.dumps(row.shown()) for row in first)
+    async for page in pages:
+        yield b"," + b",".join(orjson.dumps(row.shown()) for row in page)
+    yield b"]"
+
+
+async def get(request: Request) -> Response:
+    """Get a version with its definition as it was given, a deleted one too."""
+    read_query(request, ())
+    actor, workflow_id = await caller(request), path_number(request, "workflow_id")
+    return tagged(request, _shown(await definitions(request).get(actor, workflow_id)))
+
+
+async def versions(request: Request) -> Response:
+    """List the versions of a workflow, deleted ones too, newest first; `before` goes on below a version."""
+    asked = read_query(request, VERSIONS)
+    actor, workflow_id = await caller(request), path_number(request, "workflow_id")
+    found = await definitions(request).versions(actor, workflow_id, asked["before"])
+    return Json([row.shown() for row in found])
+
+
+VERSIONS: list[Parameter] = [integer("before", "Only versions below this one; at most 1000 are answered", least=0)]
+
+
+async def version(request: Request) -> Response:
+    """Get one version of a workflow with its definition."""
+    read_query(request, ())
+    actor, workflow_id = await caller(request), path_number(request, "workflow_id")
+    number = path_number(request, "version")
+    if not 0 <= number < 1 << 31:
+        number = -1
+    return tagged(request, _shown(await definitions(request).version(actor, workflow_id, number)))
+
+
+async def diff(request: Request) -> Response:
+    """Compare two versions of a workflow: fields, steps added, removed and changed, and a unified diff."""
+    asked = read_query(request, DIFF)
+    actor, workflow_id = await caller(request), path_number(request, "workflow_id")
+    found = definitions(request)
+    new = asked["to"]
+    if new is None:
+        new = (await found.get(actor, workflow_id)).row.version
+    old = asked["from"]
+    if old is None:
+        below = await found.versions(actor, workflow_id, min(new, (1 << 31) - 1))
+        old = below[0].version if below else new
+    if max(old, new) >= 1 << 31:
+        old = new = -1
+    return Json(await found.diff(actor, workflow_id, old, new))
+
+
+async def activate(request: Request) -> Response:
+    """Make a version the one that its workflow's name stands for."""
+    read_query(request, ())
+    actor, workflow_id = await caller(request), path_number(request, "workflow_id")
+    return Json((await definitions(request).activate(actor, workflow_id)).shown())
+
+
+async def rollback(request: Request) -> Response:
+    """Make the version current again that was so before; repeated, it goes further back."""
+    read_query(request, ())
+    actor, workflow_id = await caller(request), path_number(request, "workflow_id")
+    return Json((await definitions(request).rollback(actor, workflow_id)).shown())
+
+
+async def delete(request: Request) -> Response:
+    """Delete a version: it leaves lists and its name, and can still be read and run by its id."""
+    read_query(request, ())
+    actor, workflow_id = await caller(request), path_number(request, "workflow_id")
+    await definitions(request).delete(actor, workflow_id)
+    return Json({"ok": True})
+
+
+async def preflight(request: Request) -> Response:
+    """Look at a draft: everything that is wrong with it, and steps that are not safe to run again.
+
+    With `validation_mode` `non-block` broken rules are warnings; what is no definition at all stays an error.
+    """
+    read_query(request, ())
+    actor = await caller(request)
+    body = await read_body(request)
+    issues: list[Issue] = []
+    if not isinstance(body, dict):
+        raise ValidationFailed([Issue(("body",), "Input should be an object", "object_type")])
+    if "definition" not in body:
+        issues.append(Issue(("body", "definition"), "Field required", "missing"))
+    unknown = [name for name in body if name not in {"definition", "validation_mode"}]
+    issues += [Issue(("body", name), "Extra inputs are not permitted", "extra_forbidden") for name in unknown]
+    mode = body.get("validation_mode", "block")
+    if mode not in MODES:
+        issues.append(Issue(("body", "validation_mode"), "Input should be 'block' or 'non-block'", "enum"))
+    if issues:
+        raise ValidationFailed(issues)
+    return Json(definitions(request).preflight(actor, body["definition"], mode))
+
+
+async def read_body(request: Request) -> Any:
+    """Return the value of a body in JSON or YAML.
+
+    Raises:
+        Invalid: it is said to be something else.
+        ValidationFailed: it cannot be read.
+    """
+    kind = request.headers.get("content-type", "")
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding.lower() != "identity":
+        raise Invalid(f"Content-Encoding: {encoding[:200]} is not read; send it plainly", field="Content-Encoding")
+    yaml = _YAML.match(kind) is not None
+    if not yaml and not _JSON.match(kind):
+        message = f"Content-Type: {kind[:200]} is neither JSON nor YAML; send application/json or application/yaml"
+        raise Invalid(message, field="Content-Type")
+    return read_document(await request.body(), yaml=yaml)
+
+
+def path_number(request: Request, name: str) -> int:
+    """Return a number of the path; one that is out of any range is 0, which nothing has.
+
+    Raises:
+        ValidationFailed: it is none.
+    """
+    text = request.path_params[name]
+    if not _NUMBER.fullmatch(text):
+        raise ValidationFailed([Issue(("path", name), "Input should be a valid integer", "int_parsing")])
+    return int(text) if len(text) <= MOST_DIGITS else 0
+
+
+def _shown(found: Stored) -> dict[str, Any]:
+    row = found.row
+    return {
+        "id": row.id,
+        "name": row.name,
+        "version": row.version,
+        "is_active": row.is_active,
+        "is_current": row.is_current,
+        "owner_id": row.owner_id,
+        "created_at": row.created_at,
+        "updated_at": row.updated_at,
+        "definition": found.document,
+    }
+
+
+def tagged(request: Request, content: object) -> Response:
+    """Return an answer with its ETag, or 304 when the client has it already."""
+    made = Json(content)
+    tag = f'"{hashlib.blake2b(bytes(made.body), digest_size=12).hexdigest()}"'
+    known = [part.strip().removeprefix("W/") for part in request.headers.get("if-none-match", "").split(",")]
+    if tag in known or "*" in known:
+        return Response(status_code=304, headers={"ETag": tag})
+    made.headers["ETag"] = tag
+    return made
+
+
+def routes() -> list[DirectRoute]:
+    """Return the routes of definitions; those of one workflow come last, for they would hide the others."""
+    tag = "workflows"
+    one: dict[str, Any] = {"tag": tag, "path_pattern": r"^-?\d{1,18}$"}
+    saving = (400, 401, 403, 413, 422)
+    reading = (401, 403, 404, 422)
+    return [
+        route("POST", PREFIX, create, tag=tag, answers={201: WorkflowAnswer}, errors=saving, body=BODY),
+        route("GET", PREFIX, listing, tag=tag, answers={200: WorkflowsAnswer}, errors=(401, 403, 422), parameters=LIST),
+        route("POST", PREFIX + "/preflight", preflight, tag=tag, answers={200: PreflightAnswer}, errors=saving,
+              body=PREFLIGHT_BODY),
+        *discovery_routes(PREFIX),
+        route("GET", ONE, get, **one, answers={200: DefinitionAnswer}, errors=reading),
+        route("DELETE", ONE, delete, **one, answers={200: DeletedAnswer}, errors=reading),
+        route("GET", ONE + "/versions", versions, **one, answers={200: WorkflowsAnswer}, errors=reading,
+              parameters=VERSIONS),
+        route("POST", ONE + "/versions", add_version, **one, answers={201: WorkflowAnswer}, errors=(404, *saving),
+              body=BODY),
+        route("GET", ONE + "/versions/{version}", version, **one, answers={200: DefinitionAnswer}, errors=reading),
+        route("GET", ONE + "/diff", diff, **one, answers={200: DiffAnswer}, errors=reading, parameters=DIFF),
+        route("POST", ONE + "/activate", activate, **one, answers={200: WorkflowAnswer}, errors=(409, *reading)),
+        route("POST", ONE + "/rollback", rollback, **one, answers={200: WorkflowAnswer}, errors=(409, *reading)),
+    ]  # fmt: skip

@@ -1,0 +1,239 @@
+"""Routes that look into a run of a definition: its events, also as they come, its steps, and how it failed."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import urlencode
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from windlass.contexts.workflows.api import investigation, shown_attempts, shown_steps
+from windlass.engine.types import TERMINAL, Event
+from windlass.http.access import needs
+from windlass.http.callers import caller
+from windlass.http.query import Parameter, free, integer
+from windlass.http.responses import Json
+from windlass.http.routing import DirectRoute, application, route
+from windlass.http.shapes import many, read_many
+from windlass.http.workflow_runs import PREFIX, runs
+from windlass.kernel.actors import RUNS_READ
+from windlass.kernel.clock import to_iso
+from windlass.kernel.errors import Issue, NotFound, ValidationFailed, WindlassError
+
+TYPES = many("types", "Only events of these types")
+EVENTS: list[Parameter] = [
+    integer("since", "Only events after this number", least=0, default=0),
+    integer("limit", "Events on a page", least=1, default=500, cap=1000),
+    TYPES,
+    free("cursor", "The `Next-Cursor` of the page before; wins over `since`"),
+]
+STREAM: list[Parameter] = [integer("since", "Only events after this number", least=0, default=0), TYPES]
+SOCKET: list[Parameter] = [free("run_id", "Which run"), free("token", "A token, where no header can be sent"), *STREAM]
+REFUSED, ERROR = 1008, 1011
+_SCAN = 20
+"""How many pages of events are looked through for those of the wanted types, at most."""
+
+
+def shown(event: Event) -> dict[str, Any]:
+    """Return an event as the contract has it."""
+    return {
+        "event_seq": event.seq,
+        "event_type": event.type,
+        "step_id": event.step_id,
+        "payload": orjson.Fragment(event.payload),
+        "created_at": to_iso(event.at),
+    }
+
+
+async def events(request: Request) -> Response:
+    """Get the events of a run, in order."""
+    actor = await caller(request)
+    asked = read_many(request, EVENTS)
+    run_id, limit, types = request.path_params["run_id"], asked["limit"], frozenset(asked["types"])
+    since = asked["since"] if asked["cursor"] is None else _position(asked["cursor"])
+    found: list[Event] = []
+    page: list[Event] = []
+    for _ in range(_SCAN if types else 1):
+        page = await runs(request).events(actor, run_id, since, limit)
+        found += [event for event in page if not types or event.type in types][: limit - len(found)]
+        if len(page) < limit or len(found) == limit:
+            break
+        since = page[-1].seq
+    headers = {}
+    if len(found) == limit or (types and len(page) == limit):
+        last = found[-1].seq if len(found) == limit else page[-1].seq
+        cursor = base64.urlsafe_b64encode(orjson.dumps({"last_seq": last})).rstrip(b"=").decode()
+        kept = {"limit": limit, "types": sorted(types), "cursor": cursor}
+        headers = {
+            "Next-Cursor": cursor,
+            "Link": f'<{request.url.path}?{urlencode(kept, doseq=True)}>; rel="next"',
+        }
+    return Json([shown(event) for event in found], headers=headers)
+
+
+def _position(cursor: str) -> int:
+    try:
+        told = orjson.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
+        return int(told["last_seq"])
+    except (binascii.Error, ValueError, TypeError, KeyError):
+        message = "Input should be a cursor that a list has answered"
+        raise ValidationFailed([Issue(("query", "cursor"), message, "cursor_invalid")]) from None
+
+
+async def steps(request: Request) -> Response:
+    """Get every execution of every step, in the order of their starts."""
+    actor = await caller(request)
+    read_many(request, ())
+    run, history = await runs(request).history(actor, request.path_params["run_id"])
+    return Json({"run_id": run.run_id, "steps": shown_steps(run, history)})
+
+
+async def attempts(request: Request) -> Response:
+    """Get the attempts of a step."""
+    actor = await caller(request)
+    read_many(request, ())
+    step_id = request.path_params["step_id"]
+    run, history = await runs(request).history(actor, request.path_params["run_id"])
+    return Json({"run_id": run.run_id, "step_id": step_id, "attempts": shown_attempts(run, history, step_id)})
+
+
+async def investigate(request: Request) -> Response:
+    """Say how a run failed, what shows it, and what to do about it."""
+    actor = await caller(request)
+    read_many(request, ())
+    run, history = await runs(request).history(actor, request.path_params["run_id"])
+    return Json(investigation(run, history, {}, inside=actor.administers_workflows))
+
+
+# as they come
+async def stream(request: Request) -> Response:
+    """Follow the events of a run as server-sent events; `Last-Event-ID` resumes, `end` is the last one."""
+    actor = await caller(request)
+    asked = read_many(request, STREAM)
+    run = await runs(request).get(actor, request.path_params["run_id"])
+    since = asked["since"]
+    last = request.headers.get("last-event-id")
+    if last is not None:
+        if not (last.isascii() and last.isdigit() and len(last) <= 18):
+            message = "Input should be the number of an event"
+            raise ValidationFailed([Issue(("header", "Last-Event-ID"), message, "header_invalid")])
+        since = int(last)
+    body = _sent(request, run.run_id, since, frozenset(asked["types"]))
+    return StreamingResponse(body, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+
+async def _sent(request: Request, run_id: str, since: int, types: frozenset[str]) -> AsyncIterator[bytes]:
+    engine = application(request).engine
+    async for news in engine.follow(run_id, since):
+        lines = [
+            b"id: %d\nevent: %b\ndata: %b\n\n" % (one.seq, one.type.encode(), orjson.dumps(shown(one)))
+            for one in news
+            if not types or one.type in types
+        ]
+        if lines:
+            yield b"".join(lines)
+        if not news or any(one.type in _ENDS for one in news):
+            run = await engine.get_run(run_id)
+            if run.status in TERMINAL and (not news or news[-1].seq >= run.last_seq):
+                yield b"event: end\ndata: %b\n\n" % orjson.dumps({"run_id": run_id, "status": run.status})
+                return
+        if not news:
+            yield b": still here\n\n"
+
+
+_ENDS = frozenset({"run_completed", "run_failed", "run_cancelled"})
+
+
+async def socket(websocket: WebSocket) -> None:
+    """Follow the events of a run over a WebSocket: a snapshot, then each event, and a heartbeat each idle second."""
+    request = Request({**websocket.scope, "type": "http", "method": "GET"}, websocket.receive)
+    try:
+        asked = read_many(request, SOCKET)
+        actor = await caller(_with_token(request, asked["token"]))
+        actor.require(RUNS_READ)
+        run = await runs(request).get(actor, asked["run_id"] or "")
+        if run.owner != actor.user_id and not actor.administers_workflows:
+            raise NotFound("Run not found")
+    except WindlassError:
+        await websocket.close(REFUSED)
+        return
+    await websocket.accept()
+    leaving = asyncio.create_task(_left(websocket))
+    speaking = asyncio.create_task(_speak(websocket, run.run_id, run.status, asked))
+    try:
+        await asyncio.wait([leaving, speaking], return_when=asyncio.FIRST_COMPLETED)
+        if speaking.done() and speaking.exception() is not None and not leaving.done():
+            await websocket.close(ERROR)
+    finally:
+        for task in (leaving, speaking):
+            task.cancel()
+        await asyncio.gather(leaving, speaking, return_exceptions=True)
+
+
+def _with_token(request: Request, token: str | None) -> Request:
+    """Return the request as if the token in its address had come in a header: browsers can send none."""
+    if token is None:
+        return request
+    headers = [*request.scope["headers"], (b"authorization", f"Bearer {token}".encode())]
+    return Request({**request.scope, "headers": headers})
+
+
+async def _left(websocket: WebSocket) -> None:
+    while True:
+        try:
+            await websocket.receive_text()
+        except (WebSocketDisconnect, KeyError, RuntimeError):
+            return
+
+
+async def _speak(websocket: WebSocket, run_id: str, status: str, asked: dict[str, Any]) -> None:
+    engine = websocket.app.state.application.engine
+    types = frozenset(asked["types"])
+    await _say(websocket, {"type": "snapshot", "run": {"run_id": run_id, "status": status}})
+    async for news in engine.follow(run_id, asked["since"]):
+        for one in news:
+            if not types or one.type in types:
+                told = shown(one)
+                await _say(websocket, {**told, "ts": told["created_at"]})
+        if not news:
+            await _say(websocket, {"type": "heartbeat", "ts": to_iso(engine.clock.now())})
+        if websocket.client_state is not WebSocketState.CONNECTED:
+            return
+
+
+async def _say(websocket: WebSocket, frame: dict[str, Any]) -> None:
+    await websocket.send_text(orjson.dumps(frame).decode())
+
+
+def routes() -> list[DirectRoute]:
+    """Return the routes."""
+    tag, run = "workflow runs", f"{PREFIX}/runs/{{run_id}}"
+
+    def json(description: str, kind: str = "object") -> dict[int, Any]:
+        return {200: {"description": description, "content": {"application/json": {"schema": {"type": kind}}}}}
+
+    streamed: dict[int, Any] = {
+        200: {"description": "Events", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
+    }
+    shared: dict[str, Any] = {"tag": tag, "access": needs(RUNS_READ), "errors": (401, 404, 422)}
+    tried = f"{run}/steps/{{step_id}}/attempts"
+    return [
+        route("GET", f"{run}/events", events, answers=json("Events", "array"), parameters=EVENTS, **shared),
+        route("GET", f"{run}/events/stream", stream, answers=streamed, parameters=STREAM, **shared),
+        route("GET", f"{run}/steps", steps, answers=json("Executions of steps"), **shared),
+        route("GET", tried, attempts, answers=json("Attempts"), **shared),
+        route("GET", f"{run}/investigation", investigate, answers=json("What is known"), **shared),
+    ]
+
+
+def sockets() -> list[WebSocketRoute]:
+    """Return the WebSocket routes."""
+    return [WebSocketRoute(f"{PREFIX}/ws", socket)]

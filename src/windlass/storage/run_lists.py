@@ -1,0 +1,83 @@
+"""Lists of one workflow's runs by tenant, owner and what they carry out: pages by key, in either direction."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from windlass.engine.types import RunView
+from windlass.storage.queries import view
+from windlass.storage.schema import workflow_runs
+
+ORDERS = ("created_at", "started_at", "ended_at")
+
+
+class RunQuery(NamedTuple):
+    """Which runs, in which order.
+
+    ``after`` is the value of the order's column and the id of the last run seen; times are ISO 8601 text.
+    ``failing`` are open runs an attempt of whose steps has failed, ``waiting_on`` a wait reason or its beginning,
+    ``error_class`` the code that an error begins with.
+    """
+
+    name: str
+    tenant_id: str
+    owner: str | None = None
+    workflow_id: int | None = None
+    statuses: tuple[str, ...] = ()
+    created_after: str | None = None
+    created_before: str | None = None
+    waiting_on: str | None = None
+    error_class: str | None = None
+    order_by: str = "created_at"
+    descending: bool = True
+    after: tuple[str | None, str] | None = None
+    offset: int = 0
+    limit: int = 50
+
+
+def list_page(connection: sa.Connection, query: RunQuery) -> list[RunView]:
+    """Return a page."""
+    runs = workflow_runs.c
+    column = runs[query.order_by]
+    statement = _matching(sa.select(workflow_runs), query)
+    if query.order_by != "created_at":
+        statement = statement.where(column.is_not(None))
+    if query.after is not None:
+        at, run_id = query.after
+        row = sa.tuple_(column, runs.run_id)
+        last = sa.tuple_(sa.literal(at, column.type), sa.literal(run_id, runs.run_id.type))
+        statement = statement.where(row < last if query.descending else row > last)
+    order = (column.desc(), runs.run_id.desc()) if query.descending else (column, runs.run_id)
+    statement = statement.order_by(*order).limit(query.limit).offset(query.offset)
+    return [view(row) for row in connection.execute(statement).mappings()]
+
+
+def matching_ids(connection: sa.Connection, query: RunQuery) -> list[str]:
+    """Return the ids of up to ``limit`` runs that match, oldest first."""
+    runs = workflow_runs.c
+    statement = _matching(sa.select(runs.run_id), query).order_by(runs.created_at, runs.run_id).limit(query.limit)
+    return [*connection.execute(statement).scalars()]
+
+
+def _matching(statement: sa.Select[Any], query: RunQuery) -> sa.Select[Any]:
+    runs = workflow_runs.c
+    statement = statement.where(runs.name == query.name, runs.tenant_id == query.tenant_id)
+    for column, value in ((runs.user_id, query.owner), (runs.workflow_id, query.workflow_id)):
+        if value is not None:
+            statement = statement.where(column == value)
+    if query.statuses:
+        statement = statement.where(runs.status.in_(query.statuses))
+    if query.created_after is not None:
+        statement = statement.where(runs.created_at >= query.created_after)
+    if query.created_before is not None:
+        statement = statement.where(runs.created_at <= query.created_before)
+    if query.waiting_on is not None:
+        statement = statement.where(runs.wait_reason.startswith(query.waiting_on, autoescape=True))
+    if query.error_class is not None:
+        message = sa.cast(runs.error, sa.JSON)["message"].as_string()
+        statement = statement.where(
+            runs.status == "failed", message.startswith(f"{query.error_class}", autoescape=True)
+        )
+    return statement

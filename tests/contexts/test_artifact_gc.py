@@ -57,6 +57,9 @@ class Heard:
     def run_finished(self, workflow: str, status: str) -> None:
         """Ignore it."""
 
+    def count(self, name: str, **labels: str) -> None:
+        """Ignore it."""
+
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:

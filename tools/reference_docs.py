@@ -44,6 +44,7 @@ EVENTS = {
     "step_completed": "a step succeeded: its `output`, and the number of the `attempt`",
     "step_failed": "an attempt failed; with `retry_at` another one follows, without the step has failed for good",
     "step_timeout": "the attempt took longer than the step's `timeout`",
+    "step_retry_suppressed": "no further attempt is made although some were left: none could succeed",
     "timer_started": "a sleep began; `due_at` is in microseconds",
     "timer_fired": "a sleep is over",
     "signal_awaited": "the run waits for a signal and will give up at `due_at`",
@@ -100,6 +101,7 @@ CODES = {
     Kind.TOO_LARGE: "the request is larger than the settings allow",
     Kind.RATE_LIMITED: "too many requests",
     Kind.UNAVAILABLE: "the database is away or writers have fallen behind: try again after `Retry-After` seconds",
+    Kind.TIMED_OUT: "what was waited for has not come in time; it goes on",
     Kind.INTERNAL: "a fault of the product; nothing of the inside is told, the log has the traceback",
 }
 
@@ -107,7 +109,8 @@ CODES = {
 def event_types() -> set[str]:
     """Return the type of every event that the code writes."""
     found: set[str] = {status.value for status in WITH_PEOPLE}
-    for path in SOURCE.rglob("*.py"):
+    inside = [*(SOURCE / "engine").rglob("*.py"), *(SOURCE / "contexts").rglob("*.py")]
+    for path in inside:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 place = {"NewEvent": 0, "Event": 2, "note": 0}.get(node.func.id)

@@ -1,7 +1,6 @@
 """The history of the database leads up to the tables the code describes, and back to nothing."""
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -74,7 +73,6 @@ def test_alembic_finds_nothing_to_generate(url: str, tmp_path: Path, alembic: Al
     written = (folder / "versions" / "empty_nothing.py").read_text()
     assert written.count("    pass") == 2
     assert f'down_revision = "{migrate.inspect(urls.parse(url)).head}"' in written.replace("'", '"')
-    assert re.search(r'down_revision = "\d{4}"', written.replace("'", '"'))
     assert "No new upgrade operations" in alembic("check")
 
 

@@ -296,14 +296,13 @@ class Step(Generic[P, R]):
         if isinstance(error, StepTimeout):
             events.append(NewEvent("step_timeout", path, to_json({"step_id": self.name, "attempt": attempt}), now))
         if self.policy.again(error, attempt):
-            retry_at = now + int(self.policy.pause(attempt, run.worker.random()) * SECOND)
-            details["retry_at"] = retry_at
+            details["retry_at"] = retry_at = now + int(self.policy.pause(attempt, run.worker.random()) * SECOND)
             await run.commit([*events, NewEvent("step_failed", path, to_json(details), now)])
             await run.wait(due=retry_at)
             return
         if attempt <= self.policy.retries:
-            kept = {"step_id": self.name, "attempt": attempt, "reason_code": details["error_type"]}
-            events.append(NewEvent("step_retry_suppressed", path, to_json(kept), now))
+            told_of = {"step_id": self.name, "attempt": attempt, "reason_code": type(error).__name__}
+            events.append(NewEvent("step_retry_suppressed", path, to_json(told_of), now))
         scope.hear()
         tell_end(run, self.kind, started, failed=True)
         with suppress(asyncio.CancelledError):  # what the journal holds is told, also to a branch that is being stopped

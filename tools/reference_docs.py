@@ -116,7 +116,8 @@ def event_types() -> set[str]:
                 place = {"NewEvent": 0, "Event": 2, "note": 0}.get(node.func.id)
                 if place is not None and len(node.args) > place:
                     kind = node.args[place]
-                    found |= {kind.value} if isinstance(kind, ast.Constant) and isinstance(kind.value, str) else set()
+                    value = kind.value if isinstance(kind, ast.Constant) else None
+                    found |= {value} if isinstance(value, str) and value.isidentifier() else set()
     return found
 
 

@@ -74,7 +74,6 @@ def test_alembic_finds_nothing_to_generate(url: str, tmp_path: Path, alembic: Al
     written = (folder / "versions" / "empty_nothing.py").read_text()
     assert written.count("    pass") == 2
     assert f'down_revision = "{migrate.inspect(urls.parse(url)).head}"' in written.replace("'", '"')
-    assert 'down_revision = "0003"' in written.replace("'", '"')
     assert f'down_revision = "{NEWEST}"' in written.replace("'", '"')
     assert "No new upgrade operations" in alembic("check")
 

@@ -1,6 +1,7 @@
 """The history of the database leads up to the tables the code describes, and back to nothing."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,6 @@ from windlass.storage.schema import metadata
 
 for tables in sorted((SOURCE / "contexts").rglob("tables.py")):
     import_module(".".join(("windlass", *tables.relative_to(SOURCE).with_suffix("").parts)))
-NEWEST = max(path.name[:4] for path in (SOURCE / "migrations" / "versions").glob("0*.py"))
 
 Alembic = Callable[..., str]
 
@@ -74,7 +74,7 @@ def test_alembic_finds_nothing_to_generate(url: str, tmp_path: Path, alembic: Al
     written = (folder / "versions" / "empty_nothing.py").read_text()
     assert written.count("    pass") == 2
     assert f'down_revision = "{migrate.inspect(urls.parse(url)).head}"' in written.replace("'", '"')
-    assert f'down_revision = "{NEWEST}"' in written.replace("'", '"')
+    assert re.search(r'down_revision = "\d{4}"', written.replace("'", '"'))
     assert "No new upgrade operations" in alembic("check")
 
 

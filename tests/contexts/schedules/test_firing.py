@@ -17,7 +17,7 @@ from tests.support.waiting import wait_until_async
 from windlass.contexts.schedules import runs
 from windlass.contexts.schedules.api import Aim, Order, UnknownTarget
 from windlass.engine.ports import Transaction
-from windlass.engine.types import NewRun
+from windlass.engine.types import NewRun, RunFilter
 from windlass.kernel.errors import Unavailable
 
 
@@ -310,7 +310,9 @@ async def test_a_deleted_schedule_takes_its_history_along(stage: Stage) -> None:
     assert not await schedules.delete(ANN, made.id)
 
     async def swept() -> bool:
-        return await fire_count(schedules) == 0
+        found = await engine_of(schedules).list_runs(RunFilter(name="schedules.sweep"))
+        return [run.status for run in found] == ["succeeded"]
 
     await wait_until_async(swept)
+    assert await fire_count(schedules) == 0
     assert await open_ticks(schedules) == []

@@ -284,7 +284,7 @@ async def test_secrets_leave_no_trace(served: Served) -> None:
 
 
 async def test_sealed_secrets_outlive_their_process(database_url: str) -> None:
-    key = {"workflows_secrets_key": "k" * 32}
+    key: dict[str, Any] = {"workflows_secrets_key": "k" * 32}
     async with serving(database_url, **key) as served:
         run_id = (await adhoc(served, GUARDED, "async", secrets={"k": "value-1"}))["run_id"]
         await at(served, run_id, "waiting_approval")
@@ -309,7 +309,7 @@ async def test_a_run_without_its_secret_waits_until_it_is_told_again(database_ur
 
 
 async def test_a_completion_webhook_tells_of_every_end(database_url: str) -> None:
-    open_ = {"workflows_egress_block_private": False, "workflows_egress_allowed_ports": "*"}
+    open_: dict[str, Any] = {"workflows_egress_block_private": False, "workflows_egress_allowed_ports": "*"}
     receiver = Receiver()
     async with serving(database_url, workflows_webhook_secret="s" * 16, **open_) as served:
         hook = {"on_completion_webhook": receiver.url}

@@ -148,10 +148,16 @@ def application(request: Request) -> Application:
     return found
 
 
+def template_of(app: FastAPI, path: str) -> str | None:
+    """Return the template of the first route that a path is one of, whatever the method."""
+    routes = (route for route in app.router.routes if isinstance(route, APIRoute))
+    return next((route.path for route in routes if route.path_regex.match(path)), None)
+
+
 def methods_of(app: FastAPI, path: str) -> list[str]:
     """Return what can be asked of the resource at a path."""
+    template = template_of(app, path)
     routes = [route for route in app.router.routes if isinstance(route, APIRoute)]
-    template = next((route.path for route in routes if route.path_regex.match(path)), None)
     found = {method for route in routes if route.path == template for method in route.methods or ()}
     return sorted(found | {"HEAD"} if "GET" in found else found)
 

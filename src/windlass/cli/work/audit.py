@@ -10,7 +10,7 @@ import typer
 
 from windlass.cli import output
 from windlass.cli.exits import ExitCode, bad_input
-from windlass.cli.work.people import identity
+from windlass.cli.work.identity import identity
 from windlass.contexts.identity.api import AuditQuery, Identity
 
 COLUMNS = ("number", "time", "tenant", "actor", "action", "target", "before", "after")

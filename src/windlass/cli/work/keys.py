@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from windlass.cli import output
-from windlass.cli.work.people import identity, operator, tell_new_tenant
+from windlass.cli.work.identity import identity, operator, tell_new_tenant
 from windlass.contexts.identity.api import PAGE, ServiceKey, shown_key
 from windlass.kernel.clock import to_iso
 

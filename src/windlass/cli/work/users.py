@@ -11,7 +11,7 @@ import typer
 
 from windlass.cli import output
 from windlass.cli.exits import bad_input
-from windlass.cli.work.people import identity, operator, tell_new_tenant
+from windlass.cli.work.identity import identity, operator, tell_new_tenant
 from windlass.contexts.identity.api import PAGE, USUAL_PERMISSIONS, User
 
 COLUMNS = ("id", "name", "tenant", "role", "permissions", "active", "last login")

@@ -8,6 +8,7 @@ from typing import Any
 
 from windlass.contexts.workflows.model import read
 from windlass.contexts.workflows.runs.failures import DefinitionFailed, attempt_failed
+from windlass.contexts.workflows.runs.forks import Seed
 from windlass.contexts.workflows.runs.interpreter import Interpreter
 from windlass.contexts.workflows.runs.kit import Callee, Facts, Kit
 from windlass.contexts.workflows.runs.plan import FRAME, Frame, Plan, Planner, Rules
@@ -52,12 +53,19 @@ def define(registry: Registry, kit: Kit, load: Load, rules: Rules) -> Workflow[.
     plans = Plans(load, Planner(kit.types, _executor(kit), rules))
 
     @workflow(name=RUN, registry=registry)
-    async def run(digest: str, inputs: dict[str, Any], secrets: list[str], callers: list[int]) -> Any:
-        """Carry the definition of a digest out."""
+    async def run(
+        digest: str,
+        inputs: dict[str, Any],
+        secrets: list[str],
+        callers: list[int],
+        seed: dict[str, Any] | None = None,
+    ) -> Any:
+        """Carry the definition of a digest out; ``seed`` is what a fork takes over."""
         held = current_scope(RUN).run
         claimed = held.claimed
         facts = Facts(held.run_id, claimed.tenant_id, claimed.owner, tuple(secrets), tuple(callers))
-        interpreter = Interpreter(await plans.get(digest), facts, inputs, kit)
+        taken = None if seed is None else Seed.unpacked(seed)
+        interpreter = Interpreter(await plans.get(digest), facts, inputs, kit, taken)
         if not secrets:
             return await interpreter.run()
         try:

@@ -15,6 +15,7 @@ from windlass.bootstrap import Application, run_application
 from windlass.contexts.artifacts import collecting
 from windlass.contexts.artifacts.api import Artifact
 from windlass.contexts.artifacts.tables import workflow_artifact_objects, workflow_artifact_uploads, workflow_artifacts
+from windlass.engine.telemetry import Silent
 from windlass.engine.types import Status
 from windlass.kernel.clock import SECOND
 from windlass.kernel.errors import Unavailable
@@ -45,7 +46,7 @@ async def middle() -> None:
     await quick()
 
 
-class Heard:
+class Heard(Silent):
     """Keeps what is told."""
 
     def __init__(self) -> None:
@@ -53,9 +54,6 @@ class Heard:
 
     def event(self, name: str, **fields: object) -> None:
         self.events.append((name, fields))
-
-    def run_finished(self, workflow: str, status: str) -> None:
-        """Ignore it."""
 
 
 @pytest.fixture

@@ -212,7 +212,7 @@ async def test_the_openapi_document_describes_what_is_served(guarded: Served) ->
     operations = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
     assert ("POST", "/records/{record_id}/process") in operations
     served = [route for route in guarded.app.router.routes if isinstance(route, DirectRoute)]
-    assert operations == {(method, route.path) for route in served for method in route.methods or ()}
+    assert operations == {(method, route.path_format) for route in served for method in route.methods or ()}
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             assert "503" in operation["responses"]

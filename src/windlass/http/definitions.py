@@ -26,6 +26,7 @@ from windlass.contexts.workflows.api import (
     Stored,
     read_document,
 )
+from windlass.http.access import ANYBODY, needs
 from windlass.http.callers import caller
 from windlass.http.definition_answers import (
     DefinitionAnswer,
@@ -39,7 +40,7 @@ from windlass.http.discovery import discovery_routes
 from windlass.http.query import NO_NUL, Parameter, Wrong, choice, free, integer, read_query
 from windlass.http.responses import Json
 from windlass.http.routing import DirectRoute, application, route, template_of
-from windlass.kernel.actors import Actor, Forbidden
+from windlass.kernel.actors import RUNS_READ, Actor, Forbidden
 from windlass.kernel.errors import Invalid, Issue, ValidationFailed
 
 PREFIX = "/api/v1/workflows"
@@ -353,20 +354,27 @@ def routes() -> list[DirectRoute]:
     one: dict[str, Any] = {"tag": tag, "path_pattern": r"^-?\d{1,18}$"}
     saving = (400, 401, 403, 413, 422)
     reading = (401, 403, 404, 422)
+    read = needs(RUNS_READ)
     return [
-        route("POST", PREFIX, create, tag=tag, answers={201: WorkflowAnswer}, errors=saving, body=BODY),
-        route("GET", PREFIX, listing, tag=tag, answers={200: WorkflowsAnswer}, errors=(401, 403, 422), parameters=LIST),
+        route("POST", PREFIX, create, tag=tag, answers={201: WorkflowAnswer}, errors=saving, body=BODY,
+              access=ANYBODY),
+        route("GET", PREFIX, listing, tag=tag, answers={200: WorkflowsAnswer}, errors=(401, 403, 422), parameters=LIST,
+              access=ANYBODY),
         route("POST", PREFIX + "/preflight", preflight, tag=tag, answers={200: PreflightAnswer}, errors=saving,
-              body=PREFLIGHT_BODY),
+              body=PREFLIGHT_BODY, access=read),
         *discovery_routes(PREFIX),
-        route("GET", ONE, get, **one, answers={200: DefinitionAnswer}, errors=reading),
-        route("DELETE", ONE, delete, **one, answers={200: DeletedAnswer}, errors=reading),
+        route("GET", ONE, get, **one, answers={200: DefinitionAnswer}, errors=reading, access=read),
+        route("DELETE", ONE, delete, **one, answers={200: DeletedAnswer}, errors=reading, access=ANYBODY),
         route("GET", ONE + "/versions", versions, **one, answers={200: WorkflowsAnswer}, errors=reading,
-              parameters=VERSIONS),
+              parameters=VERSIONS, access=read),
         route("POST", ONE + "/versions", add_version, **one, answers={201: WorkflowAnswer}, errors=(404, *saving),
-              body=BODY),
-        route("GET", ONE + "/versions/{version}", version, **one, answers={200: DefinitionAnswer}, errors=reading),
-        route("GET", ONE + "/diff", diff, **one, answers={200: DiffAnswer}, errors=reading, parameters=DIFF),
-        route("POST", ONE + "/activate", activate, **one, answers={200: WorkflowAnswer}, errors=(409, *reading)),
-        route("POST", ONE + "/rollback", rollback, **one, answers={200: WorkflowAnswer}, errors=(409, *reading)),
+              body=BODY, access=ANYBODY),
+        route("GET", ONE + "/versions/{version}", version, **one, answers={200: DefinitionAnswer}, errors=reading,
+              access=read),
+        route("GET", ONE + "/diff", diff, **one, answers={200: DiffAnswer}, errors=reading, parameters=DIFF,
+              access=read),
+        route("POST", ONE + "/activate", activate, **one, answers={200: WorkflowAnswer}, errors=(409, *reading),
+              access=ANYBODY),
+        route("POST", ONE + "/rollback", rollback, **one, answers={200: WorkflowAnswer}, errors=(409, *reading),
+              access=ANYBODY),
     ]  # fmt: skip

@@ -25,6 +25,7 @@ from tests.faults.turns import measure_turns
 from windlass import Engine
 from windlass.bootstrap import run_application
 from windlass.engine.errors import Overloaded, WriteFailed
+from windlass.engine.telemetry import Silent
 from windlass.settings import load as settings
 
 
@@ -33,17 +34,11 @@ def say(kind: str, **fields: Any) -> None:
     os.write(sys.stdout.fileno(), json.dumps({"kind": kind, **fields}, default=str).encode() + b"\n")
 
 
-class Loud:
+class Loud(Silent):
     """Telemetry that is printed."""
 
     def event(self, name: str, **fields: object) -> None:
         say("event", name=name, fields=fields)
-
-    def run_finished(self, workflow: str, status: str) -> None:
-        """The database tells."""
-
-    def count(self, name: str, **labels: str) -> None:
-        """Nobody asks."""
 
 
 async def client(engine: Engine, name: str, count: int, at_once: int) -> None:

@@ -14,6 +14,7 @@ from tests.faults.verdict import judge, looking
 from tests.support.waiting import wait_until, wait_until_async
 from windlass import Engine
 from windlass.bootstrap import run_application
+from windlass.engine.telemetry import Silent
 from windlass.kernel.clock import SECOND, SystemClock
 from windlass.settings import load as settings
 
@@ -31,19 +32,13 @@ class JumpingClock(SystemClock):
 
 
 @dataclass
-class Heard:
+class Heard(Silent):
     """Telemetry that is remembered."""
 
     events: list[str] = field(default_factory=list)
 
     def event(self, name: str, **fields: object) -> None:
         self.events.append(name)
-
-    def run_finished(self, workflow: str, status: str) -> None:
-        """The database tells."""
-
-    def count(self, name: str, **labels: str) -> None:
-        """Nobody asks."""
 
 
 @asynccontextmanager

@@ -150,6 +150,7 @@ def test_two_different_databases_are_refused(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_production_needs_a_key_or_a_second_word(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("APP_ENV", "prod")
+    monkeypatch.setenv("JWT_SECRET_KEY", "k" * 32)
     with pytest.raises(ConfigError, match="API_KEY is missing"):
         settings.load()
 
@@ -159,6 +160,25 @@ def test_production_needs_a_key_or_a_second_word(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("ALLOW_OPEN_WRITES")
     monkeypatch.setenv("API_KEY", "long-enough")
     assert settings.load().api_key is not None
+
+
+@pytest.mark.parametrize("environment", ["staging", "prod"])
+def test_tokens_are_signed_well_outside_development(environment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JWT_SECRET_KEY", "short")
+    assert settings.load().jwt_secret_key is not None
+    monkeypatch.setenv("APP_ENV", environment)
+    monkeypatch.setenv("API_KEY", "long-enough")
+    for key, said in (("", "is missing"), ("k" * 31, "is too short"), ("ü" * 15, "is too short")):
+        monkeypatch.setenv("JWT_SECRET_KEY", key)
+        with pytest.raises(ConfigError, match=f"JWT_SECRET_KEY {said} with APP_ENV={environment}") as refused:
+            settings.load()
+        assert "kkk" not in str(refused.value)
+
+    monkeypatch.setenv("JWT_SECRET_KEY", "ü" * 16)
+    assert "ü" not in str(settings.load().public())
+    monkeypatch.setenv("JWT_SECRET_KEY", "")
+    monkeypatch.setenv("AUTH_MODE", "single_user")
+    assert settings.load().jwt_secret_key is None
 
 
 @pytest.mark.parametrize(

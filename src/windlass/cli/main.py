@@ -7,7 +7,24 @@ from typing import Annotated
 
 import typer
 
-from windlass.cli import bench, db, doctor, info, queues, records, runs, servers, webhooks
+from windlass.cli import (
+    artifacts,
+    audit,
+    bench,
+    db,
+    doctor,
+    info,
+    keys,
+    people,
+    queues,
+    records,
+    runs,
+    schedules,
+    servers,
+    users,
+    webhooks,
+    workflows,
+)
 from windlass.cli.exits import ExitCode, epilog, explain
 from windlass.cli.quick import quicken
 
@@ -27,10 +44,17 @@ for register in (
     records.register,
     runs.register,
     queues.register,
+    artifacts.register,
+    people.register,
     webhooks.register,
     doctor.register,
     bench.register,
     info.register,
+    schedules.register,
+    users.register,
+    keys.register,
+    audit.register,
+    workflows.register,
 ):
     register(app)
 quicken(app)

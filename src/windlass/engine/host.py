@@ -42,6 +42,7 @@ class Held(Replayed, Protocol):
     claimed: ClaimedRun
     workflow: Definition
     counted: bool
+    begun: int
 
     def drop(self) -> None:
         """Forget the run."""

@@ -57,6 +57,7 @@ class Run:
         self.run_id = claimed.head.run_id
         self.holder = worker.holder
         self.claimed = claimed
+        self.begun = worker.clock.now()
         self.history = History(claimed.events) if len(claimed.events) > 1 else None
         self.loop = asyncio.get_running_loop()
         self.pending: list[NewEvent] = []

@@ -29,6 +29,7 @@ from windlass.engine.errors import Fenced, StepFailed, StepTimeout, Suspend, Wit
 from windlass.engine.failures import own_error, told, trace
 from windlass.engine.heads import to_json
 from windlass.engine.ops import heard
+from windlass.engine.outcomes import completed, opening, tell_end, tell_start
 from windlass.engine.registry import check_name
 from windlass.engine.retry import Options, RetryPolicy
 from windlass.engine.run import Run
@@ -167,13 +168,15 @@ class Step(Generic[P, R]):
             if run.unsettled:
                 await run.barrier()
             run.worker.check_lease()
-            started = clock.now()
-            run.executing[path] = started
+            run.executing[path] = started = clock.now()
+            if attempt == 1:
+                tell_start(run, self.kind)
             try:
                 self.signature.prepare(self._output)
                 if self.transactional:
                     value = await self._transact(run, path, mark, attempt, args, kwargs)
                     scope.hear()
+                    tell_end(run, self.kind, started)
                     return value
                 value = await self._attempt(run, path, attempt, args, kwargs)
                 value, text = self.signature.output(value, self._output)
@@ -186,14 +189,15 @@ class Step(Generic[P, R]):
                 run.withhold(held.reason)
                 continue
             except BaseException as raised:
-                opening = self._opened(run, path)
-                await self._failed(scope, path, mark, attempt, opening, own_error(raised))
+                events = self._opened(run, path)
+                await self._failed(scope, path, mark, attempt, events, own_error(raised), started)
                 continue
             events = self._opened(run, path)
             done = completed(self.name, self.kind, mark, attempt, text)
             events.append(NewEvent("step_completed", path, done, clock.now()))
             run.record(events)
             scope.hear()
+            tell_end(run, self.kind, started)
             return value
 
     def _opened(self, run: Run, path: str) -> list[NewEvent]:
@@ -262,8 +266,7 @@ class Step(Generic[P, R]):
 
     @staticmethod
     def _effects(run: Run) -> Effects:
-        shared = run.worker.transactions is run.worker.commits
-        return TRANSACT if shared else TRANSACT_ALONE
+        return TRANSACT if run.worker.transactions is run.worker.commits else TRANSACT_ALONE
 
     @staticmethod
     def _ended(run: Run) -> None:
@@ -274,7 +277,14 @@ class Step(Generic[P, R]):
             run.worker.step_ended()
 
     async def _failed(
-        self, scope: Scope[Run], path: str, mark: str, attempt: int, events: list[NewEvent], error: Exception
+        self,
+        scope: Scope[Run],
+        path: str,
+        mark: str,
+        attempt: int,
+        events: list[NewEvent],
+        error: Exception,
+        started: int,
     ) -> None:
         """Write a failed attempt down and wait for the next, or raise when there is none."""
         run = scope.run
@@ -295,19 +305,10 @@ class Step(Generic[P, R]):
             kept = {"step_id": self.name, "attempt": attempt, "reason_code": details["error_type"]}
             events.append(NewEvent("step_retry_suppressed", path, to_json(kept), now))
         scope.hear()
+        tell_end(run, self.kind, started, failed=True)
         with suppress(asyncio.CancelledError):  # what the journal holds is told, also to a branch that is being stopped
             await run.commit([*events, NewEvent("step_failed", path, to_json(details), now)])
         raise failure(path, details["error"], details["error_type"], attempt) from error
-
-
-def opening(name: str, kind: str) -> str:
-    """Return the payload of ``step_started``."""
-    return f'{{"step_id":"{name}","type":"{kind}"}}'
-
-
-def completed(name: str, kind: str, mark: str, attempt: int, output: str) -> str:
-    """Return the payload of ``step_completed``; ``output`` is JSON text already."""
-    return f'{{"step_id":"{name}","type":"{kind}","input":"{mark}","attempt":{attempt},"output":{output}}}'
 
 
 def failure(path: str, message: str, error_type: str, attempts: int) -> StepFailed:

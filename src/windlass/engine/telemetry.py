@@ -6,14 +6,26 @@ from typing import Protocol
 
 
 class Telemetry(Protocol):
-    """Hears what happens. Must not block or raise."""
+    """Hears what happens. Must not block or raise; times are milliseconds."""
 
     def event(self, name: str, **fields: object) -> None:
         """Hear of something an operator may want to know."""
         ...
 
-    def run_finished(self, workflow: str, status: str) -> None:
-        """Hear that a run ended in this process."""
+    def run_started(self, workflow: str, tenant: str, attributes: str) -> None:
+        """Hear that a run begins in this process, with nothing done yet; ``attributes`` are JSON text."""
+        ...
+
+    def run_finished(self, workflow: str, status: str, tenant: str, took: float) -> None:
+        """Hear that a run ended in this process, so long after it began."""
+        ...
+
+    def step_started(self, workflow: str, kind: str) -> None:
+        """Hear that a step of a type begins, with its first attempt."""
+        ...
+
+    def step_ended(self, workflow: str, tenant: str, kind: str, status: str, took: float) -> None:
+        """Hear that a step has ``succeeded`` or ``failed``; ``took`` is the time of its last attempt."""
         ...
 
     def count(self, name: str, **labels: str) -> None:
@@ -27,8 +39,17 @@ class Silent:
     def event(self, name: str, **fields: object) -> None:
         """Ignore an event."""
 
-    def run_finished(self, workflow: str, status: str) -> None:
+    def run_started(self, workflow: str, tenant: str, attributes: str) -> None:
+        """Ignore the start of a run."""
+
+    def run_finished(self, workflow: str, status: str, tenant: str, took: float) -> None:
         """Ignore the end of a run."""
+
+    def step_started(self, workflow: str, kind: str) -> None:
+        """Ignore the start of a step."""
+
+    def step_ended(self, workflow: str, tenant: str, kind: str, status: str, took: float) -> None:
+        """Ignore the end of a step."""
 
     def count(self, name: str, **labels: str) -> None:
         """Ignore a count."""

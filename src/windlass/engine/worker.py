@@ -19,6 +19,7 @@ from windlass.engine.errors import Fenced, Suspend, WriteFailed
 from windlass.engine.host import Held
 from windlass.engine.ops import CALL, Commits
 from windlass.engine.orphans import Guardian
+from windlass.engine.outcomes import MILLISECOND
 from windlass.engine.ports import Backend, Keeper, Ring, Transaction
 from windlass.engine.registry import Registry
 from windlass.engine.run import Run
@@ -295,6 +296,8 @@ class Worker:
         run = Run(self, self.registry.get(claimed.head.name), claimed)
         self.runs[run.run_id] = run
         self.active += 1
+        if run.history is None:
+            self.telemetry.run_started(run.workflow.name, claimed.tenant_id, claimed.attributes)
         run.start()
 
     def birth(self, queue: str, name: str) -> str | None:
@@ -359,7 +362,9 @@ class Worker:
 
     def finished(self, run: Held, finish: Finish) -> None:
         """Answer those who wait for a run that ended here."""
-        self.telemetry.run_finished(run.workflow.name, finish.status.value)
+        claimed, now = run.claimed, self.clock.now()
+        took = (now - (claimed.events[0].at if claimed.events else run.begun)) / MILLISECOND
+        self.telemetry.run_finished(run.workflow.name, finish.status.value, claimed.tenant_id, max(0.0, took))
         if run.run_id in self.results:
             result = finish.outputs if finish.status is Status.SUCCEEDED else finish.error
             self.answer(run.run_id, Ended(run.run_id, finish.status, result))

@@ -22,6 +22,8 @@ from windlass.http import (
     auth,
     callers,
     definitions,
+    health,
+    operations,
     people,
     queues,
     records,
@@ -30,6 +32,7 @@ from windlass.http import (
     schedules,
     system,
     webhooks,
+    workflow_bulk,
     workflow_history,
     workflow_runs,
 )
@@ -93,7 +96,7 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.settings, app.state.log, app.state.meter, app.state.probe = settings, log, meter, system.Probe()
-    app.state.admit = callers.admit
+    app.state.admit, app.state.watch = callers.admit, health.Watch()
     parts = (
         records,
         reports,
@@ -106,9 +109,12 @@ def create_app(
         schedules,
         people,
         webhooks,
+        workflow_bulk,
         workflow_runs,
         workflow_history,
         definitions,
+        health,
+        operations,
     )
     found = [route for part in parts for route in part.routes()]
     found.sort(key=lambda route: getattr(route, "path", "").startswith(definitions.ONE))  # these would hide others

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.types import Scope
 
+from windlass.http.workflow_metrics import WorkflowMeter
+
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from prometheus_client.core import Metric
@@ -100,6 +102,7 @@ class Meter:
         self._counters = {
             name: prometheus.Counter(name, words, labels, registry=own) for name, (words, labels) in COUNTED.items()
         }
+        self._workflows = WorkflowMeter(prometheus, own)
         self._hosts: set[str] = set()
         self._seen = (0, 0)
         self._counted: dict[tuple[str, str, int], tuple[Any, Any]] = {}
@@ -119,11 +122,25 @@ class Meter:
     def event(self, name: str, **fields: object) -> None:
         """Hear the engine: log it and count it."""
         self._told.labels(name).inc()
+        self._workflows.event(name)
         self._events.warning(name, **fields)
 
-    def run_finished(self, workflow: str, status: str) -> None:
+    def run_started(self, workflow: str, tenant: str, attributes: str) -> None:
+        """Hear that a run begins here."""
+        self._workflows.run_started(workflow, tenant, attributes)
+
+    def run_finished(self, workflow: str, status: str, tenant: str, took: float) -> None:
         """Hear that a run ended here."""
         self._runs.labels(workflow, status).inc()
+        self._workflows.run_finished(workflow, status, tenant, took)
+
+    def step_started(self, workflow: str, kind: str) -> None:
+        """Hear that a step begins here."""
+        self._workflows.step_started(workflow, kind)
+
+    def step_ended(self, workflow: str, tenant: str, kind: str, status: str, took: float) -> None:
+        """Hear that a step ended here."""
+        self._workflows.step_ended(workflow, tenant, kind, status, took)
 
     def count(self, name: str, **labels: str) -> None:
         """Count one more of what a context counts; hosts beyond the first hundred are counted as ``other``."""
@@ -142,17 +159,33 @@ class Meter:
         self._waiting.set(waiting)
         self._seen = (batches, units)
 
-    def text(self, known: dict[str, dict[str, int]]) -> bytes:
+    def text(self, known: dict[str, dict[str, int]], depth: int | None) -> bytes:
         """Return everything in Prometheus's text format.
 
         Args:
             known: what the database knows: counts by status, by name (``records``, ``open_runs``).
+            depth: how many runs of definitions wait for a place, where the database says so.
         """
         prometheus = self._prometheus
         asked = prometheus.CollectorRegistry()
-        asked.register(_Asked(self._version, known))
+        asked.register(_Asked(self._version, known, depth))
         text: bytes = prometheus.generate_latest(self._counts()) + prometheus.generate_latest(asked)
         return text
+
+    @staticmethod
+    def as_json(text: bytes) -> list[dict[str, Any]]:
+        """Return metrics in Prometheus's text format as JSON: name, kind, meaning, samples with their labels."""
+        from prometheus_client.parser import text_string_to_metric_families  # noqa: PLC0415  see above
+
+        return [
+            {
+                "name": family.name,
+                "type": family.type,
+                "help": family.documentation,
+                "samples": [{"name": one.name, "labels": one.labels, "value": one.value} for one in family.samples],
+            }
+            for family in text_string_to_metric_families(text.decode())
+        ]
 
     def _counts(self) -> CollectorRegistry:
         """Return what this process counts, or all workers of its server together."""
@@ -171,8 +204,9 @@ class Meter:
 class _Asked:
     """What the database knows, made anew for each answer: a ``Gauge`` would be kept in the workers' shared files."""
 
-    def __init__(self, version: str, known: dict[str, dict[str, int]]) -> None:
+    def __init__(self, version: str, known: dict[str, dict[str, int]], depth: int | None) -> None:
         self._version = version
+        self._depth = depth
         self._known = known
 
     def collect(self) -> Iterator[Metric]:
@@ -182,6 +216,9 @@ class _Asked:
         info = GaugeMetricFamily("windlass_build_info", "The version that runs.", labels=["version"])
         info.add_metric([self._version], 1)
         yield info
+        if self._depth is not None:
+            words = "Runs of definitions that wait for a place, 100,000 at most."
+            yield GaugeMetricFamily("workflows_engine_queue_depth", words, value=self._depth)
         for name, counts in self._known.items():
             what = name.replace("_", " ")
             gauge = GaugeMetricFamily(f"windlass_{name}", f"How many {what}, by status.", labels=["status"])

@@ -10,7 +10,8 @@ from starlette.requests import Request
 from windlass.http.query import Parameter, read_query
 
 
-def _answer(description: str, properties: dict[str, Any]) -> dict[str, Any]:
+def answer(description: str, properties: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer that is a JSON object with these properties."""
     schema = {"type": "object", "properties": properties}
     return {"description": description, "content": {"application/json": {"schema": schema}}}
 
@@ -22,11 +23,11 @@ _RUN = {
     "run_id": _TEXT, "workflow_id": _NUMBER, "user_id": _MAYBE, "status": _TEXT, "status_reason": _MAYBE,
     "definition_version": _NUMBER,
 }  # fmt: skip
-WORKFLOW_RUN = _answer(
+WORKFLOW_RUN = answer(
     "A run",
     {"id": _MAYBE, **_RUN, "inputs": {"type": "object"}, "outputs": {}, "error": _MAYBE, "validation_mode": _TEXT},
 )
-WORKFLOW_RUNS = _answer(
+WORKFLOW_RUNS = answer(
     "Runs",
     {
         "runs": {"type": "array", "items": {"type": "object", "properties": _RUN}},

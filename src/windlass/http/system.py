@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse, Response
 
 from windlass.bootstrap import Application
 from windlass.contexts.records.api import read_filter
+from windlass.contexts.workflows.api import QUEUE
 from windlass.http.logs import Log
 from windlass.http.metrics import CONTENT_TYPE, Meter
 from windlass.http.query import read_query
@@ -20,7 +21,7 @@ from windlass.http.routing import DirectRoute, application, route
 from windlass.http.schemas import HealthAnswer, UnhealthyAnswer, VersionAnswer
 from windlass.kernel.errors import WindlassError
 from windlass.settings import Settings
-from windlass.storage.stats import open_runs
+from windlass.storage.stats import open_runs, queue_state
 
 HEALTH_SECONDS = 1.5
 """How long the database may take to answer a health check."""
@@ -29,6 +30,7 @@ PLACES = {
     "/docs": "the API, to read and to try",
     "/openapi.json": "the same for machines",
     "/health": "whether the service and its database answer",
+    "/readyz": "whether it can take work",
     "/version": "what runs",
     "/metrics": "figures for Prometheus",
     "/records": "the records",
@@ -113,17 +115,25 @@ async def version(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """Figures for Prometheus."""
     read_query(request, ())
+    return Response(await measured(request), media_type=CONTENT_TYPE)
+
+
+async def measured(request: Request) -> bytes:
+    """Return every figure in Prometheus's text format."""
     running, meter = application(request), request.app.state.meter
     known: dict[str, dict[str, int]] = {}
+    depth: int | None = None
     try:
         totals = await running.records.report("totals", read_filter(None, None, None, None))
         known["records"] = {status: count for status, count in totals[0].items() if status != "all"}
         known["open_runs"] = await running.engine.read(open_runs)
+        depth = (await running.engine.read(lambda connection: queue_state(connection, QUEUE))).depth
     except WindlassError as error:
         log: Log = request.app.state.log
         log.events.error("database unavailable", error=str(error))
     sample(running, meter)
-    return Response(meter.text(known), media_type=CONTENT_TYPE)
+    text: bytes = meter.text(known, depth)
+    return text
 
 
 def sample(running: Application, meter: Meter) -> None:

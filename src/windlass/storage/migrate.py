@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -40,9 +41,13 @@ class Version:
 
 def config(url: DatabaseUrl) -> Config:
     """Return the Alembic configuration of the installed package for one database."""
-    made = Config()
-    made.set_main_option("script_location", "windlass:migrations")
+    made = _settled(Config())
     made.attributes[URL] = url
+    return made
+
+
+def _settled(made: Config) -> Config:
+    made.set_main_option("script_location", "windlass:migrations")
     return made
 
 
@@ -94,6 +99,12 @@ def reachable(url: DatabaseUrl) -> Iterator[None]:
         if not isinstance(error, sa.exc.OperationalError):
             raise
         raise Unavailable(f"the database {url} cannot be reached: {error.orig}") from error
+
+
+@cache
+def newest() -> str:
+    """Return the version that the code wants."""
+    return ScriptDirectory.from_config(_settled(Config())).get_current_head() or ""
 
 
 def inspect(url: DatabaseUrl) -> Version:

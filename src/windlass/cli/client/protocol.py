@@ -117,6 +117,20 @@ class Client(Protocol):
         """Change a queue's ``limit`` or whether it is ``paused``; returns it as it is then."""
         ...
 
+    async def inbox(self, *, everybody: bool, limit: int) -> list[Row]:
+        """Return questions that wait for the caller, or for anybody, oldest first."""
+        ...
+
+    async def decide(
+        self, run_id: str, step_id: str, decision: str, comment: str | None, edited_fields: Row | None
+    ) -> None:
+        """Answer the question of a step: ``approve`` or ``reject``."""
+        ...
+
+    async def reassign(self, run_id: str, step_id: str, assigned_to: Sequence[str]) -> None:
+        """Ask others instead."""
+        ...
+
     async def workers(self) -> Sequence[Row] | None:
         """Return the live processes with the ``workflows`` they carry out; None when the server does not say."""
         ...

@@ -10,6 +10,7 @@ from typing import Any
 from windlass.bootstrap import prepare_database, run_application
 from windlass.cli.output import note
 from windlass.cli.serving.process import leave_on_signals, settle
+from windlass.engine.telemetry import Silent
 from windlass.http.logs import Log, open_log
 from windlass.settings import Settings
 
@@ -29,7 +30,7 @@ def run(given: Mapping[str, Any], queues: Sequence[str] | None) -> None:
         runner.run(_work(settings, queues, log))
 
 
-class Told:
+class Told(Silent):
     """Puts into the log what the engine tells."""
 
     def __init__(self, log: Log) -> None:
@@ -38,12 +39,6 @@ class Told:
     def event(self, name: str, **fields: object) -> None:
         """Log an event."""
         self._events.warning(name, **fields)
-
-    def run_finished(self, workflow: str, status: str) -> None:
-        """Leave ended runs to the database."""
-
-    def count(self, name: str, **labels: str) -> None:
-        """Count nothing: nobody asks a worker for figures."""
 
 
 async def _work(settings: Settings, queues: Sequence[str] | None, log: Log) -> None:

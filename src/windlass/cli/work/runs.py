@@ -16,6 +16,7 @@ from windlass.kernel.errors import WindlassError
 
 LAST_EVENTS = 10
 PAGE = 500
+PEOPLE = frozenset({"waiting_human", "waiting_approval"})
 LOOK_SECONDS = 0.3
 
 
@@ -76,6 +77,8 @@ async def why_it_waits(client: Client, run: Row) -> str | None:
     if run["holder"] is not None:
         return None
     waits = run["wait_reason"] or ""
+    if run["status"] in PEOPLE:
+        return "waits for a person to decide; `windlass inbox --all` shows what is asked"
     kind, _, name = waits.partition(":")
     if kind == "signal" and name:
         until = f" until {output.text(run['wake_at'])}" if run["wake_at"] else ""

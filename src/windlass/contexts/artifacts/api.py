@@ -20,9 +20,10 @@ from windlass.contexts.artifacts.model import (
     RunNotFound,
     Saved,
 )
-from windlass.contexts.artifacts.objects import BLOCK, ObjectStore, Opened
+from windlass.contexts.artifacts.objects import BLOCK, Content, ObjectStore, Opened
+from windlass.contexts.artifacts.saving import save_artifact
 from windlass.contexts.artifacts.sealing import Sealer
-from windlass.contexts.artifacts.service import Artifacts, Content, File
+from windlass.contexts.artifacts.service import Artifacts, File
 
 __all__ = [
     "ANY_MIME",
@@ -48,4 +49,5 @@ __all__ = [
     "RunNotFound",
     "Saved",
     "Sealer",
+    "save_artifact",
 ]

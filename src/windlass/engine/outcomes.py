@@ -1,0 +1,33 @@
+"""How steps begin and end: what the journal says of it, and who else hears."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from windlass.engine.run import Run
+
+MILLISECOND = 1000
+"""In microseconds."""
+
+
+def opening(name: str, kind: str) -> str:
+    """Return the payload of ``step_started``."""
+    return f'{{"step_id":"{name}","type":"{kind}"}}'
+
+
+def completed(name: str, kind: str, mark: str, attempt: int, output: str) -> str:
+    """Return the payload of ``step_completed``; ``output`` is JSON text already."""
+    return f'{{"step_id":"{name}","type":"{kind}","input":"{mark}","attempt":{attempt},"output":{output}}}'
+
+
+def tell_start(run: Run, kind: str) -> None:
+    """Tell that a step begins that the journal does not know yet."""
+    run.worker.telemetry.step_started(run.workflow.name, kind)
+
+
+def tell_end(run: Run, kind: str, started: int, *, failed: bool = False) -> None:
+    """Tell that a step has ended; ``started`` is when its last attempt began, in microseconds."""
+    status = "failed" if failed else "succeeded"
+    took = max(0, run.worker.clock.now() - started) / MILLISECOND
+    run.worker.telemetry.step_ended(run.workflow.name, run.claimed.tenant_id, kind, status, took)

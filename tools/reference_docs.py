@@ -113,7 +113,7 @@ def event_types() -> set[str]:
     for path in inside:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                place = {"NewEvent": 0, "Event": 2, "note": 0}.get(node.func.id)
+                place = {"NewEvent": 0, "Event": 2, "note": 0, "note_in": 2}.get(node.func.id)
                 if place is not None and len(node.args) > place:
                     kind = node.args[place]
                     value = kind.value if isinstance(kind, ast.Constant) else None

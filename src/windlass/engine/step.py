@@ -121,8 +121,7 @@ class Step(Generic[P, R]):
         Raises:
             StepFailed: no attempt succeeded; its cause is the last error when that happened in this process.
         """
-        scope = CURRENT.get()
-        if scope is None:
+        if (scope := CURRENT.get()) is None:
             plain: R = await self._plainly(args, kwargs)
             return plain
         if asyncio.current_task() is not scope.task:
@@ -293,16 +292,17 @@ class Step(Generic[P, R]):
             "step_id": self.name, "type": self.kind, "input": mark, "attempt": attempt, "error": told(error),
             "error_type": type(error).__name__, "traceback": trace(error),
         }  # fmt: skip
+        said = {"step_id": self.name, "attempt": attempt}
         if isinstance(error, StepTimeout):
-            events.append(NewEvent("step_timeout", path, to_json({"step_id": self.name, "attempt": attempt}), now))
+            events.append(NewEvent("step_timeout", path, to_json(said), now))
         if self.policy.again(error, attempt):
             details["retry_at"] = retry_at = now + int(self.policy.pause(attempt, run.worker.random()) * SECOND)
             await run.commit([*events, NewEvent("step_failed", path, to_json(details), now)])
             await run.wait(due=retry_at)
             return
         if attempt <= self.policy.retries:
-            told_of = {"step_id": self.name, "attempt": attempt, "reason_code": type(error).__name__}
-            events.append(NewEvent("step_retry_suppressed", path, to_json(told_of), now))
+            said["reason_code"] = details["error_type"]
+            events.append(NewEvent("step_retry_suppressed", path, to_json(said), now))
         scope.hear()
         tell_end(run, self.kind, started, failed=True)
         with suppress(asyncio.CancelledError):  # what the journal holds is told, also to a branch that is being stopped

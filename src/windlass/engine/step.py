@@ -179,13 +179,12 @@ class Step(Generic[P, R]):
                     return value
                 value = await self._attempt(run, path, attempt, args, kwargs)
                 value, text = self.signature.output(value, self._output)
-            except Suspend:
+            except (Suspend, Withheld) as left:
                 run.executing.pop(path, None)
-                raise
-            except Withheld as held:
-                run.executing.pop(path, None)
+                if isinstance(left, Suspend):
+                    raise
                 attempt -= 1
-                run.withhold(held.reason)
+                run.withhold(left.reason)
                 continue
             except BaseException as raised:
                 events = self._opened(run, path)

@@ -19,6 +19,7 @@ from windlass.engine.types import Event, RunFilter, RunView
 from windlass.kernel.actors import Actor
 from windlass.kernel.clock import to_iso
 from windlass.storage import overview
+from windlass.storage.explain import explain_run
 from windlass.storage.queues import change_queue, queues
 
 OPERATOR = Actor("operator", "operator", role="admin", kind="operator")
@@ -74,6 +75,10 @@ class DirectClient:
     async def get_run(self, run_id: str) -> Row:
         """Return a run."""
         return _run(await self._engine.get_run(run_id))
+
+    async def explain(self, run_id: str) -> Row:
+        """Say why a run stands where it does."""
+        return (await explain_run(self._engine, run_id))._asdict()
 
     async def events(self, run_id: str, since: int, limit: int) -> list[Row]:
         """Return events."""

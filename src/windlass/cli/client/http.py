@@ -102,6 +102,10 @@ class HttpClient:
         """Return a run."""
         return await self._ask("GET", f"/runs/{segment(run_id)}")
 
+    async def explain(self, run_id: str) -> Row:
+        """Say why a run stands where it does."""
+        return await self._ask("GET", f"/runs/{segment(run_id)}/explain")
+
     async def events(self, run_id: str, since: int, limit: int) -> list[Row]:
         """Return events."""
         params = {"since": since, "limit": limit}

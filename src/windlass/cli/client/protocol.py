@@ -101,6 +101,14 @@ class Client(Protocol):
         """Return a run."""
         ...
 
+    async def explain(self, run_id: str) -> Row:
+        """Say why a run stands where it does.
+
+        Raises:
+            WindlassError: there is no such run.
+        """
+        ...
+
     async def events(self, run_id: str, since: int, limit: int) -> list[Row]:
         """Return events with ``event_seq`` above ``since``, in order."""
         ...

@@ -101,6 +101,16 @@ _RESTS = {
 }
 
 
+async def explain_run(run_id: str, url: str | None, api_key: str | None, *, json: bool) -> None:
+    """Print why a run stands where it does."""
+    async with open_client(url, api_key) as client:
+        found = await client.explain(run_id)
+    if json:
+        output.as_json(found)
+        return
+    output.fields({name.replace("_", " "): value for name, value in found.items() if value is not None})
+
+
 async def events(
     run_id: str,
     since: int,

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import re2  # type: ignore[import-untyped]
-from markdown_it import MarkdownIt
-from markdownify import markdownify
 
 from windlass.contexts.workflows import templates
 from windlass.contexts.workflows.steptypes import fields
@@ -141,6 +139,8 @@ async def template_render(config: Mapping[str, Any], context: StepContext) -> di
 
 
 def _html(text: str, extensions: list[str]) -> str:
+    from markdown_it import MarkdownIt  # noqa: PLC0415  every command would load it
+
     return str(MarkdownIt("commonmark", {"html": False, "maxNesting": 20}).enable(extensions).render(text))
 
 
@@ -162,6 +162,8 @@ def _sound(text: str) -> str:
 
 
 def _markdown(text: str, strip: list[str]) -> str:
+    from markdownify import markdownify  # noqa: PLC0415  every command would load it
+
     text = _sound(text)
     tagged = text if "<" in text else f"<span>{text}</span>"  # the parser warns of what may be the name of a file
     try:

@@ -27,7 +27,7 @@ async def note(name: str) -> str:
     return name
 
 
-@workflow
+@workflow(name="compound.nested")
 async def nested(wait: bool = False) -> Any:
     async def outer() -> dict[str, Any]:
         first = await note("a")
@@ -96,7 +96,7 @@ async def test_a_retry_begins_with_the_call_inside_that_failed(engine: Engine, c
     assert executed.count(culprit) == 2
 
 
-@workflow
+@workflow(name="compound.catching")
 async def catching() -> list[str]:
     async def fails() -> str:
         return await note("b")

@@ -20,12 +20,12 @@ async def say(run_id: str, status: str) -> None:
     said.append((run_id, status))
 
 
-@workflow
+@workflow(name="follow.after")
 async def after(run_id: str, status: str) -> None:
     await say(run_id, status)
 
 
-@workflow
+@workflow(name="follow.short")
 async def short() -> str:
     return "done"
 
@@ -36,26 +36,26 @@ async def fails() -> None:
         raise Fatal("no")
 
 
-@workflow
+@workflow(name="follow.failing")
 async def failing() -> None:
     await fails()
 
 
-@workflow
+@workflow(name="follow.long")
 async def long() -> None:
     await signal("never")
 
 
 async def test_the_end_of_a_run_starts_what_follows(engine: Engine) -> None:
-    started = await engine.begin(engine.request(Start(short, on_end="after")))
+    started = await engine.begin(engine.request(Start(short, on_end="follow.after")))
 
     await wait_until_async(lambda: said == [(started.run_id, "succeeded")])
     follower = await engine.get_run(f"{started.run_id}.end{(await engine.get_run(started.run_id)).last_seq}")
-    assert follower.name == "after"
+    assert follower.name == "follow.after"
 
 
 async def test_a_run_that_ends_twice_is_followed_twice(engine: Engine) -> None:
-    handle = engine.handle((await engine.begin(engine.request(Start(failing, on_end="after")))).run_id)
+    handle = engine.handle((await engine.begin(engine.request(Start(failing, on_end="follow.after")))).run_id)
     with pytest.raises(RunFailed):
         await handle.result()
     await wait_until_async(lambda: said == [(handle.run_id, "failed")])
@@ -67,7 +67,7 @@ async def test_a_run_that_ends_twice_is_followed_twice(engine: Engine) -> None:
 
 @pytest.mark.parametrize("held", [True, False])
 async def test_a_cancelled_run_is_followed_too(engine: Engine, held: bool) -> None:
-    handle = engine.handle((await engine.begin(engine.request(Start(long, on_end="after")))).run_id)
+    handle = engine.handle((await engine.begin(engine.request(Start(long, on_end="follow.after")))).run_id)
     if not held:
         await parked(handle)
 
@@ -78,7 +78,7 @@ async def test_a_cancelled_run_is_followed_too(engine: Engine, held: bool) -> No
 
 async def test_what_follows_waits_for_a_process_that_knows_it(lab: Lab) -> None:
     visitor = await lab.engine(worker=False)
-    started = await visitor.begin(visitor.request(Start("long", on_end="nobody.knows")))
+    started = await visitor.begin(visitor.request(Start("follow.long", on_end="nobody.knows")))
 
     await visitor.control(started.run_id, "cancel")
 

@@ -11,7 +11,7 @@ async def note(name: str) -> str:
     return name
 
 
-@workflow
+@workflow(name="following.talk")
 async def talk() -> str:
     await note("a")
     await signal("go")

@@ -21,7 +21,7 @@ async def pay() -> str:
     return bag[0]
 
 
-@workflow
+@workflow(name="withheld.order")
 async def order() -> str:
     return await pay()
 

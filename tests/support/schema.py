@@ -8,7 +8,9 @@ Description = set[tuple[str, ...]]
 
 _POSTGRES = {
     "column": """SELECT table_name, column_name, data_type, coalesce(collation_name, ''), is_nullable,
-        coalesce(column_default, '') FROM information_schema.columns WHERE table_schema = 'public'""",
+        coalesce(column_default, '') FROM information_schema.columns
+        JOIN information_schema.tables USING (table_schema, table_name)
+        WHERE table_schema = 'public' AND table_type = 'BASE TABLE'""",
     "index": "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
     "constraint": """SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
         WHERE connamespace = 'public'::regnamespace AND contype <> 't'""",

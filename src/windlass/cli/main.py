@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from windlass.cli import bench, db, doctor, info, queues, records, runs, servers
+from windlass.cli import backups, bench, db, doctor, info, queues, records, runs, servers
 from windlass.cli.exits import ExitCode, epilog, explain
 from windlass.cli.quick import quicken
 
@@ -30,6 +30,7 @@ for register in (
     doctor.register,
     bench.register,
     info.register,
+    backups.register,
 ):
     register(app)
 quicken(app)

@@ -21,6 +21,7 @@ from windlass.contexts.artifacts.model import (
     Saved,
 )
 from windlass.contexts.artifacts.objects import BLOCK, ObjectStore, Opened
+from windlass.contexts.artifacts.rows import count_older
 from windlass.contexts.artifacts.sealing import Sealer
 from windlass.contexts.artifacts.service import Artifacts, Content, File
 
@@ -48,4 +49,5 @@ __all__ = [
     "RunNotFound",
     "Saved",
     "Sealer",
+    "count_older",
 ]

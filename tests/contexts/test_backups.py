@@ -4,7 +4,7 @@ import asyncio
 import json
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +128,7 @@ async def test_a_file_that_comes_meanwhile_is_kept(
 ) -> None:
     url, file = urls.parse(running.settings.database_url), tmp_path / "copy"
     module = lite if url.path is not None else postgres
-    looked = module.verify
+    looked: Callable[..., Contents] = module.verify
 
     def slow(*args: Any, **options: Any) -> Contents:
         file.write_text("theirs")

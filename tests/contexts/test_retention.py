@@ -87,7 +87,7 @@ async def test_a_trimmed_run_remembers_where_its_history_begins(running: Applica
 
 async def test_a_child_stays_while_a_run_above_it_is_open(running: Application) -> None:
     saved = await running.definitions.create(ANN, definition([log("inner")], name="child"))
-    call = {"id": "call", "type": "workflow_call", "config": {"workflow_id": saved.row.id}}
+    call = {"id": "call", "type": "workflow_call", "config": {"workflow_id": saved.id}}
     parent = await start(running, [call, WAIT], mode="async")
 
     async def parked() -> bool:

@@ -153,7 +153,8 @@ def remove_in(tx: Transaction, run_ids: Sequence[str]) -> int:
     ended = sorted(_ended(tx, run_ids))
     if not ended:
         return 0
-    return tx.connection.execute(sa.delete(workflow_runs).where(workflow_runs.c.run_id.in_(ended))).rowcount
+    gone = tx.connection.execute(sa.delete(workflow_runs).where(workflow_runs.c.run_id.in_(ended)))
+    return int(gone.rowcount)
 
 
 def _ended(tx: Transaction, run_ids: Sequence[str]) -> set[str]:

@@ -46,7 +46,7 @@ async def compound(name: str, work: Callable[[], Awaitable[Any]], *, kind: str =
     started = run.worker.clock.now() if recorded is None else _begun(run, recorded.begun)
     if recorded is None:
         run.pending.append(NewEvent("step_started", path, opening(name, kind), started))
-        tell_start(run, kind)
+        tell_start(run, path, kind)
     inner = Scope(run, f"{path}/")
     inner.task = asyncio.current_task()
     token = CURRENT.set(inner)
@@ -60,14 +60,14 @@ async def compound(name: str, work: Callable[[], Awaitable[Any]], *, kind: str =
         raise error if isinstance(error, Suspend) else own_error(error) from error
     except Exception as error:
         _failed(scope, inner, path, name, kind, error)
-        tell_end(run, kind, started, failed=True)
+        tell_end(run, path, kind, started, failed=True)
         raise _raised(path, error) from error
     finally:
         CURRENT.reset(token)
         inner.task = None
     run.record([NewEvent("step_completed", path, completed(name, kind, "", 1, text), run.worker.clock.now())])
     scope.hear()
-    tell_end(run, kind, started)
+    tell_end(run, path, kind, started)
     return orjson.loads(text)
 
 

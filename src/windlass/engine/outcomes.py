@@ -21,13 +21,14 @@ def completed(name: str, kind: str, mark: str, attempt: int, output: str) -> str
     return f'{{"step_id":"{name}","type":"{kind}","input":"{mark}","attempt":{attempt},"output":{output}}}'
 
 
-def tell_start(run: Run, kind: str) -> None:
+def tell_start(run: Run, path: str, kind: str) -> None:
     """Tell that a step begins that the journal does not know yet."""
-    run.worker.telemetry.step_started(run.workflow.name, kind)
+    run.worker.telemetry.step_started(run.workflow.name, run.run_id, path, kind)
 
 
-def tell_end(run: Run, kind: str, started: int, *, failed: bool = False) -> None:
+def tell_end(run: Run, path: str, kind: str, started: int, *, failed: bool = False) -> None:
     """Tell that a step has ended; ``started`` is when its last attempt began, in microseconds."""
     status = "failed" if failed else "succeeded"
     took = max(0, run.worker.clock.now() - started) / MILLISECOND
-    run.worker.telemetry.step_ended(run.workflow.name, run.claimed.tenant_id, kind, status, took)
+    name, tenant = run.workflow.name, run.claimed.tenant_id
+    run.worker.telemetry.step_ended(name, run.run_id, path, tenant, kind, status, took)

@@ -170,13 +170,13 @@ class Step(Generic[P, R]):
             run.worker.check_lease()
             run.executing[path] = started = clock.now()
             if attempt == 1:
-                tell_start(run, self.kind)
+                tell_start(run, path, self.kind)
             try:
                 self.signature.prepare(self._output)
                 if self.transactional:
                     value = await self._transact(run, path, mark, attempt, args, kwargs)
                     scope.hear()
-                    tell_end(run, self.kind, started)
+                    tell_end(run, path, self.kind, started)
                     return value
                 value = await self._attempt(run, path, attempt, args, kwargs)
                 value, text = self.signature.output(value, self._output)
@@ -197,7 +197,7 @@ class Step(Generic[P, R]):
             events.append(NewEvent("step_completed", path, done, clock.now()))
             run.record(events)
             scope.hear()
-            tell_end(run, self.kind, started)
+            tell_end(run, path, self.kind, started)
             return value
 
     def _opened(self, run: Run, path: str) -> list[NewEvent]:
@@ -306,7 +306,7 @@ class Step(Generic[P, R]):
             kept = {"step_id": self.name, "attempt": attempt, "reason_code": details["error_type"]}
             events.append(NewEvent("step_retry_suppressed", path, to_json(kept), now))
         scope.hear()
-        tell_end(run, self.kind, started, failed=True)
+        tell_end(run, path, self.kind, started, failed=True)
         with suppress(asyncio.CancelledError):  # what the journal holds is told, also to a branch that is being stopped
             await run.commit([*events, NewEvent("step_failed", path, to_json(details), now)])
         raise failure(path, details["error"], details["error_type"], attempt) from error

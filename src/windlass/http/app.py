@@ -42,6 +42,7 @@ from windlass.http.metrics import Meter, share_with_siblings
 from windlass.http.middleware import GUARDED, BodyLimit, Frame, Keyhole
 from windlass.http.query import NO_NUL
 from windlass.http.routing import DirectRoute
+from windlass.http.tracing import Traced, tracer
 from windlass.kernel.errors import ConfigError, WindlassError
 from windlass.settings import Settings
 
@@ -85,7 +86,7 @@ def create_app(
         served: whether it is what this process is for, so that the process may be tuned to it.
     """
     log = log or open_log(settings)
-    meter = Meter(log.events, settings.app_version)
+    meter = Meter(tracer(settings, log), settings.app_version)
     app = _base()(
         title=settings.project_name,
         version=settings.app_version,
@@ -119,6 +120,7 @@ def create_app(
     app.router.routes[:0] = [*workflow_history.sockets(), *found]
     app.add_exception_handler(WindlassError, answer_windlass)
     app.add_exception_handler(HTTPException, answer_http)
+    app.add_middleware(Traced, tracer=meter.tracer)
     app.add_middleware(
         BodyLimit,
         most=settings.max_body_bytes,

@@ -12,11 +12,10 @@ from windlass.engine.codec import encode
 from windlass.engine.errors import Suspend
 from windlass.engine.failures import beside, own_error, told, trace
 from windlass.engine.heads import to_json
-from windlass.engine.outcomes import completed, opening, tell_end, tell_start
+from windlass.engine.outcomes import completed, failure, opening, tell_end, tell_start
 from windlass.engine.registry import check_name
 from windlass.engine.run import Run
 from windlass.engine.scope import CURRENT, Scope, current_scope
-from windlass.engine.step import failure
 from windlass.engine.types import NewEvent
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from windlass.engine.errors import StepFailed
+
 if TYPE_CHECKING:
     from windlass.engine.run import Run
 
@@ -19,6 +21,13 @@ def opening(name: str, kind: str) -> str:
 def completed(name: str, kind: str, mark: str, attempt: int, output: str) -> str:
     """Return the payload of ``step_completed``; ``output`` is JSON text already."""
     return f'{{"step_id":"{name}","type":"{kind}","input":"{mark}","attempt":{attempt},"output":{output}}}'
+
+
+def failure(path: str, message: str, error_type: str, attempts: int) -> StepFailed:
+    """Return the error a failed step raises, the same live and replayed."""
+    return StepFailed(
+        f"step {path} failed: {error_type}: {message}", step=path, error_type=error_type, attempts=attempts
+    )
 
 
 def tell_start(run: Run, path: str, kind: str) -> None:

@@ -25,11 +25,11 @@ from typing import (
 
 from windlass.engine.attempt import in_thread, too_long, within
 from windlass.engine.codec import Signature, digest
-from windlass.engine.errors import Fenced, StepFailed, StepTimeout, Suspend, Withheld
+from windlass.engine.errors import Fenced, StepTimeout, Suspend, Withheld
 from windlass.engine.failures import own_error, told, trace
 from windlass.engine.heads import to_json
 from windlass.engine.ops import heard
-from windlass.engine.outcomes import completed, opening, tell_end, tell_start
+from windlass.engine.outcomes import completed, failure, opening, tell_end, tell_start
 from windlass.engine.registry import check_name
 from windlass.engine.retry import Options, RetryPolicy
 from windlass.engine.run import Run
@@ -310,13 +310,6 @@ class Step(Generic[P, R]):
         with suppress(asyncio.CancelledError):  # what the journal holds is told, also to a branch that is being stopped
             await run.commit([*events, NewEvent("step_failed", path, to_json(details), now)])
         raise failure(path, details["error"], details["error_type"], attempt) from error
-
-
-def failure(path: str, message: str, error_type: str, attempts: int) -> StepFailed:
-    """Return the error a failed step raises, the same live and replayed."""
-    return StepFailed(
-        f"step {path} failed: {error_type}: {message}", step=path, error_type=error_type, attempts=attempts
-    )
 
 
 class Decorator(Protocol):

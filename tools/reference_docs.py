@@ -12,14 +12,16 @@ import inspect
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import windlass
 from windlass.cli.exits import MEANINGS, explain
 from windlass.contexts.records.api import REPORTS
 from windlass.contexts.records.api import Status as RecordStatus
+from windlass.contexts.workflows.api import REFERENCE
 from windlass.engine.types import WITH_PEOPLE
 from windlass.engine.types import Status as RunStatus
-from windlass.http import records, reports, runs, system
+from windlass.http import artifacts, audit, auth, definitions, records, reports, runs, system, webhooks
 from windlass.http.errors import TABLE
 from windlass.http.routing import IDEMPOTENCY_KEY, DirectRoute
 from windlass.kernel.errors import Kind, ValidationFailed, WindlassError
@@ -42,6 +44,7 @@ EVENTS = {
     "step_completed": "a step succeeded: its `output`, and the number of the `attempt`",
     "step_failed": "an attempt failed; with `retry_at` another one follows, without the step has failed for good",
     "step_timeout": "the attempt took longer than the step's `timeout`",
+    "step_retry_suppressed": "no further attempt is made although some were left: none could succeed",
     "timer_started": "a sleep began; `due_at` is in microseconds",
     "timer_fired": "a sleep is over",
     "signal_awaited": "the run waits for a signal and will give up at `due_at`",
@@ -55,6 +58,8 @@ EVENTS = {
     "child_started": "a child run was started; `run_id` is its id",
     "child_completed": "a child ended, however: `status` and `result`",
     "value_recorded": "`now`, `uuid` or `random` gave the code this `value`",
+    "webhook_delivery": "an attempt to deliver a webhook that tells of the run: `host`, `status` (delivered, failed,"
+    " blocked), `code`, `reason`, `source`, `attempt`, `webhook_id`; the end of the run may come before it",
 }
 
 WAITS = {
@@ -89,13 +94,14 @@ RECORD_STATUSES = {
 CODES = {
     Kind.INVALID: "the request cannot be understood or breaks a rule",
     Kind.VALIDATION: "fields are missing, unknown, of the wrong type or out of range; `details` names each",
-    Kind.UNAUTHORIZED: "the API key is missing or wrong",
+    Kind.UNAUTHORIZED: "the API key or another credential is missing or wrong",
     Kind.FORBIDDEN: "the caller may not do this",
     Kind.NOT_FOUND: "nothing is there under that name or path",
     Kind.CONFLICT: "the object is not in a state that allows this, or an idempotency key was used for something else",
     Kind.TOO_LARGE: "the request is larger than the settings allow",
     Kind.RATE_LIMITED: "too many requests",
     Kind.UNAVAILABLE: "the database is away or writers have fallen behind: try again after `Retry-After` seconds",
+    Kind.TIMED_OUT: "what was waited for has not come in time; it goes on",
     Kind.INTERNAL: "a fault of the product; nothing of the inside is told, the log has the traceback",
 }
 
@@ -103,13 +109,15 @@ CODES = {
 def event_types() -> set[str]:
     """Return the type of every event that the code writes."""
     found: set[str] = {status.value for status in WITH_PEOPLE}
-    for path in SOURCE.rglob("*.py"):
+    inside = [*(SOURCE / "engine").rglob("*.py"), *(SOURCE / "contexts").rglob("*.py")]
+    for path in inside:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                place = {"NewEvent": 0, "Event": 2, "note": 0}.get(node.func.id)
+                place = {"NewEvent": 0, "Event": 2, "note": 0, "note_in": 2}.get(node.func.id)
                 if place is not None and len(node.args) > place:
                     kind = node.args[place]
-                    found |= {kind.value} if isinstance(kind, ast.Constant) and isinstance(kind.value, str) else set()
+                    value = kind.value if isinstance(kind, ast.Constant) else None
+                    found |= {value} if isinstance(value, str) and value.isidentifier() else set()
     return found
 
 
@@ -165,10 +173,11 @@ def errors_page() -> str:
     exported = set(windlass.__all__)
     return (
         "# Errors" + _GENERATED + "\n## Over HTTP and on the command line\n\n"
-        'An error is `{"error": {"code", "message", "details"}, "request_id"}`. A command that meets one ends\n'
-        "with its exit code.\n\n"
+        'An error is `{"error": {"code", "message", "details"}, "request_id"}`; below `/api/v1/` and `/auth/` it is\n'
+        '`{"detail", "code", "request_id"}`. A command that meets one ends with its exit code.\n\n'
         + _table("status|code|exit code|means", _codes())
-        + "\nOf HTTP alone: 405 `METHOD_NOT_ALLOWED`.\n\n## Exit codes\n\n"
+        + "\nOf HTTP alone: 405 `METHOD_NOT_ALLOWED`; for artifacts 415 `UNSUPPORTED_MEDIA_TYPE` and 416\n"
+        "`RANGE_NOT_SATISFIABLE`.\n\n## Exit codes\n\n"
         + _table("code|means", ((str(code.value), meaning) for code, meaning in MEANINGS.items()))
         + "\n## In Python\n\nAll are `windlass.kernel.errors.WindlassError`, with `code`, `kind`, `message` and `data`."
         " Those with a star can be\nimported from `windlass`.\n\n"
@@ -195,7 +204,8 @@ curl -s http://localhost:8000/openapi.json | jq -c '.info'
 ```
 
 * Errors are [one envelope](errors.md). Every answer carries `X-Request-ID`: yours when you sent one, else a new one.
-* With `API_KEY` set, calls that change something need it in `X-API-Key`.
+* With `API_KEY` set, calls that change something need it in `X-API-Key`. Below `/api/v1/` every caller is
+  [known](../howto/users-and-keys.md).
 * `Idempotency-Key` makes a repeated request harmless where the table has a star: it gets the first one's answer.
 * Dates: `2026-01-31` is a whole UTC day; a date-time needs its zone.
 * Unknown query parameters and fields are refused.
@@ -208,7 +218,10 @@ curl -s http://localhost:8000/openapi.json | jq -c '.info'
 
 def http_page() -> str:
     """Return `docs/reference/http.md`."""
-    parts = [route for part in (records, reports, runs, system) for route in part.routes()]
+    parts = [route for part in (records, reports, runs, system, artifacts) for route in part.routes()]
+    parts = [route for part in (records, reports, runs, system, auth, audit) for route in part.routes()]
+    parts = [route for part in (records, reports, runs, system, webhooks) for route in part.routes()]
+    parts = [route for part in (records, reports, runs, system, definitions) for route in part.routes()]
     calls = ((f"{_call(route)}{'*' if _keyed(route) else ''}", str(route.summary)) for route in parts)
     names = ", ".join(f"`{name}`" for name in REPORTS)
     return "# HTTP" + _GENERATED + HTTP_OPENING + "\n" + _table("call|does", calls) + f"\nThe reports are {names}.\n"
@@ -223,10 +236,57 @@ def _keyed(route: DirectRoute) -> bool:
     return IDEMPOTENCY_KEY in (route.openapi_extra or {}).get("parameters", ())
 
 
+DEFINITIONS_OPENING = """
+A definition is a JSON object, or the same in YAML. [How to write one](../howto/definitions.md) shows it at work;
+`GET /api/v1/workflows/schema` and `windlass workflows schema` give this format as a JSON Schema with the config of
+every step type, which editors complete from.
+
+Fields that are not listed are refused by name. All that is wrong is told at once.
+
+* **Inputs and outputs** are an object schema, or the short form: a mapping from names to JSON Schemas or type names.
+  In the short form a name is required unless its schema has a `default` or says `required: false`, and no others are
+  taken. References stay within the schema (`#/$defs/…`) and lead nowhere back; patterns have no look-around.
+* **Order**: steps follow one another, unless `on_success`, `on_failure`, `on_timeout` or a branch leads elsewhere;
+  `_end` ends the run. These targets lead in no circle. As soon as a step says `depends_on` the definition is a graph:
+  a step starts when what it depends on has ended, those without dependencies at once, and there is no `_end`.
+* **Secrets**: no key is called `api_key`, and no `signing` has a `secret`. Give them to the run.
+* **YAML** is that of version 1.2: dates, `yes` and `on` are strings. Anchors are followed; tags, `<<` and duplicate
+  fields are refused.
+* **Versions** never change. The current one, which the name stands for, is the newest until you activate another.
+  A deleted version leaves lists and its name; it can still be read, and run by its id.
+"""
+
+
+def definitions_page() -> str:
+    """Return `docs/reference/definitions.md`."""
+    parts = (f"\n## {title}\n\n" + _fields(schema) for title, schema in REFERENCE)
+    return "# Definitions" + _GENERATED + DEFINITIONS_OPENING + "".join(parts)
+
+
+def _fields(schema: dict[str, Any]) -> str:
+    rows = (
+        (f"`{name}`{'*' if name in schema['required'] else ''}", _type(field), field.get("description", ""))
+        for name, field in schema["properties"].items()
+    )
+    return f"{schema['description']}. A star marks what must be there.\n\n" + _table("field|type|means", rows)
+
+
+def _type(field: dict[str, Any]) -> str:
+    kinds = field.get("type", "string")
+    text = " or ".join([kinds] if isinstance(kinds, str) else kinds)
+    if "enum" in field:
+        text = " or ".join(f"`{value}`" for value in field["enum"])
+    least = field.get("minimum", field.get("exclusiveMinimum"))
+    if least is not None:
+        text += f", {'from' if 'minimum' in field else 'above'} {least} to {field['maximum']}"
+    return text + (f", at most {field['maxItems']}" if "maxItems" in field else "")
+
+
 GENERATED = {
     "docs/reference/events.md": events_page,
     "docs/reference/errors.md": errors_page,
     "docs/reference/http.md": http_page,
+    "docs/reference/definitions.md": definitions_page,
 }
 
 

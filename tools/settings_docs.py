@@ -33,6 +33,8 @@ def default(field: FieldInfo) -> str:
     value = field.default
     if field.default_factory is not None or value is None or value == ():
         return ""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

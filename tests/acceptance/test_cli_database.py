@@ -52,7 +52,7 @@ def test_the_database_goes_up_and_down(tmp_path: Path) -> None:
     current = windlass("db", "current", "--json").json
     assert (current["current"], current["up_to_date"]) == (current["head"], True)
     assert "say --yes if that is meant" in windlass("db", "downgrade", "base", code=2).err
-    assert "to no version" in windlass("db", "downgrade", "-1", "--yes").out
+    assert "to no version" in windlass("db", "downgrade", "base", "--yes").out
 
 
 def test_settings_are_shown_without_secrets(tmp_path: Path) -> None:

@@ -10,11 +10,12 @@ import pytest
 from tests.support.receiver import Receiver, Reply, receiving
 from tests.support.waiting import wait_until, wait_until_async
 from windlass.bootstrap import Application, run_application
+from windlass.contexts.identity.api import AuditQuery
 from windlass.contexts.webhooks import ledger, letters
 from windlass.contexts.webhooks.api import Delivery, LetterNotFound, Wanted
 from windlass.contexts.webhooks.model import Attempt
 from windlass.kernel.actors import DEVELOPER, RUNS_CONTROL, Actor, Forbidden
-from windlass.kernel.clock import SECOND
+from windlass.kernel.clock import SECOND, to_iso
 from windlass.kernel.errors import Conflict, Invalid
 from windlass.settings import Settings
 
@@ -70,11 +71,12 @@ async def test_they_are_listed_and_filtered(database_url: str) -> None:
         assert (first["id"], first["url"], first["host"], first["attempts"]) == (old, "http://a.test/x", "a.test", 2)
         assert (first["body"], first["last_error"]) == ({"a": 1}, "max_attempts_exceeded:2: http_503")
         assert (first["next_attempt_at"], first["reason"], second["id"]) == (None, "http_503", other)
-        hour_ago = letters.to_iso(now - 3600 * SECOND)
-        for wanted, ids in (
+        hour_ago = to_iso(now - 3600 * SECOND)
+        cases: tuple[tuple[dict[str, Any], list[int]], ...] = (
             ({"host": "b.test"}, [other]), ({"tenant": "default"}, [old]), ({"error": "timeout"}, [other]),
             ({"created_before": hour_ago}, [old]), ({"created_after": hour_ago}, [other]), ({"host": "c.test"}, []),
-        ):  # fmt: skip
+        )  # fmt: skip
+        for wanted, ids in cases:
             assert [letter["id"] for letter in await listed(application, **wanted)] == ids, wanted
         pages = application.webhooks.letters
         assert [letter["id"] for letter in await pages(DEVELOPER, Wanted(), limit=1, offset=1)] == [other]
@@ -97,6 +99,8 @@ async def test_who_may(database_url: str, receiver: Receiver) -> None:
             with pytest.raises(Forbidden):
                 await webhooks.replay(actor, foreign)
         assert await webhooks.discard_many(ACME, Wanted()) == 1
+        [entry] = await application.identity.entries(AuditQuery(actor_id="a", action="webhook.discard_many"))
+        assert entry["target"] == "webhook_dlq:*"
         assert [letter["id"] for letter in await listed(application)] == [foreign]
     assert receiver.received == []
 

@@ -6,13 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from tests.contexts.asked import ADMIN, ANN, BOB, CID, OWNER, Office, asked, person, start, steps, tell
 from tests.engine.lab import Lab, event_types, payloads, status_of
 from tests.storage.databases import postgres_database, sqlite_database
 from tests.support.waiting import wait_until_async
 from windlass import Engine, StepFailed, gather, signal, sleep, step, workflow
+from windlass.contexts.people import listing, store
 from windlass.contexts.people.api import Task, wait_for_decision
+from windlass.contexts.people.listing import Position
+from windlass.engine.compound import compound
 from windlass.kernel.actors import Actor, Forbidden
 from windlass.kernel.errors import Conflict, Invalid, NotFound, ValidationFailed
 
@@ -295,6 +299,14 @@ async def test_one_rejection_rejects(office: Office, engine: Engine) -> None:
     assert await handle.result(timeout=10) == ["rejected", "no", {}, ["bob"]]
 
 
+async def test_a_form_is_the_same_in_whatever_order_it_is_read_back(office: Office, engine: Engine) -> None:
+    form = {"type": "object", "required": ["b"], "properties": {"bb": {"type": "string"}, "b": {"type": "integer"}}}
+    handle = await asked(await start(engine, form_schema=form, timeout=86400))
+    await office.people[engine].decide(ANN, handle.run_id, "review", "approve", None, {"b": 1})
+
+    assert (await handle.result(timeout=10))[0] == "approved"
+
+
 async def test_a_role_is_asked(office: Office, engine: Engine) -> None:
     people = office.people[engine]
     dan, eve = person("dan", "reviewer"), person("eve", "reviewer")
@@ -520,3 +532,65 @@ async def test_the_questions_of_a_deleted_run_go_with_it(office: Office, engine:
     count = "SELECT count(*) FROM workflow_human_decisions"
     assert await engine.transact(lambda tx: tx.execute(count).fetchone()[0]) == 0
     await other.cancel()
+
+
+@workflow(name="people.definition")
+async def definition() -> Any:
+    """Ask as a step of a definition does: within a step made of steps, beside another branch."""
+
+    async def ask() -> list[Any]:
+        decided = await wait_for_decision(
+            step_id="review", assigned_to="ann", timeout=3600, reminder=600, fail_on=["rejected", "timed_out"]
+        )
+        return tell(decided)
+
+    asked_, _ = await gather(compound("review", ask, kind="wait_for_human"), sleep(1))
+    return asked_
+
+
+async def test_a_step_made_of_steps_asks_anew_when_its_run_is_retried(office: Office, engine: Engine) -> None:
+    people = office.people[engine]
+    handle = await engine.start_run(definition, owner="olga")
+    office.lab.pass_time(seconds=1)
+    await asked(handle)
+    office.lab.pass_time(minutes=10)
+    await wait_until_async(lambda: len(office.reminded) == 1)
+    await asked(handle)
+    await people.decide(ANN, handle.run_id, "review", "reject")
+    await status_of(handle, "failed")
+    await handle.retry()
+    await asked(handle)
+    office.lab.pass_time(hours=1)
+    await status_of(handle, "failed")
+    await handle.retry()
+    await asked(handle)
+    await people.decide(ANN, handle.run_id, "review", "approve")
+
+    assert (await handle.result(timeout=10))[0] == "approved"
+    assert [task.status for task, _ in await people.of_run(handle.run_id)] == ["rejected", "timed_out", "approved"]
+
+
+@pytest.mark.parametrize("database_url", ["migrated_sqlite_url"], indirect=True)
+async def test_lists_are_read_from_an_index(engine: Engine) -> None:
+    """Whatever was answered before, a page reads open questions alone, in the order of an index."""
+    seen: list[str] = []
+
+    def look(connection: sa.Connection) -> None:
+        @sa.event.listens_for(connection, "before_cursor_execute")
+        def explain(_c: Any, cursor: Any, sql: str, values: Any, _x: Any, _many: bool) -> None:
+            seen.extend(str(row[3]) for row in cursor.execute(f"EXPLAIN QUERY PLAN {sql}", values))
+
+        after = Position("2026-01-01T00:00:00.000000Z", "t")
+        listing.mine(connection, ANN, after, 50)
+        listing.everybodys(connection, "default", after, 50)
+        listing.left_over(connection, after, 50)
+        store.find(connection, "r", "s")
+
+    await engine.read(look)
+    scans = [line for line in seen if line.startswith("SCAN") and "chosen" not in line]
+    tables = [line for line in scans if "workflow" in line]
+    assert tables == []
+    assert any("workflow_human_inbox USING" in line and "opened_at" in line for line in seen), seen
+    assert any("ix_workflow_human_tasks_tenant" in line for line in seen), seen
+    assert any("ix_workflow_human_tasks_open" in line for line in seen), seen
+    assert any("ix_workflow_human_tasks_step" in line for line in seen), seen

@@ -101,6 +101,7 @@ async def catching() -> list[str]:
     async def fails() -> str:
         return await note("b")
 
+    said = ""
     try:
         await compound("outer", fails)
     except StepFailed as failed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -115,7 +115,7 @@ class Stage:
 
 
 @pytest.fixture
-async def stage(lab: Lab) -> AsyncIterator[Stage]:
+async def stage(lab: Lab) -> Stage:
     """The stage."""
     return Stage(lab)
 

@@ -362,7 +362,7 @@ async def test_an_archive_is_sent(served: Served) -> None:
 
 
 async def test_sizes_are_kept(database_url: str, root: Path) -> None:
-    sizes = {
+    sizes: dict[str, Any] = {
         "max_body_bytes": 1024,
         "workflows_artifact_max_upload_bytes": 300_000,
         "workflows_artifact_max_download_bytes": 100_000,

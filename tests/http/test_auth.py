@@ -227,9 +227,10 @@ async def test_who_mints_is_an_administrator_who_logged_in(guarded: Served, serv
     bob = await guarded.client.post(MINT, json={}, headers=await log_in(guarded, "bob"))
     keeper = await guarded.client.post(MINT, headers=API_KEY)
     dev = await served.client.post(MINT, json={})
+    minted = await guarded.client.post(MINT, json={}, headers=await narrowed(guarded, max_calls=9))
 
     assert (bob.status_code, bob.json()["detail"]) == (403, "Permission denied: missing workflows.admin")
-    for answer in (keeper, dev):
+    for answer in (keeper, dev, minted):
         assert answer.status_code == 400
         assert answer.json()["detail"].startswith("virtual keys are for users who log in")
 

@@ -215,6 +215,23 @@ async def test_ids_are_numbers(served: Served, method: str, path: str) -> None:
     assert (absent.status_code, absent.json()["detail"]) == (404, "Workflow not found")
 
 
+@pytest.mark.parametrize(
+    "method,path", [("DELETE", "/step-types"), ("DELETE", "/templates?q=x"), ("GET", "/preflight"), ("PUT", "/1")]
+)
+async def test_other_methods_are_told_which_there_are(served: Served, method: str, path: str) -> None:
+    answer = await served.client.request(method, f"{PREFIX}{path}")
+
+    assert answer.status_code == 405
+    assert answer.headers["allow"]
+
+
+async def test_filters_have_their_lengths(served: Served) -> None:
+    for name in ("q", "tag", "name", "owner"):
+        for value in ("", "x" * 256, "a%00b"):
+            answer = await served.client.get(f"{PREFIX}?{name}={value}")
+            assert (answer.status_code, answer.json()["detail"][0]["loc"]) == (422, ["query", name])
+
+
 async def test_preflight_answers_whatever_the_draft_is(served: Served) -> None:
     path = f"{PREFIX}/preflight"
 

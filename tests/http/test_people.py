@@ -1,86 +1,113 @@
 """People decide over HTTP: who may, once, with what they fill in, and nobody else learns that there was a question."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
+import httpx2
 import pytest
-from starlette.requests import Request
 
-from tests.contexts.asked import ADMIN, ANN, BOB, OWNER, ask_one
+from tests.contexts.asked import ask_one
 from tests.support.apps import Served, serving
 from tests.support.waiting import wait_until_async
-from windlass.http import callers
-from windlass.kernel.actors import Actor
+from windlass.kernel.actors import RUNS_CONTROL, RUNS_READ, WORKFLOWS_ADMIN, Actor
 
 BASE = "/api/v1/workflows"
-PEOPLE = {actor.user_id: actor for actor in (ANN, BOB, OWNER, ADMIN, Actor("guest", "guest"))}
+OPERATOR = Actor("operator", "ann", role="admin", kind="operator")
+RIGHTS = {
+    "ann": [RUNS_READ, RUNS_CONTROL],
+    "bob": [RUNS_READ, RUNS_CONTROL],
+    "olga": [RUNS_READ, RUNS_CONTROL],
+    "root": [RUNS_READ, RUNS_CONTROL, WORKFLOWS_ADMIN],
+    "guest": [],
+}
 FORM = {"type": "object", "properties": {"amount": {"type": "integer"}}, "required": ["amount"]}
 
 
-@pytest.fixture(autouse=True)
-def _known(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take who calls from a header: who they are is another context's business."""
+@dataclass
+class Office:
+    """A server, and people with a key each: by name their ids and headers. Olga owns the runs."""
 
-    async def caller(request: Request) -> Actor:
-        return PEOPLE[request.headers.get("x-person", "root")]
+    served: Served
+    ids: dict[str, str]
+    headers: dict[str, dict[str, str]]
 
-    monkeypatch.setattr(callers, "caller", caller)
+    async def post(self, person: str, path: str, body: Any = None) -> httpx2.Response:
+        """Call as somebody."""
+        if body is None:
+            return await self.served.client.post(path, headers=self.headers[person])
+        return await self.served.client.post(path, json=body, headers=self.headers[person])
+
+    async def inbox(self, person: str, query: str = "") -> Any:
+        """List what waits for somebody."""
+        answer = await self.served.client.get(f"{BASE}/inbox?{query}", headers=self.headers[person])
+        return answer.json()
+
+    async def ask(self, assigned_to: str = "ann", **options: Any) -> str:
+        """Start a run that asks, wait until it has, and return where its step is."""
+        engine = self.served.inside.engine
+        asked = {"step_id": "review", "assigned_to": self.ids[assigned_to], **options}
+        handle = await engine.start_run(ask_one, asked, owner=self.ids["olga"])
+
+        async def waits() -> bool:
+            return (await handle.status()).status.startswith("waiting_")
+
+        await wait_until_async(waits)
+        return f"{BASE}/runs/{handle.run_id}/steps/review"
+
+    async def outcome(self, step: str) -> Any:
+        """Wait for what a run came to."""
+        return await self.served.inside.engine.result(step.split("/")[-3], timeout=30)
 
 
-async def ask(served: Served, **options: Any) -> str:
-    """Start a run that asks, wait until it has, and return where its step is."""
-    engine = served.inside.engine
-    handle = await engine.start_run(ask_one, {"step_id": "review", "assigned_to": "ann", **options}, owner="olga")
-
-    async def waits() -> bool:
-        return (await handle.status()).status.startswith("waiting_")
-
-    await wait_until_async(waits)
-    return f"{BASE}/runs/{handle.run_id}/steps/review"
+async def people(served: Served) -> Office:
+    """Let everybody in."""
+    identity = served.inside.identity
+    keys = {name: await identity.add_key(OPERATOR, name, permissions=rights) for name, rights in RIGHTS.items()}
+    ids = {name: f"key:{key.key.key_id}" for name, key in keys.items()}
+    return Office(served, ids, {name: {"X-API-Key": key.text} for name, key in keys.items()})
 
 
-async def outcome(served: Served, step: str) -> Any:
-    """Wait for what a run came to."""
-    return await served.inside.engine.result(step.split("/")[-3], timeout=30)
+@pytest.fixture
+async def office(database_url: str) -> AsyncIterator[Office]:
+    """The started application, where callers are asked who they are."""
+    async with serving(database_url, api_key="s3cret-key") as served:
+        yield await people(served)
 
 
-def by(person: str) -> dict[str, str]:
-    """The header of a caller."""
-    return {"X-Person": person}
-
-
-async def test_a_person_finds_a_question_and_approves(served: Served) -> None:
-    step = await ask(served, instructions="Look", form_schema=FORM, kind="approval")
-    listed = (await served.client.get(f"{BASE}/inbox", headers=by("ann"))).json()
+async def test_a_person_finds_a_question_and_approves(office: Office) -> None:
+    step = await office.ask(instructions="Look", form_schema=FORM, kind="approval")
+    listed = await office.inbox("ann")
     [item] = listed["items"]
     assert (listed["count"], listed["next_cursor"]) == (1, None)
     assert (item["step_id"], item["kind"], item["workflow"]) == ("review", "approval", "people.ask_one")
-    assert (item["assigned_to"], item["form_schema"], item["owner"]) == (["ann"], FORM, "olga")
-    run = (await served.client.get(f"/runs/{item['run_id']}")).json()
+    assert (item["assigned_to"], item["form_schema"], item["owner"]) == ([office.ids["ann"]], FORM, office.ids["olga"])
+    run = (await office.served.client.get(f"/runs/{item['run_id']}")).json()
     assert (run["status"], run["status_reason"]) == ("waiting_approval", "awaiting_review")
 
     body = {"comment": "fine", "edited_fields": {"amount": 3}}
-    answer = await served.client.post(f"{step}/approve", json=body, headers=by("ann"))
+    answer = await office.post("ann", f"{step}/approve", body)
 
     assert (answer.status_code, answer.json()) == (200, {"ok": True})
-    assert await outcome(served, step) == ["approved", "fine", {"amount": 3}, ["ann"]]
-    again = await served.client.post(f"{step}/approve", json=body, headers=by("ann"))
+    assert await office.outcome(step) == ["approved", "fine", {"amount": 3}, [office.ids["ann"]]]
+    again = await office.post("ann", f"{step}/approve", body)
     assert (again.status_code, again.json()["code"]) == (409, "CONFLICT")
-    assert (await served.client.get(f"{BASE}/inbox", headers=by("ann"))).json()["items"] == []
+    assert (await office.inbox("ann"))["items"] == []
 
 
-async def test_a_decision_needs_no_body(served: Served) -> None:
-    approved, rejected = await ask(served), await ask(served)
-    assert (await served.client.post(f"{approved}/approve", headers=by("ann"))).json() == {"ok": True}
-    assert (await served.client.post(f"{rejected}/reject", headers=by("root"))).json() == {"ok": True}
+async def test_a_decision_needs_no_body(office: Office) -> None:
+    approved, rejected = await office.ask(), await office.ask()
+    assert (await office.post("ann", f"{approved}/approve")).json() == {"ok": True}
+    assert (await office.post("root", f"{rejected}/reject")).json() == {"ok": True}
 
-    assert (await outcome(served, approved))[0] == "approved"
-    assert await outcome(served, rejected) == ["rejected", None, {}, ["root"]]
+    assert (await office.outcome(approved))[0] == "approved"
+    assert await office.outcome(rejected) == ["rejected", None, {}, [office.ids["root"]]]
 
 
 @pytest.mark.parametrize("call", ["approve", "reject", "reassign"])
-async def test_whoever_is_not_asked_learns_nothing(served: Served, call: str) -> None:
-    step = await ask(served)
+async def test_whoever_is_not_asked_learns_nothing(office: Office, call: str) -> None:
+    step = await office.ask()
     nowhere = f"{BASE}/runs/nowhere/steps/review"
     body = {"assigned_to": "bob"} if call == "reassign" else {}
     for person, place, status, detail in [
@@ -91,22 +118,19 @@ async def test_whoever_is_not_asked_learns_nothing(served: Served, call: str) ->
         ("root", f"{step}x", 404, "Step run not found"),
         ("guest", step, 403, "Permission denied: missing workflows.runs.control"),
     ]:
-        answer = await served.client.post(f"{place}/{call}", json=body, headers=by(person))
+        answer = await office.post(person, f"{place}/{call}", body)
         assert (answer.status_code, answer.json()["detail"]) == (status, detail)
-    await served.client.post(f"{step}/approve", headers=by("ann"))
-    await outcome(served, step)
+    await office.post("ann", f"{step}/approve")
+    await office.outcome(step)
 
 
-async def test_of_two_at_once_one_is_told_that_it_was_too_late(served: Served) -> None:
+async def test_of_two_at_once_one_is_told_that_it_was_too_late(office: Office) -> None:
     for _ in range(5):
-        step = await ask(served)
-        answers = await asyncio.gather(
-            served.client.post(f"{step}/approve", headers=by("ann")),
-            served.client.post(f"{step}/reject", headers=by("root")),
-        )
+        step = await office.ask()
+        answers = await asyncio.gather(office.post("ann", f"{step}/approve"), office.post("root", f"{step}/reject"))
         assert sorted(answer.status_code for answer in answers) == [200, 409]
         won = "approved" if answers[0].status_code == 200 else "rejected"
-        assert (await outcome(served, step))[0] == won
+        assert (await office.outcome(step))[0] == won
 
 
 @pytest.mark.parametrize(
@@ -126,58 +150,61 @@ async def test_of_two_at_once_one_is_told_that_it_was_too_late(served: Served) -
         ("reassign", {"assigned_to": "bob", "why": "x"}, ["body", "why"]),
     ],
 )
-async def test_a_wrong_body_is_refused_by_its_field(served: Served, call: str, body: Any, place: list[str]) -> None:
-    step = await ask(served, form_schema=FORM)
-    answer = await served.client.post(f"{step}/{call}", json=body, headers=by("ann"))
+async def test_a_wrong_body_is_refused_by_its_field(office: Office, call: str, body: Any, place: list[str]) -> None:
+    step = await office.ask(form_schema=FORM)
+    answer = await office.post("ann", f"{step}/{call}", body)
 
     assert answer.status_code == 422
     assert answer.json()["detail"][0]["loc"] == place
-    assert (await served.client.post(f"{step}/reject", headers=by("ann"))).status_code == 200
+    assert (await office.post("ann", f"{step}/reject")).status_code == 200
 
 
-async def test_a_question_is_handed_on(served: Served) -> None:
-    step = await ask(served)
-    moved = await served.client.post(f"{step}/reassign", json={"assigned_to": ["bob"]}, headers=by("ann"))
-    late = await served.client.post(f"{step}/approve", headers=by("ann"))
-    done = await served.client.post(f"{step}/approve", headers=by("bob"))
+async def test_a_question_is_handed_on(office: Office) -> None:
+    step = await office.ask()
+    moved = await office.post("ann", f"{step}/reassign", {"assigned_to": [office.ids["bob"]]})
+    late = await office.post("ann", f"{step}/approve")
+    done = await office.post("bob", f"{step}/approve")
 
     assert (moved.json(), late.status_code, done.json()) == ({"ok": True}, 404, {"ok": True})
-    assert (await outcome(served, step))[3] == ["bob"]
+    assert (await office.outcome(step))[3] == [office.ids["bob"]]
 
 
-async def test_lists_are_for_oneself_or_for_administrators(served: Served) -> None:
-    steps = [await ask(served, assigned_to=name) for name in ("ann", "bob", "ann")]
-    first = (await served.client.get(f"{BASE}/inbox?scope=all&limit=2")).json()
-    rest = (await served.client.get(f"{BASE}/inbox?scope=all&cursor={first['next_cursor']}")).json()
-    assert [item["assigned_to"] for item in first["items"] + rest["items"]] == [["ann"], ["bob"], ["ann"]]
-    assert (await served.client.get(f"{BASE}/inbox", headers=by("bob"))).json()["count"] == 1
-    for query, person, status in [
-        ("scope=all", "ann", 403),
-        ("scope=some", "ann", 422),
-        ("cursor=x", "ann", 422),
-        ("limit=0", "ann", 422),
-        ("who=me", "ann", 422),
-        ("", "guest", 403),
+async def test_lists_are_for_oneself_or_for_administrators(office: Office) -> None:
+    steps = [await office.ask(name) for name in ("ann", "bob", "ann")]
+    first = await office.inbox("root", "scope=all&limit=2")
+    rest = await office.inbox("root", f"scope=all&cursor={first['next_cursor']}")
+    seen = [item["assigned_to"] for item in first["items"] + rest["items"]]
+    assert seen == [[office.ids[name]] for name in ("ann", "bob", "ann")]
+    assert (await office.inbox("bob"))["count"] == 1
+    for query, person, code in [
+        ("scope=all", "ann", "FORBIDDEN"),
+        ("scope=some", "ann", "VALIDATION_ERROR"),
+        ("cursor=x", "ann", "VALIDATION_ERROR"),
+        ("limit=0", "ann", "VALIDATION_ERROR"),
+        ("who=me", "ann", "VALIDATION_ERROR"),
+        ("", "guest", "FORBIDDEN"),
     ]:
-        assert (await served.client.get(f"{BASE}/inbox?{query}", headers=by(person))).status_code == status
+        assert (await office.inbox(person, query))["code"] == code
     for step in steps:
-        await served.client.post(f"{step}/approve")
-        await outcome(served, step)
+        await office.post("root", f"{step}/approve")
+        await office.outcome(step)
 
 
-async def test_a_cancelled_run_takes_no_decision(served: Served) -> None:
-    step = await ask(served)
-    await served.inside.engine.control(step.split("/")[-3], "cancel")
-    answer = await served.client.post(f"{step}/approve", headers=by("ann"))
+async def test_a_cancelled_run_takes_no_decision(office: Office) -> None:
+    step = await office.ask()
+    await office.served.inside.engine.control(step.split("/")[-3], "cancel")
+    answer = await office.post("ann", f"{step}/approve")
 
     assert (answer.status_code, answer.json()["detail"]) == (409, "the run is cancelled")
-    assert (await served.client.get(f"{BASE}/inbox", headers=by("ann"))).json()["count"] == 0
+    assert (await office.inbox("ann"))["count"] == 0
 
 
 async def test_a_question_outlives_the_server(database_url: str) -> None:
-    async with serving(database_url) as served:
-        step = await ask(served)
-    async with serving(database_url, worker=False) as desk:
-        assert (await desk.client.post(f"{step}/approve", headers=by("ann"))).json() == {"ok": True}
-    async with serving(database_url) as served:
-        assert (await outcome(served, step))[0] == "approved"
+    async with serving(database_url, api_key="s3cret-key") as served:
+        office = await people(served)
+        step = await office.ask()
+    async with serving(database_url, api_key="s3cret-key", worker=False) as served:
+        desk = Office(served, office.ids, office.headers)
+        assert (await desk.post("ann", f"{step}/approve")).json() == {"ok": True}
+    async with serving(database_url, api_key="s3cret-key") as served:
+        assert (await Office(served, office.ids, office.headers).outcome(step))[0] == "approved"

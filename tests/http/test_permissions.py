@@ -98,6 +98,6 @@ async def test_the_description_says_what_may_be_refused(guarded: Served) -> None
 
     for route in routes_of(guarded):
         [method] = route.methods or ("GET",)
-        operation = document["paths"][route.path][method.lower()]
+        operation = document["paths"][route.path_format][method.lower()]
         assert ("security" in operation) == (not route.access.public), route.path
         assert route.access.public or {int(status) for status in operation["responses"]} >= REFUSALS, route.path

@@ -105,7 +105,13 @@ async def test_health_never_hangs(migrated_sqlite_url: str, monkeypatch: pytest.
 
 
 async def test_version_says_what_runs(migrated_sqlite_url: str) -> None:
-    async with serving(migrated_sqlite_url, app_version="1.2.3", git_commit="abc", app_env="staging") as served:
+    settings: dict[str, Any] = {
+        "app_version": "1.2.3",
+        "git_commit": "abc",
+        "app_env": "staging",
+        "jwt_secret_key": "k" * 32,
+    }
+    async with serving(migrated_sqlite_url, **settings) as served:
         answer = await served.client.get("/version")
 
         assert answer.json() == {"version": "1.2.3", "commit": "abc", "environment": "staging"}

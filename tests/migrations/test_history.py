@@ -12,23 +12,13 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-import windlass.contexts.identity.tables
-import windlass.contexts.people.tables
-import windlass.contexts.records.tables
-import windlass.contexts.webhooks.tables
-import windlass.contexts.workflows.definitions.tables
 from tests.support.paths import ROOT, SOURCE
 from tests.support.schema import describe
 from windlass.storage import migrate, urls
 from windlass.storage.schema import metadata
 
-assert windlass.contexts.people.tables.tasks.metadata is metadata
-assert windlass.contexts.records.tables.records.metadata is metadata
-assert windlass.contexts.identity.tables.users.metadata is metadata
-for tables in sorted((SOURCE / "contexts").glob("*/tables.py")):
-    import_module(f"windlass.contexts.{tables.parent.name}.tables")
-NEWEST = max(path.name[:4] for path in (SOURCE / "migrations" / "versions").glob("0*.py"))
-assert windlass.contexts.workflows.definitions.tables.workflows.metadata is metadata
+for tables in sorted((SOURCE / "contexts").rglob("tables.py")):
+    import_module(".".join(("windlass", *tables.relative_to(SOURCE).with_suffix("").parts)))
 
 Alembic = Callable[..., str]
 
@@ -83,8 +73,6 @@ def test_alembic_finds_nothing_to_generate(url: str, tmp_path: Path, alembic: Al
     written = (folder / "versions" / "empty_nothing.py").read_text()
     assert written.count("    pass") == 2
     assert f'down_revision = "{migrate.inspect(urls.parse(url)).head}"' in written.replace("'", '"')
-    assert 'down_revision = "0003"' in written.replace("'", '"')
-    assert f'down_revision = "{NEWEST}"' in written.replace("'", '"')
     assert "No new upgrade operations" in alembic("check")
 
 

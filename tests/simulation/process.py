@@ -13,6 +13,7 @@ from tests.simulation.loop import PROCESS, WORLD, SimLoop
 from windlass.engine.engine import Engine
 from windlass.engine.ops import Operation
 from windlass.engine.ports import WriteSession
+from windlass.engine.telemetry import Silent
 from windlass.kernel.clock import SECOND
 from windlass.storage.batches import RECONNECT_PAUSES, BatchWriter
 from windlass.storage.committer import Committer
@@ -113,7 +114,7 @@ class Own:
         return min(self._committers, key=lambda committer: committer.waiting).submit(op, unit, bounded=bounded)
 
 
-class Told:
+class Told(Silent):
     """Telemetry for the trace."""
 
     def __init__(self, process: Process) -> None:
@@ -121,12 +122,6 @@ class Told:
 
     def event(self, name: str, **fields: object) -> None:
         self._process.world.trace(f"{self._process.name} {name} {fields}")
-
-    def run_finished(self, workflow: str, status: str) -> None:
-        """The journal tells."""
-
-    def count(self, name: str, **labels: str) -> None:
-        """Nobody asks."""
 
 
 class Process:

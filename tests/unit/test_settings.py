@@ -8,6 +8,7 @@ import pytest
 from tests.support.paths import ROOT
 from tools.settings_docs import GENERATED
 from windlass import settings
+from windlass.bootstrap.options import egress_policy
 from windlass.kernel.errors import ConfigError
 from windlass.settings import Settings
 
@@ -149,6 +150,7 @@ def test_two_different_databases_are_refused(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_production_needs_a_key_or_a_second_word(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("APP_ENV", "prod")
+    monkeypatch.setenv("JWT_SECRET_KEY", "k" * 32)
     with pytest.raises(ConfigError, match="API_KEY is missing"):
         settings.load()
 
@@ -158,6 +160,25 @@ def test_production_needs_a_key_or_a_second_word(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("ALLOW_OPEN_WRITES")
     monkeypatch.setenv("API_KEY", "long-enough")
     assert settings.load().api_key is not None
+
+
+@pytest.mark.parametrize("environment", ["staging", "prod"])
+def test_tokens_are_signed_well_outside_development(environment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JWT_SECRET_KEY", "short")
+    assert settings.load().jwt_secret_key is not None
+    monkeypatch.setenv("APP_ENV", environment)
+    monkeypatch.setenv("API_KEY", "long-enough")
+    for key, said in (("", "is missing"), ("k" * 31, "is too short"), ("ü" * 15, "is too short")):
+        monkeypatch.setenv("JWT_SECRET_KEY", key)
+        with pytest.raises(ConfigError, match=f"JWT_SECRET_KEY {said} with APP_ENV={environment}") as refused:
+            settings.load()
+        assert "kkk" not in str(refused.value)
+
+    monkeypatch.setenv("JWT_SECRET_KEY", "ü" * 16)
+    assert "ü" not in str(settings.load().public())
+    monkeypatch.setenv("JWT_SECRET_KEY", "")
+    monkeypatch.setenv("AUTH_MODE", "single_user")
+    assert settings.load().jwt_secret_key is None
 
 
 @pytest.mark.parametrize(
@@ -185,3 +206,59 @@ def test_every_spelling_of_a_postgresql_address_is_understood(spelling: str) -> 
 @pytest.mark.parametrize("name", GENERATED)
 def test_what_is_generated_is_up_to_date(name: str) -> None:
     assert (ROOT / name).read_text() == GENERATED[name](), "run: python -m tools.settings_docs"
+
+
+def test_lists_and_secrets_of_single_tenants_are_read_by_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("WORKFLOWS_EGRESS_DENYLIST_ACME=a.test, *.b.test\nWORKFLOWS_WEBHOOK_SECRET_ACME=file\n")
+    monkeypatch.setenv("WORKFLOWS_WEBHOOK_ALLOWLIST_BIG_CORP", "hooks.test")
+    monkeypatch.setenv("WORKFLOWS_WEBHOOK_SECRET_ACME", "new, old")
+    monkeypatch.setenv("WORKFLOWS_WEBHOOK_SECRET", "shared")
+
+    found = settings.load()
+
+    assert found.workflows_tenant_lists == {
+        "WORKFLOWS_EGRESS_DENYLIST_ACME": ("a.test", "*.b.test"),
+        "WORKFLOWS_WEBHOOK_ALLOWLIST_BIG_CORP": ("hooks.test",),
+    }
+    assert found.webhook_secrets() == ("shared",)
+    assert found.webhook_tenant_secrets() == {"ACME": ("new", "old")}
+    for secret in ("shared", "new, old"):
+        assert secret not in repr(found) + str(found.public())
+
+
+@pytest.mark.parametrize(
+    "name,value",
+    [
+        ("WORKFLOWS_WEBHOOK_SECRET", "one,two,three"),
+        ("WORKFLOWS_WEBHOOK_SECRET", "one,"),
+        ("WORKFLOWS_EGRESS_ALLOWED_PORTS", "80,http"),
+        ("WORKFLOWS_EGRESS_ALLOWED_PORTS", "70000"),
+        ("WORKFLOWS_EGRESS_PROFILE", "lax"),
+        ("WORKFLOWS_TENANT_LISTS", '{"WORKFLOWS_EGRESS_ALLOWLIST": ["x"]}'),
+        ("WORKFLOWS_TENANT_LISTS", "[]"),
+        ("WORKFLOWS_TENANT_LISTS", "one,two"),
+        ("WORKFLOWS_WEBHOOK_SECRET_ACME", "one,two,three"),
+    ],
+)
+def test_wrong_settings_of_webhooks_are_refused(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(ConfigError) as refused:
+        settings.load()
+    assert "one,two" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "environment,strict",
+    [({}, False), ({"ENVIRONMENT": "Production"}, True), ({"ENVIRONMENT": "prod"}, True),
+     ({"APP_ENV": "prod", "API_KEY": "k", "JWT_SECRET_KEY": "x" * 32}, True),
+     ({"ENVIRONMENT": "prod", "WORKFLOWS_EGRESS_PROFILE": "permissive"}, False),
+     ({"WORKFLOWS_EGRESS_PROFILE": "Strict"}, True), ({"WORKFLOWS_EGRESS_PROFILE": "custom"}, False)],
+)  # fmt: skip
+def test_the_profile_follows_the_environment(
+    environment: dict[str, str], strict: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    assert egress_policy(settings.load()).strict is strict

@@ -201,6 +201,7 @@ async def _open(
     people = People(engine)
     outbound = Outbound(egress_policy(settings))
     webhooks = Webhooks(engine, outbound, webhook_options(settings))
+    webhooks.audit_with(identity.record)
     artifacts = open_artifacts(settings, engine, sealer)
     workflows = open_workflows(settings, engine, outbound)
     webhooks.describe_ends(workflows.describe_end)

@@ -11,6 +11,7 @@ from windlass.contexts.schedules.api import PythonTarget, Schedules, Targets
 from windlass.contexts.webhooks.api import Options, Secrets
 from windlass.contexts.workflows.api import Rules as AttemptRules
 from windlass.contexts.workflows.api import RunRules, Workflows
+from windlass.contexts.workflows.definitions.catalogue import Registered
 from windlass.contexts.workflows.runs.vault import Vault
 from windlass.contexts.workflows.saved import ScheduledRuns
 from windlass.contexts.workflows.steptypes.base import Tools
@@ -101,6 +102,11 @@ def webhook_options(settings: Settings) -> Options:
         worker_batch=settings.workflows_webhook_dlq_batch,
         worker_timeout=settings.workflows_webhook_dlq_timeout_sec,
     )
+
+
+def catalogue() -> Registered:
+    """Return the step types that definitions may use; functions of the user's own are not looked for."""
+    return Registered(StepTypes(CALLS))
 
 
 def open_workflows(settings: Settings, engine: Engine, outbound: Outbound) -> Workflows:

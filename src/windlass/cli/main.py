@@ -7,7 +7,25 @@ from typing import Annotated
 
 import typer
 
-from windlass.cli import backups, bench, db, doctor, info, queues, records, runs, servers
+from windlass.cli import (
+    artifacts,
+    audit,
+    backups,
+    bench,
+    db,
+    doctor,
+    info,
+    keys,
+    people,
+    queues,
+    records,
+    runs,
+    schedules,
+    servers,
+    users,
+    webhooks,
+    workflows,
+)
 from windlass.cli.exits import ExitCode, epilog, explain
 from windlass.cli.quick import quicken
 
@@ -27,10 +45,18 @@ for register in (
     records.register,
     runs.register,
     queues.register,
+    artifacts.register,
+    people.register,
+    webhooks.register,
     doctor.register,
     bench.register,
     info.register,
     backups.register,
+    schedules.register,
+    users.register,
+    keys.register,
+    audit.register,
+    workflows.register,
 ):
     register(app)
 quicken(app)

@@ -54,6 +54,14 @@ def show(run_id: RunId, json: Json = False, url: Url = None, api_key: ApiKey = N
 
 
 @group.command()
+def explain(run_id: RunId, json: Json = False, url: Url = None, api_key: ApiKey = None) -> None:
+    """Say why a run stands where it does: the reason, what is in the way, since when, and when it goes on."""
+    from windlass.cli.work import runs as work
+
+    run(work.explain_run(run_id, url, api_key, json=json))
+
+
+@group.command()
 def events(
     run_id: RunId,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new events until the run ends.")] = False,

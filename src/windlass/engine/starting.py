@@ -47,6 +47,10 @@ class Start:
     workflow_id: int | None = None
     fingerprint: str | None = None
 
+    def with_input(self, **more: Any) -> Start:
+        """Return this start with more input by name."""
+        return replace(self, kwargs={**self.kwargs, **more})
+
     def under(self, run_id: str) -> Start:
         """Return this start under an id of the caller's own."""
         return replace(self, run_id=run_id, idempotency_key=None)

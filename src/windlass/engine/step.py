@@ -121,8 +121,7 @@ class Step(Generic[P, R]):
         Raises:
             StepFailed: no attempt succeeded; its cause is the last error when that happened in this process.
         """
-        scope = CURRENT.get()
-        if scope is None:
+        if (scope := CURRENT.get()) is None:
             plain: R = await self._plainly(args, kwargs)
             return plain
         if asyncio.current_task() is not scope.task:
@@ -180,13 +179,12 @@ class Step(Generic[P, R]):
                     return value
                 value = await self._attempt(run, path, attempt, args, kwargs)
                 value, text = self.signature.output(value, self._output)
-            except Suspend:
+            except (Suspend, Withheld) as left:
                 run.executing.pop(path, None)
-                raise
-            except Withheld as held:
-                run.executing.pop(path, None)
+                if isinstance(left, Suspend):
+                    raise
                 attempt -= 1
-                run.withhold(held.reason)
+                run.withhold(left.reason)
                 continue
             except BaseException as raised:
                 events = self._opened(run, path)
@@ -266,8 +264,7 @@ class Step(Generic[P, R]):
 
     @staticmethod
     def _effects(run: Run) -> Effects:
-        shared = run.worker.transactions is run.worker.commits
-        return TRANSACT if shared else TRANSACT_ALONE
+        return TRANSACT if run.worker.transactions is run.worker.commits else TRANSACT_ALONE
 
     @staticmethod
     def _ended(run: Run) -> None:
@@ -294,17 +291,17 @@ class Step(Generic[P, R]):
             "step_id": self.name, "type": self.kind, "input": mark, "attempt": attempt, "error": told(error),
             "error_type": type(error).__name__, "traceback": trace(error),
         }  # fmt: skip
+        said = {"step_id": self.name, "attempt": attempt}
         if isinstance(error, StepTimeout):
-            events.append(NewEvent("step_timeout", path, to_json({"step_id": self.name, "attempt": attempt}), now))
+            events.append(NewEvent("step_timeout", path, to_json(said), now))
         if self.policy.again(error, attempt):
-            retry_at = now + int(self.policy.pause(attempt, run.worker.random()) * SECOND)
-            details["retry_at"] = retry_at
+            details["retry_at"] = retry_at = now + int(self.policy.pause(attempt, run.worker.random()) * SECOND)
             await run.commit([*events, NewEvent("step_failed", path, to_json(details), now)])
             await run.wait(due=retry_at)
             return
         if attempt <= self.policy.retries:
-            kept = {"step_id": self.name, "attempt": attempt, "reason_code": details["error_type"]}
-            events.append(NewEvent("step_retry_suppressed", path, to_json(kept), now))
+            said["reason_code"] = details["error_type"]
+            events.append(NewEvent("step_retry_suppressed", path, to_json(said), now))
         scope.hear()
         tell_end(run, path, self.kind, started, failed=True)
         with suppress(asyncio.CancelledError):  # what the journal holds is told, also to a branch that is being stopped

@@ -32,6 +32,7 @@ from windlass.http import (
     schedules,
     system,
     webhooks,
+    workflow_bulk,
     workflow_history,
     workflow_runs,
 )
@@ -109,6 +110,7 @@ def create_app(
         schedules,
         people,
         webhooks,
+        workflow_bulk,
         workflow_runs,
         workflow_history,
         definitions,

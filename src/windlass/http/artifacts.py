@@ -22,13 +22,14 @@ from windlass.contexts.artifacts.api import (
     MimeRefused,
 )
 from windlass.contexts.records.api import read_json
+from windlass.http.access import needs
 from windlass.http.callers import caller
 from windlass.http.errors import envelope
 from windlass.http.query import Parameter, choice, free, read_query
 from windlass.http.ranges import Part, Unsatisfiable, asked_part, attachment, unchanged
 from windlass.http.responses import Json
 from windlass.http.routing import DirectRoute, application, route
-from windlass.http.schemas import Shape
+from windlass.http.schemas import DetailAnswer, Shape
 from windlass.http.uploads import read_upload
 from windlass.kernel.actors import RUNS_CONTROL, RUNS_READ, Actor
 from windlass.kernel.errors import Issue, TooLarge, ValidationFailed
@@ -90,14 +91,6 @@ class ManifestAnswer(Shape):
 
     artifacts: list[dict[str, Any]]
     integrity_summary: dict[str, int] | None = None
-
-
-class RefusedAnswer(Shape):
-    """An error under `/api/v1`."""
-
-    detail: Any
-    code: str
-    request_id: str | None
 
 
 class VerifiedAnswer(Shape):
@@ -303,7 +296,7 @@ def _typed(handler: Handler) -> Handler:
 
 
 def _refusal(status: int, meaning: str) -> Answers:
-    return {status: {"model": RefusedAnswer, "description": meaning}}
+    return {status: {"model": DetailAnswer, "description": meaning}}
 
 
 def routes() -> list[DirectRoute]:
@@ -319,23 +312,24 @@ def routes() -> list[DirectRoute]:
     stored: Answers = {200: ArtifactAnswer, 201: ArtifactAnswer}
     form = {"type": "object", "required": ["file"], "properties": {"file": _BINARY["schema"]}}
     body = {"*/*": _BINARY, "multipart/form-data": {"schema": form | {"additionalProperties": False}}}
+    read, control = needs(RUNS_READ), needs(RUNS_CONTROL)
     return [
         route("GET", of_run, listing, tag=tag, answers={200: {"model": list[ArtifactAnswer]}},
-              errors=(401, 403, 404, 422)),
+              errors=(401, 403, 404, 422), access=read),
         *(
             route(method, of_run, _typed(upload), tag=tag,
                   answers=stored | refused,
-                  errors=(400, 401, 403, 404, 413, 422), parameters=_NAMED, body=body)
+                  errors=(400, 401, 403, 404, 413, 422), parameters=_NAMED, body=body, access=control)
             for method in ("POST", "PUT")
         ),
         route("GET", f"{of_run}/manifest", manifest, tag=tag, answers={200: ManifestAnswer},
-              errors=(401, 403, 404, 422), parameters=[_VERIFY]),
+              errors=(401, 403, 404, 422), parameters=[_VERIFY], access=read),
         route("POST", f"{of_run}/verify-batch", verify_batch, tag=tag, answers={200: VerifiedAnswer},
-              errors=(401, 403, 404, 413, 422), body={"application/json": {"schema": VERIFY_BODY}}),
+              errors=(401, 403, 404, 413, 422), body={"application/json": {"schema": VERIFY_BODY}}, access=read),
         route("GET", f"{of_run}/download", bulk, tag=tag,
               answers={200: {"description": "A zip archive", "content": {"application/zip": _BINARY}}},
-              errors=(401, 403, 404, 409, 413, 422)),
+              errors=(401, 403, 404, 409, 413, 422), access=read),
         route("GET", f"{PREFIX}/artifacts/{{artifact_id}}/download", _typed(download), tag=tag,
               answers=sent | beyond | refused,
-              errors=(400, 401, 403, 404, 409, 413, 422)),
+              errors=(400, 401, 403, 404, 409, 413, 422), access=read),
     ]  # fmt: skip

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import orjson
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
@@ -25,6 +26,7 @@ from windlass.contexts.workflows.api import (
     Stored,
     read_document,
 )
+from windlass.http.access import ANYBODY, needs
 from windlass.http.callers import caller
 from windlass.http.definition_answers import (
     DefinitionAnswer,
@@ -35,10 +37,10 @@ from windlass.http.definition_answers import (
     WorkflowsAnswer,
 )
 from windlass.http.discovery import discovery_routes
-from windlass.http.query import Parameter, choice, free, integer, read_query
+from windlass.http.query import NO_NUL, Parameter, Wrong, choice, free, integer, read_query
 from windlass.http.responses import Json
-from windlass.http.routing import DirectRoute, application, route
-from windlass.kernel.actors import Actor, Forbidden
+from windlass.http.routing import DirectRoute, application, route, template_of
+from windlass.kernel.actors import RUNS_READ, Actor, Forbidden
 from windlass.kernel.errors import Invalid, Issue, ValidationFailed
 
 PREFIX = "/api/v1/workflows"
@@ -67,14 +69,27 @@ PREFLIGHT_BODY: dict[str, Any] = {
         }
     }
 }
-_TEXT = {"type": "string", "minLength": 1, "maxLength": LONGEST_NAME, "pattern": "^[^\\u0000]*$"}
+
+
+def _text(name: str, description: str, most: int = LONGEST_NAME) -> Parameter:
+    def read(text: str) -> str:
+        if not 1 <= len(text) <= most:
+            raise Wrong(f"String should have 1 to {most} characters", "string_length")
+        if "\0" in text:
+            raise Wrong("String should not contain NUL characters", "string_nul")
+        return text
+
+    schema = {"type": "string", "minLength": 1, "maxLength": most, "pattern": NO_NUL}
+    return Parameter(name, schema, description, read)
+
+
 LIST: list[Parameter] = [
-    free("q", "Only those whose name or description has this in it, in any case", _TEXT),
-    free("tag", "Only those with this tag", {**_TEXT, "maxLength": LONGEST_TAG}),
-    free("name", "Only versions of this name", _TEXT),
+    _text("q", "Only those whose name or description has this in it, in any case"),
+    _text("tag", "Only those with this tag", LONGEST_TAG),
+    _text("name", "Only versions of this name"),
     choice("current", ("true", "false"), "Whether only the versions that names stand for are listed", "false"),
     choice("deleted", ("true", "false"), "Whether deleted versions are listed, too", "false"),
-    free("owner", "Whose: a user's id, or * for everybody's; administrators only", _TEXT),
+    _text("owner", "Whose: a user's id, or * for everybody's; administrators only"),
     integer("limit", "How many at most; without it all of them", least=1, cap=MOST_PAGE),
     free("cursor", "Where to go on: the Next-Cursor of the page before"),
 ]
@@ -102,8 +117,8 @@ async def create(request: Request) -> Response:
 
 async def add_version(request: Request) -> Response:
     """Save another version of a workflow, for its owner; under another name it begins another workflow."""
+    actor, workflow_id = await _addressed(request)
     read_query(request, ())
-    actor, workflow_id = await caller(request), path_number(request, "workflow_id")
     row = await definitions(request).add_version(actor, workflow_id, await read_body(request))
     return Json(row.shown(), 201, {"Location": f"{PREFIX}/{row.id}"})
 
@@ -181,15 +196,15 @@ async def _array(first: list[Row], pages: AsyncIterator[list[Row]]) -> AsyncIter
 
 async def get(request: Request) -> Response:
     """Get a version with its definition as it was given, a deleted one too."""
+    actor, workflow_id = await _addressed(request)
     read_query(request, ())
-    actor, workflow_id = await caller(request), path_number(request, "workflow_id")
     return tagged(request, _shown(await definitions(request).get(actor, workflow_id)))
 
 
 async def versions(request: Request) -> Response:
     """List the versions of a workflow, deleted ones too, newest first; `before` goes on below a version."""
+    actor, workflow_id = await _addressed(request)
     asked = read_query(request, VERSIONS)
-    actor, workflow_id = await caller(request), path_number(request, "workflow_id")
     found = await definitions(request).versions(actor, workflow_id, asked["before"])
     return Json([row.shown() for row in found])
 
@@ -199,8 +214,8 @@ VERSIONS: list[Parameter] = [integer("before", "Only versions below this one; at
 
 async def version(request: Request) -> Response:
     """Get one version of a workflow with its definition."""
+    actor, workflow_id = await _addressed(request)
     read_query(request, ())
-    actor, workflow_id = await caller(request), path_number(request, "workflow_id")
     number = path_number(request, "version")
     if not 0 <= number < 1 << 31:
         number = -1
@@ -209,8 +224,8 @@ async def version(request: Request) -> Response:
 
 async def diff(request: Request) -> Response:
     """Compare two versions of a workflow: fields, steps added, removed and changed, and a unified diff."""
+    actor, workflow_id = await _addressed(request)
     asked = read_query(request, DIFF)
-    actor, workflow_id = await caller(request), path_number(request, "workflow_id")
     found = definitions(request)
     new = asked["to"]
     if new is None:
@@ -226,22 +241,22 @@ async def diff(request: Request) -> Response:
 
 async def activate(request: Request) -> Response:
     """Make a version the one that its workflow's name stands for."""
+    actor, workflow_id = await _addressed(request)
     read_query(request, ())
-    actor, workflow_id = await caller(request), path_number(request, "workflow_id")
     return Json((await definitions(request).activate(actor, workflow_id)).shown())
 
 
 async def rollback(request: Request) -> Response:
     """Make the version current again that was so before; repeated, it goes further back."""
+    actor, workflow_id = await _addressed(request)
     read_query(request, ())
-    actor, workflow_id = await caller(request), path_number(request, "workflow_id")
     return Json((await definitions(request).rollback(actor, workflow_id)).shown())
 
 
 async def delete(request: Request) -> Response:
     """Delete a version: it leaves lists and its name, and can still be read and run by its id."""
+    actor, workflow_id = await _addressed(request)
     read_query(request, ())
-    actor, workflow_id = await caller(request), path_number(request, "workflow_id")
     await definitions(request).delete(actor, workflow_id)
     return Json({"ok": True})
 
@@ -287,14 +302,22 @@ async def read_body(request: Request) -> Any:
     return read_document(await request.body(), yaml=yaml)
 
 
+async def _addressed(request: Request) -> tuple[Actor, int]:
+    """Return who is calling, and which workflow is meant."""
+    return await caller(request), path_number(request, "workflow_id")
+
+
 def path_number(request: Request, name: str) -> int:
     """Return a number of the path; one that is out of any range is 0, which nothing has.
 
     Raises:
         ValidationFailed: it is none.
+        HTTPException: 405: the path is that of another route, which does not take the method.
     """
     text = request.path_params[name]
     if not _NUMBER.fullmatch(text):
+        if template_of(request.app, request.scope["path"]) != request.scope["route"].path:
+            raise HTTPException(405)
         raise ValidationFailed([Issue(("path", name), "Input should be a valid integer", "int_parsing")])
     return int(text) if len(text) <= MOST_DIGITS else 0
 
@@ -331,20 +354,27 @@ def routes() -> list[DirectRoute]:
     one: dict[str, Any] = {"tag": tag, "path_pattern": r"^-?\d{1,18}$"}
     saving = (400, 401, 403, 413, 422)
     reading = (401, 403, 404, 422)
+    read = needs(RUNS_READ)
     return [
-        route("POST", PREFIX, create, tag=tag, answers={201: WorkflowAnswer}, errors=saving, body=BODY),
-        route("GET", PREFIX, listing, tag=tag, answers={200: WorkflowsAnswer}, errors=(401, 403, 422), parameters=LIST),
+        route("POST", PREFIX, create, tag=tag, answers={201: WorkflowAnswer}, errors=saving, body=BODY,
+              access=ANYBODY),
+        route("GET", PREFIX, listing, tag=tag, answers={200: WorkflowsAnswer}, errors=(401, 403, 422), parameters=LIST,
+              access=ANYBODY),
         route("POST", PREFIX + "/preflight", preflight, tag=tag, answers={200: PreflightAnswer}, errors=saving,
-              body=PREFLIGHT_BODY),
+              body=PREFLIGHT_BODY, access=read),
         *discovery_routes(PREFIX),
-        route("GET", ONE, get, **one, answers={200: DefinitionAnswer}, errors=reading),
-        route("DELETE", ONE, delete, **one, answers={200: DeletedAnswer}, errors=reading),
+        route("GET", ONE, get, **one, answers={200: DefinitionAnswer}, errors=reading, access=read),
+        route("DELETE", ONE, delete, **one, answers={200: DeletedAnswer}, errors=reading, access=ANYBODY),
         route("GET", ONE + "/versions", versions, **one, answers={200: WorkflowsAnswer}, errors=reading,
-              parameters=VERSIONS),
+              parameters=VERSIONS, access=read),
         route("POST", ONE + "/versions", add_version, **one, answers={201: WorkflowAnswer}, errors=(404, *saving),
-              body=BODY),
-        route("GET", ONE + "/versions/{version}", version, **one, answers={200: DefinitionAnswer}, errors=reading),
-        route("GET", ONE + "/diff", diff, **one, answers={200: DiffAnswer}, errors=reading, parameters=DIFF),
-        route("POST", ONE + "/activate", activate, **one, answers={200: WorkflowAnswer}, errors=(409, *reading)),
-        route("POST", ONE + "/rollback", rollback, **one, answers={200: WorkflowAnswer}, errors=(409, *reading)),
+              body=BODY, access=ANYBODY),
+        route("GET", ONE + "/versions/{version}", version, **one, answers={200: DefinitionAnswer}, errors=reading,
+              access=read),
+        route("GET", ONE + "/diff", diff, **one, answers={200: DiffAnswer}, errors=reading, parameters=DIFF,
+              access=read),
+        route("POST", ONE + "/activate", activate, **one, answers={200: WorkflowAnswer}, errors=(409, *reading),
+              access=ANYBODY),
+        route("POST", ONE + "/rollback", rollback, **one, answers={200: WorkflowAnswer}, errors=(409, *reading),
+              access=ANYBODY),
     ]  # fmt: skip

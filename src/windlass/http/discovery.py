@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from windlass.contexts.workflows.api import search, tags, template_text
+from windlass.http.access import ANYBODY
 from windlass.http.callers import caller
 from windlass.http.definition_answers import ChunkersAnswer, StepTypeAnswer, TemplatesAnswer
 from windlass.http.query import Parameter, free, read_query
@@ -88,16 +89,17 @@ def discovery_routes(prefix: str) -> list[DirectRoute]:
     }
     open_errors = (401, 422)
     named = (400, 401, 404, 413, 422)
+    known: dict[str, Any] = {"tag": tag, "access": ANYBODY}
     return [
-        route("GET", f"{prefix}/step-types", step_types, tag=tag, answers={200: StepTypesAnswer}, errors=open_errors),
-        route("GET", f"{prefix}/schema", schema, tag=tag, answers={200: document}, errors=open_errors),
-        route("GET", f"{prefix}/options/chunkers", chunkers, tag=tag, answers={200: ChunkersAnswer},
+        route("GET", f"{prefix}/step-types", step_types, **known, answers={200: StepTypesAnswer}, errors=open_errors),
+        route("GET", f"{prefix}/schema", schema, **known, answers={200: document}, errors=open_errors),
+        route("GET", f"{prefix}/options/chunkers", chunkers, **known, answers={200: ChunkersAnswer},
               errors=open_errors),
-        route("GET", f"{prefix}/templates", templates, tag=tag, answers={200: TemplatesAnswer}, errors=open_errors,
+        route("GET", f"{prefix}/templates", templates, **known, answers={200: TemplatesAnswer}, errors=open_errors,
               parameters=TEMPLATES),
-        route("GET", f"{prefix}/templates/tags", template_tags, tag=tag, answers={200: TagsAnswer},
+        route("GET", f"{prefix}/templates/tags", template_tags, **known, answers={200: TagsAnswer},
               errors=open_errors),
-        route("GET", f"{prefix}/templates/_byname/{{name:path}}", template_by_name, tag=tag, answers={200: document},
+        route("GET", f"{prefix}/templates/_byname/{{name:path}}", template_by_name, **known, answers={200: document},
               errors=named),
-        route("GET", f"{prefix}/templates/{{name:path}}", template, tag=tag, answers={200: document}, errors=named),
+        route("GET", f"{prefix}/templates/{{name:path}}", template, **known, answers={200: document}, errors=named),
     ]  # fmt: skip

@@ -40,13 +40,16 @@ TABLE = {
     Kind.TOO_LARGE: _Shown(413, "PAYLOAD_TOO_LARGE"),
     Kind.RATE_LIMITED: _Shown(429, "RATE_LIMITED"),
     Kind.UNAVAILABLE: _Shown(503, "SERVICE_UNAVAILABLE"),
+    Kind.TIMED_OUT: _Shown(504, "GATEWAY_TIMEOUT"),
     Kind.INTERNAL: _Shown(500, "INTERNAL_ERROR"),
 }
 """What a kind of error is over HTTP."""
 
 NOT_ALLOWED = "METHOD_NOT_ALLOWED"
 _CODES = {shown.status: shown.code for shown in TABLE.values()} | {405: NOT_ALLOWED}
-_BUSINESS = frozenset({Kind.INVALID, Kind.NOT_FOUND, Kind.CONFLICT, Kind.TOO_LARGE, Kind.RATE_LIMITED})
+_BUSINESS = frozenset({
+    Kind.INVALID, Kind.NOT_FOUND, Kind.CONFLICT, Kind.TOO_LARGE, Kind.RATE_LIMITED, Kind.TIMED_OUT,
+})  # fmt: skip
 INTERNAL = "Internal server error"
 
 

@@ -17,11 +17,13 @@ from windlass.contexts.people.api import (
     Task,
 )
 from windlass.http import callers
+from windlass.http.access import needs
 from windlass.http.bodies import Field, complaint, media, read_body, text
 from windlass.http.query import Parameter, choice, free, integer, read_query
 from windlass.http.responses import Json
 from windlass.http.routing import DirectRoute, Handler, application, route
 from windlass.http.schemas import Shape
+from windlass.kernel.actors import RUNS_CONTROL, RUNS_READ
 
 BASE = "/api/v1/workflows"
 INBOX: list[Parameter] = [
@@ -144,12 +146,12 @@ def routes() -> list[DirectRoute]:
     }
     return [
         route("GET", f"{BASE}/inbox", inbox, tag=tag, answers={200: InboxAnswer}, errors=(401, 403, 422),
-              parameters=INBOX),
+              parameters=INBOX, access=needs(RUNS_READ)),
         *(
             route("POST", f"{step}/{decision}", _decide(decision, words), tag=tag, answers={200: OkAnswer},
-                  errors=errors, body=media(DECISION), body_required=False)
+                  errors=errors, body=media(DECISION), body_required=False, access=needs(RUNS_CONTROL))
             for decision, words in decisions.items()
         ),
         route("POST", f"{step}/reassign", reassign, tag=tag, answers={200: OkAnswer}, errors=errors,
-              body=media(REASSIGN)),
+              body=media(REASSIGN), access=needs(RUNS_CONTROL)),
     ]  # fmt: skip

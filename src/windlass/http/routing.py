@@ -37,6 +37,7 @@ _MEANINGS = {
     413: "Too large",
     422: "A field or parameter is wrong; `details` names each",
     429: "Too often; try again after `Retry-After` seconds",
+    504: "The run has not ended in time; it goes on",
     503: "The database is away or has fallen behind; try again after `Retry-After` seconds",
 }
 IDEMPOTENCY_KEY = {
@@ -114,11 +115,7 @@ def route(  # noqa: PLR0913  the words of an operation
     responses: dict[int | str, dict[str, Any]] = {
         status: {"model": answer} if isinstance(answer, type) else answer for status, answer in answers.items()
     }
-    envelope = DetailAnswer if path.startswith(DETAILED) else ErrorAnswer
-    refused = {401, 403} if path.startswith(GUARDED) and not (access or ANYBODY).public else set()
-    responses |= {
-        status: {"model": envelope, "description": _MEANINGS[status]} for status in sorted({*errors, *refused, 503})
-    }
+    responses |= _refusals(path, errors, access or ANYBODY)
     summary, _, description = (handler.__doc__ or "").strip().partition("\n")
     return DirectRoute(
         path,
@@ -136,16 +133,31 @@ def route(  # noqa: PLR0913  the words of an operation
     )
 
 
+def _refusals(path: str, errors: Sequence[int], access: Access) -> dict[int | str, dict[str, Any]]:
+    """Return the answers of errors, those that every caller of a guarded route may get included."""
+    envelope = DetailAnswer if path.startswith(DETAILED) else ErrorAnswer
+    refused = {401, 403} if path.startswith(GUARDED) and not access.public else set()
+    return {
+        status: {"model": envelope, "description": _MEANINGS[status]} for status in sorted({*errors, *refused, 503})
+    }
+
+
 def application(request: Request) -> Application:
     """Return the running application behind a request."""
     found: Application = request.app.state.application
     return found
 
 
+def template_of(app: FastAPI, path: str) -> str | None:
+    """Return the template of the first route that a path is one of, whatever the method."""
+    routes = (route for route in app.router.routes if isinstance(route, APIRoute))
+    return next((route.path for route in routes if route.path_regex.match(path)), None)
+
+
 def methods_of(app: FastAPI, path: str) -> list[str]:
     """Return what can be asked of the resource at a path."""
+    template = template_of(app, path)
     routes = [route for route in app.router.routes if isinstance(route, APIRoute)]
-    template = next((route.path for route in routes if route.path_regex.match(path)), None)
     found = {method for route in routes if route.path == template for method in route.methods or ()}
     return sorted(found | {"HEAD"} if "GET" in found else found)
 

@@ -16,9 +16,10 @@ from windlass.engine.types import RunFilter, Status
 from windlass.http.query import Parameter, choice, free, integer, moment, read_query
 from windlass.http.responses import Json
 from windlass.http.routing import DirectRoute, Handler, application, route
-from windlass.http.schemas import ControlAnswer, EventsAnswer, RunAnswer, RunsAnswer
+from windlass.http.schemas import ControlAnswer, EventsAnswer, ExplainAnswer, RunAnswer, RunsAnswer
 from windlass.kernel.clock import to_iso
 from windlass.kernel.errors import Issue, ValidationFailed
+from windlass.storage.explain import explain_run
 
 MAX_LIMIT = 200
 MAX_EVENTS = 1000
@@ -97,6 +98,12 @@ async def events(request: Request) -> Response:
     return Json({"items": items, "count": len(items), "next_since": more})
 
 
+async def explain(request: Request) -> Response:
+    """Say why a run stands where it does: the reason, what is in the way, since when, and when it goes on."""
+    read_query(request, ())
+    return Json((await explain_run(application(request).engine, _run_id(request)))._asdict())
+
+
 def _control(action: str, words: str) -> Handler:
     async def control(request: Request) -> Response:
         read_query(request, ())
@@ -164,6 +171,7 @@ def routes() -> list[DirectRoute]:
         route("GET", "/runs/{run_id}", get, tag=tag, answers={200: RunAnswer}, errors=(404, 422)),
         route("GET", "/runs/{run_id}/events", events, tag=tag, answers={200: EventsAnswer}, errors=(404, 422),
               parameters=EVENTS),
+        route("GET", "/runs/{run_id}/explain", explain, tag=tag, answers={200: ExplainAnswer}, errors=(404, 422)),
         *(
             route("POST", f"/runs/{{run_id}}/{action}", _control(action, words), tag=tag,
                   answers={200: ControlAnswer}, errors=(401, 404, 409, 413, 422), body=optional, body_required=False)

@@ -12,10 +12,12 @@ from starlette.responses import Response
 from windlass.contexts.records.api import read_json
 from windlass.contexts.schedules.api import Changes, Draft, Schedules, Trial, Window
 from windlass.http import callers
+from windlass.http.access import scoped
 from windlass.http.query import Parameter, Wrong, free, integer, read_query
 from windlass.http.responses import Json
 from windlass.http.routing import DirectRoute, application, idempotency_key, json_headers, route
 from windlass.http.schemas import Shape
+from windlass.kernel.actors import WORKFLOWS_ADMIN
 
 PREFIX = "/api/v1/scheduler/workflows"
 MAX_LIMIT = 200
@@ -248,20 +250,24 @@ def routes() -> list[DirectRoute]:
         "application/json": {"schema": {"type": "array", "items": ScheduleAnswer.model_json_schema()}},
     }}  # fmt: skip
     return [
-        route("POST", PREFIX, create, tag=tag, answers={201: CreatedAnswer}, errors=(400, 401, 413, 422),
-              body=_json(Draft)),
-        route("GET", PREFIX, listing, tag=tag, answers={200: lists}, errors=(401, 403, 422), parameters=LIST),
-        route("POST", f"{PREFIX}/dry-run", dry_run, tag=tag, answers={200: TrialAnswer},
-              errors=(400, 401, 413, 422), body=_json(Trial)),
-        route("POST", f"{PREFIX}/admin/rescan", rescan, tag=tag, answers={200: RescanAnswer}, errors=(401, 403, 422)),
-        route("GET", one, get, tag=tag, answers={200: ScheduleAnswer}, errors=(401, 403, 404, 422)),
-        route("PATCH", one, change, tag=tag, answers={200: OkAnswer}, errors=(400, 401, 403, 404, 413, 422),
-              body=_json(Changes)),
-        route("DELETE", one, delete, tag=tag, answers={200: OkAnswer}, errors=(401, 403, 422)),
-        route("POST", f"{one}/run-now", run_now, tag=tag, answers={200: TaskAnswer},
-              errors=(401, 403, 404, 422), keyed=True),
-        route("POST", f"{one}/backfill", backfill, tag=tag, answers={202: BackfillAnswer},
-              errors=(400, 401, 403, 404, 413, 422), body=_json(Window)),
-        route("GET", f"{one}/fires", fires, tag=tag, answers={200: FiresAnswer}, errors=(401, 403, 404, 422),
-              parameters=FIRES),
+        route("POST", PREFIX, create, tag=tag, access=scoped("scheduler.create"), answers={201: CreatedAnswer},
+              errors=(400, 413, 422), body=_json(Draft)),
+        route("GET", PREFIX, listing, tag=tag, access=scoped("scheduler.list"), answers={200: lists}, errors=(422,),
+              parameters=LIST),
+        route("POST", f"{PREFIX}/dry-run", dry_run, tag=tag, access=scoped("scheduler.dry_run"),
+              answers={200: TrialAnswer}, errors=(400, 413, 422), body=_json(Trial)),
+        route("POST", f"{PREFIX}/admin/rescan", rescan, tag=tag, access=scoped("scheduler.rescan", WORKFLOWS_ADMIN),
+              answers={200: RescanAnswer}, errors=(422,)),
+        route("GET", one, get, tag=tag, access=scoped("scheduler.get"), answers={200: ScheduleAnswer},
+              errors=(404, 422)),
+        route("PATCH", one, change, tag=tag, access=scoped("scheduler.update"), answers={200: OkAnswer},
+              errors=(400, 404, 413, 422), body=_json(Changes)),
+        route("DELETE", one, delete, tag=tag, access=scoped("scheduler.delete"), answers={200: OkAnswer},
+              errors=(422,)),
+        route("POST", f"{one}/run-now", run_now, tag=tag, access=scoped("scheduler.run_now", runs=True),
+              answers={200: TaskAnswer}, errors=(404, 422), keyed=True),
+        route("POST", f"{one}/backfill", backfill, tag=tag, access=scoped("scheduler.backfill"),
+              answers={202: BackfillAnswer}, errors=(400, 404, 413, 422), body=_json(Window)),
+        route("GET", f"{one}/fires", fires, tag=tag, access=scoped("scheduler.fires"), answers={200: FiresAnswer},
+              errors=(404, 422), parameters=FIRES),
     ]  # fmt: skip

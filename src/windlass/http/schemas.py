@@ -184,6 +184,7 @@ class RunAnswer(Shape):
     key: str | None
     interface_version: str
     parent_run_id: str | None
+    workflow_id: int | None
     holder: str | None
     deaths: int
     last_seq: int
@@ -196,6 +197,19 @@ class RunAnswer(Shape):
     started_at: datetime | None
     ended_at: datetime | None
     wake_at: datetime | None
+
+
+class ExplainAnswer(Shape):
+    """Why a run stands where it does."""
+
+    run_id: str
+    status: str
+    reason: str
+    blocker: str | None
+    since: datetime | None
+    next_try: datetime | None
+    detail: str | None
+    advice: str | None
 
 
 class RunsAnswer(Shape):

@@ -10,11 +10,13 @@ from starlette.responses import Response
 
 from windlass.contexts.records.api import read_json, read_moment
 from windlass.contexts.webhooks.api import LetterNotFound, Wanted
+from windlass.http.access import needs
 from windlass.http.callers import caller
 from windlass.http.query import NO_NUL, Parameter, Wrong, integer, moment, read_query
 from windlass.http.responses import Json
 from windlass.http.routing import DirectRoute, application, route
 from windlass.http.schemas import Shape
+from windlass.kernel.actors import RUNS_CONTROL, RUNS_READ
 from windlass.kernel.errors import Issue, NotFound, ValidationFailed
 
 PREFIX = "/api/v1/workflows"
@@ -239,17 +241,19 @@ def routes() -> list[DirectRoute]:
     tag, dlq = "webhooks", f"{PREFIX}/webhooks/dlq"
     body = {"application/json": {"schema": WANTED_BODY}}
     allowed = (401, 403)
+    keepers = needs(RUNS_CONTROL, admin=True)
     return [
         route("GET", f"{PREFIX}/runs/{{run_id}}/webhooks/deliveries", deliveries, tag=tag,
-              answers={200: DeliveriesAnswer}, errors=(*allowed, 404, 422), parameters=DELIVERIES),
+              answers={200: DeliveriesAnswer}, errors=(*allowed, 404, 422), parameters=DELIVERIES,
+              access=needs(RUNS_READ)),
         route("GET", dlq, letters, tag=tag, answers={200: LettersAnswer}, errors=(400, *allowed, 422),
-              parameters=LETTERS),
+              parameters=LETTERS, access=keepers),
         route("POST", f"{dlq}/replay", replay_many, tag=tag, answers={202: StartedAnswer},
-              errors=(400, *allowed, 413, 422), body=body),
+              errors=(400, *allowed, 413, 422), body=body, access=keepers),
         route("POST", f"{dlq}/discard", discard_many, tag=tag, answers={200: DiscardedAnswer},
-              errors=(400, *allowed, 413, 422), body=body),
+              errors=(400, *allowed, 413, 422), body=body, access=keepers),
         route("POST", f"{dlq}/{{dlq_id}}/replay", replay, tag=tag, answers={200: ReplayAnswer, 202: StartedAnswer},
-              errors=(400, *allowed, 404, 409, 422)),
+              errors=(400, *allowed, 404, 409, 422), access=keepers),
         route("DELETE", f"{dlq}/{{dlq_id}}", discard, tag=tag, answers={200: DoneAnswer},
-              errors=(*allowed, 404, 422)),
+              errors=(*allowed, 404, 422), access=keepers),
     ]  # fmt: skip

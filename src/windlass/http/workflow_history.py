@@ -22,11 +22,13 @@ from windlass.http.callers import caller
 from windlass.http.query import Parameter, free, integer
 from windlass.http.responses import Json
 from windlass.http.routing import DirectRoute, application, route
+from windlass.http.schemas import ExplainAnswer
 from windlass.http.shapes import many, read_many
 from windlass.http.workflow_runs import PREFIX, runs
 from windlass.kernel.actors import RUNS_READ
 from windlass.kernel.clock import to_iso
 from windlass.kernel.errors import Issue, NotFound, ValidationFailed, WindlassError
+from windlass.storage.explain import explain_run
 
 TYPES = many("types", "Only events of these types")
 EVENTS: list[Parameter] = [
@@ -111,6 +113,14 @@ async def investigate(request: Request) -> Response:
     read_many(request, ())
     run, history = await runs(request).history(actor, request.path_params["run_id"])
     return Json(investigation(run, history, {}, inside=actor.administers_workflows))
+
+
+async def explain(request: Request) -> Response:
+    """Say why a run stands where it does: the reason, what is in the way, since when, and when it goes on."""
+    actor = await caller(request)
+    read_many(request, ())
+    run = await runs(request).get(actor, request.path_params["run_id"])
+    return Json((await explain_run(application(request).engine, run.run_id))._asdict())
 
 
 # as they come
@@ -230,6 +240,7 @@ def routes() -> list[DirectRoute]:
         route("GET", f"{run}/events/stream", stream, answers=streamed, parameters=STREAM, **shared),
         route("GET", f"{run}/steps", steps, answers=json("Executions of steps"), **shared),
         route("GET", tried, attempts, answers=json("Attempts"), **shared),
+        route("GET", f"{run}/explain", explain, answers={200: ExplainAnswer}, **shared),
         route("GET", f"{run}/investigation", investigate, answers=json("What is known"), **shared),
     ]
 

@@ -27,6 +27,8 @@ from windlass.kernel.errors import Invalid, Issue, ValidationFailed
 from windlass.storage.run_lists import ORDERS, RunQuery
 
 PREFIX = "/api/v1/workflows"
+NAMED = frozenset({"rejected_by_human", "human_timeout"})
+"""Failures whose code is all that the contract says of them."""
 ACTIONS = ("pause", "resume", "cancel", "retry")
 KEY = text(200)
 ORDER = {
@@ -84,7 +86,9 @@ def shown(run: RunView, *, with_id: bool = True) -> dict[str, Any]:
 def reason(run: RunView) -> str | None:
     """Return why a run stands where it does, in the contract's words."""
     if run.status == Status.FAILED and run.error is not None:
-        return str(run.error.get("message"))
+        message = str(run.error.get("message"))
+        code = message.partition(":")[0]
+        return code if code in NAMED else message
     return run.status_reason
 
 

@@ -20,6 +20,7 @@ class Kind(StrEnum):
     TOO_LARGE = "too_large"
     RATE_LIMITED = "rate_limited"
     UNAVAILABLE = "unavailable"
+    TIMED_OUT = "timed_out"
     INTERNAL = "internal"
 
 

@@ -191,7 +191,7 @@ class Settings(
     def public(self) -> dict[str, object]:
         """Return every setting by its name in the environment, secrets masked."""
         shown = {name: getattr(self, name) for name in type(self).model_fields}
-        for name in ("database_url", "database_url_workflows"):
+        for name in ("database_url", "database_url_workflows", "workflows_scheduler_database_url"):
             shown[name] = str(urls.parse(shown[name])) if shown[name] else None
         return {name.upper(): _plain(value) for name, value in shown.items()}
 

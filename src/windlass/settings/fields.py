@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Annotated
 
@@ -15,6 +16,23 @@ def _key(secret: SecretStr) -> SecretStr:
     if not _PRINTABLE.fullmatch(secret.get_secret_value()):
         raise ValueError("it cannot be sent in a header")
     return secret
+
+
+def json_object(value: object) -> object:
+    """Return the object that a text of JSON says; what is no text as it is.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        found = json.loads(value)
+    except ValueError:
+        raise ValueError("it is no JSON") from None
+    if not isinstance(found, dict):
+        raise ValueError("it is no JSON object")
+    return found
 
 
 def _list(value: object) -> object:

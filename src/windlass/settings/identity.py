@@ -22,7 +22,7 @@ class IdentitySettings(BaseModel):
         json_schema_extra={"allowed": "any text"},
     )
     access_token_minutes: float = Field(
-        30.0, gt=0, le=1440, description="Minutes for which the token of POST /auth/login is good"
+        30.0, ge=1, le=1440, description="Minutes for which the token of POST /auth/login is good"
     )
     auth_cache_seconds: float = Field(
         5.0,

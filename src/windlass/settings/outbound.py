@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 
 from dotenv import dotenv_values
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
+from pydantic_settings import NoDecode
 
-from windlass.settings.fields import Names
+from windlass.settings.fields import Names, json_object
 
 TENANT_LISTS = (
     "WORKFLOWS_EGRESS_ALLOWLIST_", "WORKFLOWS_EGRESS_DENYLIST_", "WORKFLOWS_WEBHOOK_ALLOWLIST_",
@@ -99,7 +100,9 @@ class OutboundSettings(BaseModel):
         description="Hosts that webhooks never go to, beside the general deny lists",
         json_schema_extra={"allowed": _HOSTS},
     )
-    workflows_tenant_lists: Annotated[Mapping[str, tuple[str, ...]], AfterValidator(_known_lists)] = Field(
+    workflows_tenant_lists: Annotated[
+        Mapping[str, tuple[str, ...]], NoDecode, AfterValidator(_known_lists), BeforeValidator(json_object)
+    ] = Field(
         default_factory=_tenant_lists,
         description="Lists of single tenants by name; filled from WORKFLOWS_EGRESS_ALLOWLIST_<TENANT>,"
         " WORKFLOWS_EGRESS_DENYLIST_<TENANT>, WORKFLOWS_WEBHOOK_ALLOWLIST_<TENANT> and"

@@ -72,6 +72,6 @@ class SchedulesSettings(BaseModel):
 
 def _same(address: str, here: urls.DatabaseUrl) -> bool:
     try:
-        return urls.parse(address) == here
+        return urls.parse(address).sqlalchemy == here.sqlalchemy
     except ConfigError:
         return False

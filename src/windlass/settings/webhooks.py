@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr
+from pydantic_settings import NoDecode
 
-from windlass.settings.fields import HeaderKey
+from windlass.settings.fields import HeaderKey, json_object
 from windlass.settings.outbound import tenant_variables
 
 SECRET_OF_TENANT = "WORKFLOWS_WEBHOOK_SECRET_"  # noqa: S105  the name of one
@@ -44,7 +45,9 @@ class WebhookSettings(BaseModel):
         description="The key that webhooks are signed with; new,old signs with both while receivers change over",
         json_schema_extra={"allowed": "one secret, or two separated by a comma"},
     )
-    workflows_webhook_tenant_secrets: Annotated[Mapping[str, SecretStr], AfterValidator(_all_secrets)] = Field(
+    workflows_webhook_tenant_secrets: Annotated[
+        Mapping[str, SecretStr], NoDecode, AfterValidator(_all_secrets), BeforeValidator(json_object)
+    ] = Field(
         default_factory=_tenant_secrets,
         repr=False,
         validate_default=True,

@@ -76,7 +76,7 @@ def _matching(statement: sa.Select[Any], query: RunQuery) -> sa.Select[Any]:
     if query.waiting_on is not None:
         statement = statement.where(runs.wait_reason.startswith(query.waiting_on, autoescape=True))
     if query.error_class is not None:
-        message = sa.cast(runs.error, sa.JSON)["message"].as_string()
+        message = runs.error.op("->>", return_type=sa.Text())("message")
         statement = statement.where(
             runs.status == "failed", message.startswith(f"{query.error_class}", autoescape=True)
         )

@@ -80,7 +80,7 @@ class Stage:
 
         found = await wait_until_async(look, timeout=30, what="a schedule that has caught up")
         assert found is not None
-        return found
+        return dict(found)
 
     async def come(self, schedules: Schedules, schedule_id: str, late: float = 0.1) -> dict[str, Any]:
         """Let the next slot come, and return the schedule when it has been dealt with."""

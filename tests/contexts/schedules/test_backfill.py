@@ -64,14 +64,17 @@ async def test_only_so_many_are_open_at_once(stage: Stage) -> None:
     window = WINDOW | {"end": "2030-06-01T08:00:00Z", "at_once": 2}
     run_id, _ = await schedules.backfill(ANN, made.id, window)
 
-    async def started(count: int) -> list[str] | None:
-        stage.pass_time(seconds=1)
-        found = [fire["run_id"] for fire in await stage.fires(schedules, made.id)]
-        return found if len(found) == count else None
+    async def started(count: int) -> list[str]:
+        async def look() -> bool:
+            stage.pass_time(seconds=1)
+            return len(await stage.fires(schedules, made.id)) == count
 
-    first, second = await wait_until_async(lambda: started(2), timeout=30) or []
+        await wait_until_async(look, timeout=30)
+        return [fire["run_id"] for fire in await stage.fires(schedules, made.id)]
+
+    first, second = await started(2)
     await engine_of(schedules).signal(second, "go", "on")
-    assert len(await wait_until_async(lambda: started(3), timeout=30) or []) == 3
+    assert len(await started(3)) == 3
     assert (await engine_of(schedules).get_run(first)).status == "running"
     assert await ended(stage, schedules, run_id) == {"queued": 3}
 

@@ -17,7 +17,7 @@ from tests.support.waiting import wait_until_async
 from windlass.contexts.schedules import runs
 from windlass.contexts.schedules.api import Aim, Order, UnknownTarget
 from windlass.engine.ports import Transaction
-from windlass.engine.types import NewRun
+from windlass.engine.types import NewRun, RunFilter
 from windlass.kernel.errors import Unavailable
 
 
@@ -106,8 +106,8 @@ async def test_queue_lets_three_be_open_and_the_rest_wait_in_order(stage: Stage)
     schedules = await stage.process()
     made, _ = await schedules.create(ANN, hourly(workflow="linger", concurrency_mode="queue"))
     for _ in range(5):
-        found = await stage.come(schedules, made.id)
-    assert found["last_status"] == "pending"
+        await stage.come(schedules, made.id)
+    assert (await schedules.get(ANN, made.id))["last_status"] == "pending"
     assert [status for _, status in await stage.told(schedules, made.id)] == ["queued"] * 3 + ["pending"] * 2
 
     first = (await stage.fires(schedules, made.id))[0]
@@ -310,7 +310,9 @@ async def test_a_deleted_schedule_takes_its_history_along(stage: Stage) -> None:
     assert not await schedules.delete(ANN, made.id)
 
     async def swept() -> bool:
-        return await fire_count(schedules) == 0
+        found = await engine_of(schedules).list_runs(RunFilter(name="schedules.sweep"))
+        return [run.status for run in found] == ["succeeded"]
 
     await wait_until_async(swept)
+    assert await fire_count(schedules) == 0
     assert await open_ticks(schedules) == []

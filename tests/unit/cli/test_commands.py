@@ -7,6 +7,7 @@ import pytest
 from tests.unit.cli.fakes import scripted
 from windlass.cli.exits import CommandError
 from windlass.cli.serving import banner
+from windlass.cli.work.people import read_fields
 from windlass.cli.work.queues import read_limit
 from windlass.cli.work.records import in_order
 from windlass.cli.work.runs import why_it_waits
@@ -31,6 +32,10 @@ UNTIL = {"wake_at": "2026-11-22T16:30:06.000000Z"}
         ),
         ({"wait_reason": "signal:paid"}, "waits for the signal 'paid'"),
         ({"wait_reason": "signal:paid", **UNTIL}, "waits for the signal 'paid' until 2026-11-22 16:30:06Z"),
+        (
+            {"status": "waiting_human", "wait_reason": "signal:decision:1", **UNTIL},
+            "waits for a person to decide; `windlass inbox --all` shows what is asked",
+        ),
         ({"wait_reason": "child:c1"}, "waits for its child c1"),
         ({"wait_reason": "3 things"}, "waits for 3 things"),
         ({"wait_reason": "timer", **UNTIL}, "asleep until 2026-11-22 16:30:06Z"),
@@ -48,6 +53,13 @@ async def test_why_a_run_waits_is_said_in_words(fields: dict[str, Any], why: str
     _, client = scripted()
 
     assert await why_it_waits(client, RUN | fields) == why
+
+
+async def test_fields_are_a_json_object() -> None:
+    assert read_fields('{"amount": 7}') == {"amount": 7}
+    for text in ("{", "7", "[]"):
+        with pytest.raises(CommandError, match="--fields"):
+            read_fields(text)
 
 
 @pytest.mark.parametrize(

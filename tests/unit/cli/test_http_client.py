@@ -182,3 +182,39 @@ async def test_what_the_system_said_is_told() -> None:
     async with open_http(f"http://127.0.0.1:{free_port()}", None) as client:
         with pytest.raises(Unavailable, match="Connection refused; start a server"):
             await client.get_record("x")
+
+
+async def test_people_decide_where_their_question_is() -> None:
+    asked: list[tuple[str, str, Any]] = []
+
+    def handler(request: httpx2.Request) -> httpx2.Response:
+        asked.append((request.method, request.url.path, orjson.loads(request.content or b"null")))
+        if request.method == "GET":
+            more = request.url.params.get("cursor") is None
+            return httpx2.Response(200, json={"items": [{"task_id": "t"}], "next_cursor": "c" if more else None})
+        return httpx2.Response(200, json={"ok": True})
+
+    client = talking_to(handler)
+    await client.decide("r", "a b", "approve", "fine", {"n": 1})
+    await client.reassign("r", "s", ["bob"])
+    assert len(await client.inbox(everybody=True, limit=10)) == 2
+    steps = "/api/v1/workflows/runs/r/steps"
+    assert asked[:2] == [
+        ("POST", f"{steps}/a b/approve", {"comment": "fine", "edited_fields": {"n": 1}}),
+        ("POST", f"{steps}/s/reassign", {"assigned_to": ["bob"]}),
+    ]
+
+
+@pytest.mark.parametrize(
+    "detail,said",
+    [
+        ("Step run not found", "Step run not found"),
+        ([{"loc": ["body", "edited_fields", "n"], "msg": "odd", "type": "x"}], "edited_fields.n: odd"),
+    ],
+)
+async def test_errors_of_the_second_shape_are_told(detail: object, said: str) -> None:
+    client = answering(404, {"detail": detail, "code": "NOT_FOUND", "request_id": "r"})
+
+    with pytest.raises(WindlassError) as refused:
+        await client.decide("r", "s", "reject", None, None)
+    assert (str(refused.value), refused.value.code, refused.value.kind) == (said, "NOT_FOUND", Kind.NOT_FOUND)

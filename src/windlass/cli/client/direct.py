@@ -16,10 +16,14 @@ from windlass.cli.client.results import stored
 from windlass.cli.modules import look_in_working_folder
 from windlass.contexts.records.api import Accepted, Filter, Import, read_filter, read_moment, written
 from windlass.engine.types import Event, RunFilter, RunView
+from windlass.kernel.actors import Actor
 from windlass.kernel.clock import to_iso
 from windlass.storage import overview
+from windlass.storage.explain import explain_run
 from windlass.storage.queues import change_queue, queues
 
+OPERATOR = Actor("operator", "operator", role="admin", kind="operator")
+"""Who works on the database itself."""
 MAX_RECORD_BYTES = 32 * 1024 * 1024
 
 
@@ -27,7 +31,7 @@ class DirectClient:
     """See ``protocol.Client``."""
 
     def __init__(self, application: Application) -> None:
-        self._app = application
+        self.application = application
         self._engine = application.engine
         self._records = application.records
         self.name = str(application.settings.database)
@@ -72,6 +76,10 @@ class DirectClient:
         """Return a run."""
         return _run(await self._engine.get_run(run_id))
 
+    async def explain(self, run_id: str) -> Row:
+        """Say why a run stands where it does."""
+        return (await explain_run(self._engine, run_id))._asdict()
+
     async def events(self, run_id: str, since: int, limit: int) -> list[Row]:
         """Return events."""
         await self._engine.get_run(run_id)
@@ -88,6 +96,30 @@ class DirectClient:
     async def set_queue(self, queue: str, changes: Row) -> Row:
         """Change a queue."""
         return (await change_queue(self._engine, queue, changes))._asdict()
+
+    async def inbox(self, *, everybody: bool, limit: int) -> list[Row]:
+        """Return questions; who works on the database itself sees everybody's."""
+        items: list[Row] = []
+        cursor = None
+        while len(items) < limit:
+            page = await self.application.people.inbox(
+                OPERATOR, everybody=everybody, cursor=cursor, limit=limit - len(items)
+            )
+            items += [_plain(asdict(task)) for task in page.items]
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        return items
+
+    async def decide(
+        self, run_id: str, step_id: str, decision: str, comment: str | None, edited_fields: Row | None
+    ) -> None:
+        """Answer a question."""
+        await self.application.people.decide(OPERATOR, run_id, step_id, decision, comment, edited_fields)
+
+    async def reassign(self, run_id: str, step_id: str, assigned_to: Sequence[str]) -> None:
+        """Ask others."""
+        await self.application.people.reassign(OPERATOR, run_id, step_id, assigned_to)
 
     async def workers(self) -> Sequence[Row] | None:
         """Return the live processes."""

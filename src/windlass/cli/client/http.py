@@ -17,6 +17,7 @@ from windlass.kernel.errors import Kind, TooLarge, Unavailable, WindlassError
 
 TIMEOUT = httpx2.Timeout(120.0, connect=10.0)
 PAGE = 200
+WORKFLOWS = "/api/v1/workflows"
 TOO_LARGE = 413
 _KINDS = {
     400: Kind.INVALID,
@@ -33,10 +34,11 @@ _LATER = frozenset({429, 502, 503, 504})
 class Refusal(WindlassError):
     """The server's error, as it told it."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(self, status: int, code: str, message: str, issues: Sequence[Row] = ()) -> None:
         super().__init__(message)
         self.code = code
         self.kind = _KINDS.get(status, Kind.INTERNAL)
+        self.issues = issues
 
 
 class HttpClient:
@@ -100,6 +102,10 @@ class HttpClient:
         """Return a run."""
         return await self._ask("GET", f"/runs/{segment(run_id)}")
 
+    async def explain(self, run_id: str) -> Row:
+        """Say why a run stands where it does."""
+        return await self._ask("GET", f"/runs/{segment(run_id)}/explain")
+
     async def events(self, run_id: str, since: int, limit: int) -> list[Row]:
         """Return events."""
         params = {"since": since, "limit": limit}
@@ -121,11 +127,55 @@ class HttpClient:
         """Change a queue."""
         return await self._ask("PATCH", f"/queues/{segment(queue)}", json=changes)
 
+    async def inbox(self, *, everybody: bool, limit: int) -> list[Row]:
+        """Return questions."""
+        items: list[Row] = []
+        params: dict[str, Any] = {"scope": "all" if everybody else "mine"}
+        while len(items) < limit:
+            params["limit"] = min(limit - len(items), PAGE)
+            page = await self._ask("GET", f"{WORKFLOWS}/inbox", params=params)
+            items += page["items"]
+            if page["next_cursor"] is None:
+                break
+            params["cursor"] = page["next_cursor"]
+        return items
+
+    async def decide(
+        self, run_id: str, step_id: str, decision: str, comment: str | None, edited_fields: Row | None
+    ) -> None:
+        """Answer a question."""
+        body = {"comment": comment, "edited_fields": edited_fields}
+        await self._ask("POST", f"{_step(run_id, step_id)}/{decision}", json=body)
+
+    async def reassign(self, run_id: str, step_id: str, assigned_to: Sequence[str]) -> None:
+        """Ask others."""
+        await self._ask("POST", f"{_step(run_id, step_id)}/reassign", json={"assigned_to": list(assigned_to)})
+
     async def workers(self) -> Sequence[Row] | None:
         """Return nothing: the server does not say."""
         return None
 
     async def _ask(self, method: str, path: str, **kwargs: Any) -> Row:
+        answer: Row = await self.ask(method, path, dict, **kwargs)
+        return answer
+
+    async def call(self, method: str, path: str, **kwargs: Any) -> Any:
+        """Ask for a path and return the JSON of the answer, whatever it is; see ``ask``."""
+        return await self.ask(method, path, object, **kwargs)
+
+    async def ask(self, method: str, path: str, shape: type, **kwargs: Any) -> Any:
+        """Return what the server answers to a request.
+
+        Args:
+            method: the HTTP method.
+            path: what is asked for.
+            shape: what its JSON is, a list or an object.
+            kwargs: the rest of the request.
+
+        Raises:
+            Refusal: it refuses, or is no Windlass.
+            Unavailable: it does not answer.
+        """
         try:
             response = await self._client.request(method, path, **kwargs)
         except httpx2.TransportError as error:
@@ -133,7 +183,7 @@ class HttpClient:
         if response.is_error:
             raise refusal(self.name, response)
         answer = _json(response)
-        if not isinstance(answer, dict):
+        if answer is None or not isinstance(answer, shape):
             raise _no_windlass(self.name, response)
         return answer
 
@@ -149,6 +199,10 @@ async def open_http(url: str, api_key: str | None) -> AsyncIterator[HttpClient]:
         yield HttpClient(client, base)
 
 
+def _step(run_id: str, step_id: str) -> str:
+    return f"{WORKFLOWS}/runs/{segment(run_id)}/steps/{segment(step_id)}"
+
+
 def segment(name: str) -> str:
     """Return a name as one part of a path."""
     from urllib.parse import quote
@@ -159,6 +213,8 @@ def segment(name: str) -> str:
 def refusal(url: str, response: httpx2.Response) -> WindlassError:
     """Return the error that a server answered."""
     answer = _json(response)
+    if isinstance(answer, Mapping) and "detail" in answer and "code" in answer:
+        return _detailed(url, response, answer)
     error = answer.get("error") if isinstance(answer, Mapping) else None
     if not isinstance(error, Mapping):
         if response.status_code in _LATER:
@@ -175,6 +231,20 @@ def refusal(url: str, response: httpx2.Response) -> WindlassError:
     if response.status_code == TOO_LARGE:
         return TooLarge(message)
     return Refusal(response.status_code, str(error.get("code")), message)
+
+
+def _detailed(url: str, response: httpx2.Response, answer: Mapping[str, Any]) -> WindlassError:
+    """Return the error of an answer of ``/api/v1``."""
+    detail = answer["detail"]
+    issues = detail if isinstance(detail, list) else (answer.get("data") or {}).get("issues", ())
+    message = str(detail)
+    if isinstance(detail, list):
+        message = "; ".join(f"{'.'.join(map(str, issue['loc'][1:]))}: {issue['msg']}" for issue in detail)
+    if response.status_code in _LATER:
+        return Unavailable(f"{url}: {message}", retry_after=_after(response))
+    if response.status_code == TOO_LARGE:
+        return TooLarge(message, issues=issues)
+    return Refusal(response.status_code, str(answer["code"]), message, issues)
 
 
 def away(url: str, error: httpx2.TransportError) -> Unavailable:

@@ -101,6 +101,14 @@ class Client(Protocol):
         """Return a run."""
         ...
 
+    async def explain(self, run_id: str) -> Row:
+        """Say why a run stands where it does.
+
+        Raises:
+            WindlassError: there is no such run.
+        """
+        ...
+
     async def events(self, run_id: str, since: int, limit: int) -> list[Row]:
         """Return events with ``event_seq`` above ``since``, in order."""
         ...
@@ -115,6 +123,20 @@ class Client(Protocol):
 
     async def set_queue(self, queue: str, changes: Row) -> Row:
         """Change a queue's ``limit`` or whether it is ``paused``; returns it as it is then."""
+        ...
+
+    async def inbox(self, *, everybody: bool, limit: int) -> list[Row]:
+        """Return questions that wait for the caller, or for anybody, oldest first."""
+        ...
+
+    async def decide(
+        self, run_id: str, step_id: str, decision: str, comment: str | None, edited_fields: Row | None
+    ) -> None:
+        """Answer the question of a step: ``approve`` or ``reject``."""
+        ...
+
+    async def reassign(self, run_id: str, step_id: str, assigned_to: Sequence[str]) -> None:
+        """Ask others instead."""
         ...
 
     async def workers(self) -> Sequence[Row] | None:

@@ -16,6 +16,7 @@ from windlass.kernel.errors import WindlassError
 
 LAST_EVENTS = 10
 PAGE = 500
+PEOPLE = frozenset({"waiting_human", "waiting_approval"})
 LOOK_SECONDS = 0.3
 
 
@@ -76,6 +77,8 @@ async def why_it_waits(client: Client, run: Row) -> str | None:
     if run["holder"] is not None:
         return None
     waits = run["wait_reason"] or ""
+    if run["status"] in PEOPLE:
+        return "waits for a person to decide; `windlass inbox --all` shows what is asked"
     kind, _, name = waits.partition(":")
     if kind == "signal" and name:
         until = f" until {output.text(run['wake_at'])}" if run["wake_at"] else ""
@@ -96,6 +99,16 @@ _RESTS = {
     "delayed": "starts later: waits",
     "write_failed": "its last write failed: put aside",
 }
+
+
+async def explain_run(run_id: str, url: str | None, api_key: str | None, *, json: bool) -> None:
+    """Print why a run stands where it does."""
+    async with open_client(url, api_key) as client:
+        found = await client.explain(run_id)
+    if json:
+        output.as_json(found)
+        return
+    output.fields({name.replace("_", " "): value for name, value in found.items() if value is not None})
 
 
 async def events(

@@ -20,10 +20,11 @@ from windlass.contexts.artifacts.model import (
     RunNotFound,
     Saved,
 )
-from windlass.contexts.artifacts.objects import BLOCK, ObjectStore, Opened
+from windlass.contexts.artifacts.objects import BLOCK, Content, ObjectStore, Opened
 from windlass.contexts.artifacts.rows import count_older
+from windlass.contexts.artifacts.saving import save_artifact
 from windlass.contexts.artifacts.sealing import Sealer
-from windlass.contexts.artifacts.service import Artifacts, Content, File
+from windlass.contexts.artifacts.service import Artifacts, File
 
 __all__ = [
     "ANY_MIME",
@@ -50,4 +51,5 @@ __all__ = [
     "Saved",
     "Sealer",
     "count_older",
+    "save_artifact",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict
+from typing import Any
 
 from windlass.contexts.artifacts.model import OBJECT, Artifact, FileMissing, NotAFile, OutsideRoot
 from windlass.contexts.artifacts.objects import ObjectStore, Opened
@@ -61,6 +62,19 @@ class Integrity:
             return None, "file_missing"
         except Unavailable:
             return None, "hash_error"
+
+    async def verdict(self, artifact: Artifact) -> dict[str, Any] | None:
+        """Return the ``integrity`` of a manifest's entry; None where nothing can be said."""
+        if artifact.checksum_sha256 is None:
+            return None
+        calculated, error = await self.examine(artifact)
+        if error == "unsupported_uri":
+            return None
+        if calculated == artifact.checksum_sha256:
+            return {"ok": True}
+        if calculated is not None:
+            return {"ok": False, "calculated": calculated}
+        return {"ok": False, "error": "hash_error" if error == "file_missing" else error}
 
 
 def key_of(store: ObjectStore, artifact: Artifact) -> str:

@@ -11,6 +11,8 @@ from typing import Protocol
 
 from windlass.kernel.ids import new_id
 
+Content = bytes | bytearray | memoryview | AsyncIterable[bytes]
+"""A content: all of it, or its pieces as they come."""
 BLOCK = 256 * 1024
 """How many bytes are written, read or hashed at a time."""
 

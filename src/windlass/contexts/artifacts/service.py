@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -31,7 +31,8 @@ from windlass.contexts.artifacts.model import (
     check_type,
     unique_names,
 )
-from windlass.contexts.artifacts.objects import ObjectStore, Opened, new_key
+from windlass.contexts.artifacts.objects import Content, ObjectStore, Opened, new_key
+from windlass.contexts.artifacts.saving import HERE
 from windlass.contexts.artifacts.sealing import Sealer
 from windlass.contexts.artifacts.zipped import Entry, archive
 from windlass.engine.engine import Engine
@@ -45,7 +46,6 @@ ARCHIVED = 10_000
 """How many files an archive may have: its table of contents is kept in memory."""
 ID_LENGTH = 200
 Rows = list[dict[str, Any]]
-Content = bytes | bytearray | memoryview | AsyncIterable[bytes]
 
 
 class File(NamedTuple):
@@ -74,6 +74,7 @@ class Artifacts:
         self._store = store
         self._sealer = sealer or Sealer()
         self._rounds = Rounds(self.gc, self._tell)
+        HERE.add(self)
 
     # putting
     async def put(
@@ -157,6 +158,10 @@ class Artifacts:
         info = step_info()
         return (await self.put(info.run_id, name, content, step=info.idempotency_key, **said)).artifact
 
+    def holds(self, run_id: str) -> bool:
+        """Say whether this process carries the run out."""
+        return run_id in self._engine.worker.runs
+
     # reading
     async def list(self, run_id: str, actor: Actor | None = None) -> AsyncIterator[Artifact]:
         """Yield the artifacts of a run, oldest first; they are read a page at a time.
@@ -226,21 +231,9 @@ class Artifacts:
 
         async def examined() -> AsyncIterator[tuple[Artifact, dict[str, Any] | None]]:
             async for artifact in found:
-                yield artifact, await self._integrity(artifact) if verify else None
+                yield artifact, await self.integrity.verdict(artifact) if verify else None
 
         return examined()
-
-    async def _integrity(self, artifact: Artifact) -> dict[str, Any] | None:
-        if artifact.checksum_sha256 is None:
-            return None
-        calculated, error = await self.integrity.examine(artifact)
-        if error == "unsupported_uri":
-            return None
-        if calculated == artifact.checksum_sha256:
-            return {"ok": True}
-        if calculated is not None:
-            return {"ok": False, "calculated": calculated}
-        return {"ok": False, "error": "hash_error" if error == "file_missing" else error}
 
     async def verify_batch(
         self, run_id: str, items: Sequence[tuple[str, str | None]], actor: Actor | None = None

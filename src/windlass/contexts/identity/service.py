@@ -38,6 +38,7 @@ from windlass.kernel.ids import new_id
 
 TIDY_SECONDS = 60.0
 TIDY_ROWS = 1000
+NO_USER = "virtual keys are for users who log in: this caller is none"
 _BEARER = "bearer "
 _SECRET = "INSERT INTO identity_secrets (name, value) VALUES ('jwt', :value) ON CONFLICT DO NOTHING"  # noqa: S105  SQL
 
@@ -205,8 +206,10 @@ class Identity(Members):
         """Return a virtual key for the caller, which is written into the audit log.
 
         Raises:
-            Invalid: the caller is no user of the users table.
+            Invalid: the caller is no user who has logged in; a virtual key mints none that reach further than itself.
         """
+        if by.kind != "user":
+            raise Invalid(NO_USER)
         return await self._mint(by.user_id, wanted, by, None)
 
     async def mint_for(self, user_id: str, wanted: VirtualKey, *, role: str = "user") -> Minted:
@@ -220,7 +223,7 @@ class Identity(Members):
     async def _mint(self, user_id: str, wanted: VirtualKey, by: Actor | None, role: str | None) -> Minted:
         user = None if self.rules.single_user else await self._user(user_id)
         if user is None or not user.is_active:
-            raise Invalid("virtual keys are for users who log in: this caller is none")
+            raise Invalid(NO_USER)
         role = by.role if by is not None else role or "user"
         claims = self._claims(user, role if role == user.role else "user", wanted.ttl_minutes * 60)
         narrowed = {

@@ -17,14 +17,14 @@ MESSAGE_LENGTH = 300
 
 
 def check_form(schema: object) -> str:
-    """Return a form's schema as JSON text.
+    """Return a form's schema as JSON text, with keys in one order whichever way a database has given them back.
 
     Raises:
         Invalid: it is no JSON Schema, too large, or refers to something outside of it.
     """
     if not isinstance(schema, Mapping):
         raise Invalid("form_schema is a JSON Schema: an object", field="form_schema")
-    text = orjson.dumps(dict(schema)).decode()
+    text = orjson.dumps(dict(schema), option=orjson.OPT_SORT_KEYS).decode()
     if len(text) > MOST_BYTES:
         raise Invalid(f"form_schema is larger than {MOST_BYTES} bytes", field="form_schema")
     try:

@@ -16,7 +16,6 @@ from windlass.engine.notes import note_in
 from windlass.engine.ports import Transaction
 from windlass.kernel.clock import to_iso
 
-EVENT = "webhook_delivery"
 ERROR_LENGTH = 500
 
 
@@ -28,7 +27,13 @@ def note(tx: Transaction, delivery: Delivery, number: int, attempt: Attempt, sou
     seq = None
     if delivery.run_id is not None:
         try:
-            seq = note_in(tx, delivery.run_id, EVENT, told | {"webhook_id": delivery.webhook_id, "attempt": number}, at)
+            seq = note_in(
+                tx,
+                delivery.run_id,
+                "webhook_delivery",
+                told | {"webhook_id": delivery.webhook_id, "attempt": number},
+                at,
+            )
         except UnknownRun:
             seq = None  # it has been deleted meanwhile; the delivery is not less due for that
     tx.connection.execute(

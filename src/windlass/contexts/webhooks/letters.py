@@ -75,7 +75,7 @@ def page(
     statement = wanted.narrow(sa.select(*columns).where(c.id > after)).order_by(c.id).limit(limit).offset(offset)
     found = []
     for row in connection.execute(statement).mappings():
-        item = dict(row)
+        item = {str(name): value for name, value in row.items()}
         item["body"] = _body(item.pop("body_json"))
         if not worker:
             item["next_attempt_at"] = None
@@ -98,7 +98,8 @@ def history(connection: sa.Connection, run_id: str, after: int, limit: int) -> l
         c.webhook_id,
     )  # fmt: skip
     statement = sa.select(*columns).where(c.run_id == run_id, c.id > after).order_by(c.id).limit(limit)
-    return [dict(row) for row in connection.execute(statement).mappings()]
+    rows = connection.execute(statement).mappings()
+    return [{str(name): value for name, value in row.items()} for row in rows]
 
 
 def last_id(connection: sa.Connection) -> int:
@@ -234,15 +235,18 @@ def discard(tx: Transaction, wanted: Wanted, until: int, limit: int) -> int:
     return len(ids)
 
 
-def discard_one(tx: Transaction, dlq_id: int, tenant: str | None) -> None:
-    """Throw one away.
+def discard_one(tx: Transaction, dlq_id: int, tenant: str | None) -> dict[str, Any]:
+    """Throw one away and return what it was, without its body.
 
     Raises:
         LetterNotFound: there is none, or it is another tenant's.
     """
     c = dlq.c
-    which = sa.delete(dlq).where(c.id == dlq_id)
+    which = sa.select(c.tenant_id, c.run_id, c.webhook_id, c.host, c.attempts, c.last_error).where(c.id == dlq_id)
     if tenant is not None:
         which = which.where(c.tenant_id == tenant)
-    if tx.connection.execute(which).rowcount != 1:
+    found = tx.connection.execute(which.with_for_update()).mappings().first()
+    if found is None:
         raise LetterNotFound
+    tx.connection.execute(sa.delete(dlq).where(c.id == dlq_id))
+    return {str(name): value for name, value in found.items()}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 from windlass.contexts.outbound.api import Outbound, Purpose, Refused
@@ -25,6 +26,10 @@ COUNT_BOUND = 10_000
 DISCARD_PAGE = 500
 REPLAY_GRACE = 5.0
 """Seconds beyond the time-out of an attempt that a replay is waited for."""
+
+
+Audit = Callable[[Transaction, Actor, str, str, object, object], None]
+"""Writes into the audit log: who, the action, its target, what was before and is after."""
 
 
 class Replayed(NamedTuple):
@@ -55,6 +60,7 @@ class Webhooks:
         self._engine = engine
         self._outbound = outbound
         self._describe: Describe | None = None
+        self._audit: Audit = _unwritten
         self._working: asyncio.Task[None] | None = None
         sender = Sender(outbound, self.options, engine.clock, engine.worker.telemetry)
         define(Parts(engine, sender, self.options, lambda: self._describe))
@@ -62,6 +68,10 @@ class Webhooks:
     def describe_ends(self, describe: Describe) -> None:
         """Say who describes the ends of runs; without, nobody hears of them."""
         self._describe = describe
+
+    def audit_with(self, audit: Audit) -> None:
+        """Say who writes the audit log."""
+        self._audit = audit
 
     def queue_in(self, tx: Transaction, delivery: Delivery) -> str:
         """Queue a webhook inside an open transaction and return the run that delivers it: both happen, or neither."""
@@ -117,6 +127,7 @@ class Webhooks:
                 self._outbound.policy.check(url, owner, Purpose.WEBHOOK)
             except Refused as refused:
                 raise _denied(refused.reason) from None
+            self._audit(tx, actor, "webhook.replay", f"webhook_dlq:{dlq_id}", None, {"run_id": run_id})
             self._engine.start_run_in(tx, REDELIVER, dlq_id, letters.REPLAY, run_id=run_id, tenant_id=owner)
 
         await self._engine.transact(start)
@@ -141,8 +152,14 @@ class Webhooks:
         asked = self._of(actor, wanted)
         until = await self._engine.read(letters.last_id)
         matched = await self._engine.read(lambda connection: letters.count_up_to(connection, asked, COUNT_BOUND))
-        run = await self._engine.start_run(REPLAY_MANY, asked, until, tenant_id=actor.tenant_id, owner=actor.user_id)
-        return Many(run.run_id, matched)
+
+        def start(tx: Transaction) -> str:
+            self._audit(tx, actor, "webhook.replay_many", "webhook_dlq:*", None, asdict(asked))
+            return self._engine.start_run_in(
+                tx, REPLAY_MANY, asked, until, tenant_id=actor.tenant_id, owner=actor.user_id
+            )
+
+        return Many(await self._engine.transact(start), matched)
 
     async def discard(self, actor: Actor, dlq_id: int) -> None:
         """Throw a dead letter away.
@@ -152,7 +169,12 @@ class Webhooks:
             LetterNotFound: there is none for this caller.
         """
         tenant = self._of(actor, Wanted()).tenant
-        await self._engine.transact(lambda tx: letters.discard_one(tx, dlq_id, tenant))
+
+        def throw(tx: Transaction) -> None:
+            gone = letters.discard_one(tx, dlq_id, tenant)
+            self._audit(tx, actor, "webhook.discard", f"webhook_dlq:{dlq_id}", gone, None)
+
+        await self._engine.transact(throw)
 
     async def discard_many(self, actor: Actor, wanted: Wanted) -> int:
         """Throw the dead letters away that match now, a few hundred in each transaction; returns how many those were.
@@ -163,8 +185,14 @@ class Webhooks:
         asked = self._of(actor, wanted)
         until = await self._engine.read(letters.last_id)
         total = 0
+
+        def throw(tx: Transaction) -> int:
+            if not total:
+                self._audit(tx, actor, "webhook.discard_many", "webhook_dlq:*", asdict(asked), None)
+            return letters.discard(tx, asked, until, DISCARD_PAGE)
+
         while True:
-            done = await self._engine.transact(lambda tx: letters.discard(tx, asked, until, DISCARD_PAGE))
+            done = await self._engine.transact(throw)
             total += done
             if done < DISCARD_PAGE:
                 return total
@@ -213,6 +241,12 @@ class Webhooks:
                 if not failing:
                     self._engine.worker.telemetry.event("webhooks.letters_not_taken", error=str(error))
                 failing = True
+
+
+def _unwritten(
+    tx: Transaction, actor: Actor, action: str, target: str, before: object, after: object
+) -> None:  # fmt: skip
+    """Write no audit log."""
 
 
 def _denied(reason: str) -> Invalid:

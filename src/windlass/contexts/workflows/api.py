@@ -14,10 +14,10 @@ from windlass.contexts.workflows.definitions.format import DEFINITION, REFERENCE
 from windlass.contexts.workflows.definitions.limits import LONGEST_NAME, LONGEST_TAG, MOST_BYTES
 from windlass.contexts.workflows.definitions.preflight import MODES, preflight
 from windlass.contexts.workflows.definitions.reading import position_of, read_document, read_with_positions
-from windlass.contexts.workflows.definitions.service import Audit, Definitions, VersionExists
+from windlass.contexts.workflows.definitions.service import Audit, Definitions, VersionExists, whole_schema_of
 from windlass.contexts.workflows.definitions.store import MOST_VERSIONS, ListQuery, Row, Stored
 from windlass.contexts.workflows.definitions.validation import require_valid, validate
-from windlass.contexts.workflows.definitions.yamltext import TextFault, Unreadable
+from windlass.contexts.workflows.definitions.yamltext import TextFault, Unreadable, write_yaml
 from windlass.contexts.workflows.model import Definition, read
 from windlass.contexts.workflows.runs.plan import Rules
 from windlass.contexts.workflows.runs.projection import investigation, shown_attempts, shown_steps
@@ -71,6 +71,8 @@ __all__ = [
     "template_text",
     "templates",
     "validate",
+    "whole_schema_of",
+    "write_yaml",
 ]
 
 

@@ -171,14 +171,18 @@ class Template:
         except RecursionError:
             raise Wrong("it is too deeply nested") from None
         except Exception as error:  # noqa: BLE001  whatever a template runs into fails its step, by name
-            raise Wrong(f"{type(error).__name__}: {str(error)[:200]}") from None
+            # What it says may quote a value; a secret is quoted nowhere.
+            said = "" if any(path[0] == "secrets" for path in self.names) else f": {str(error)[:200]}"
+            raise Wrong(f"{type(error).__name__}{said}") from None
 
     def _missing(self, message: str, names: Names) -> Wrong:
         quoted = set(_QUOTED.findall(message))
-        unknown = [path for path in sorted(self.names) if _find(names, path) is _NOTHING]
-        for path in sorted(unknown, key=lambda path: path[-1] not in quoted and path[0] not in quoted):
-            return _unknown(names, path)
-        return Wrong(f"unknown variable: {message}", next(iter(sorted(quoted)), None))
+        for path in sorted(self.names):
+            if quoted.intersection(path) and _find(names, path) is _NOTHING:
+                return _unknown(names, path)
+        # A name that was made on the way is said only when it stands in the template: it could be a secret.
+        said = sorted(name for name in quoted if name in self._source and not name.endswith(" object"))
+        return Wrong(f"unknown variable {said[0]!r}" if said else "unknown variable", said[0] if said else None)
 
 
 def _shown(value: Any, _: Names, budget: Budget) -> str:

@@ -55,6 +55,7 @@ MOST_RESOLVED = 2_000_000
 
 __all__ = [
     "FALSE",
+    "MOST_EXPRESSIONS",
     "MOST_SOURCE",
     "RESERVED",
     "TRUE",

@@ -30,6 +30,12 @@ TRIES = 3
 T = TypeVar("T")
 
 
+def whole_schema_of(catalogue: Catalogue) -> dict[str, Any]:
+    """Return the JSON Schema of the whole format, with what each type's config holds."""
+    types = (catalogue.known(name) for name in catalogue.names())
+    return whole_schema({found.name: (found.description, dict(found.schema)) for found in types if found})
+
+
 class VersionExists(WindlassError):
     """The name and version of a definition are taken."""
 
@@ -97,8 +103,7 @@ class Definitions:
 
     def schema(self) -> dict[str, Any]:
         """Return the JSON Schema of the whole format, with what each type's config holds."""
-        types = (self.catalogue.known(name) for name in self.catalogue.names())
-        return whole_schema({found.name: (found.description, dict(found.schema)) for found in types if found})
+        return whole_schema_of(self.catalogue)
 
     # saving
     async def create(self, actor: Actor, document: object) -> Row:

@@ -81,6 +81,20 @@ def read_yaml(text: str) -> tuple[Any, Positions]:
     return _Reader(positions).value(node, (), 0), positions
 
 
+class _Dumper(yaml.SafeDumper):
+    """Quotes what the reader above would take for something else than a text."""
+
+
+for _kind, _pattern in (("int", _INTEGER), ("int", _OTHER_BASE), ("float", _FLOAT)):
+    _whole = re.compile(f"(?:{_pattern.pattern})$")
+    _Dumper.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", _whole, list("-+.0123456789"))
+
+
+def write_yaml(value: Any) -> str:
+    """Return a JSON value as YAML that reads back as the same."""
+    return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110))
+
+
 def _check_depth(text: str) -> None:
     """Refuse what is too deep before anything recurses into it."""
     depth = 0

@@ -19,6 +19,7 @@ class Carrier(Protocol):
     facts: Facts
     kit: Kit
     names: Names
+    seeded: dict[str, Outcome]
 
     async def perform(self, planned: Planned, names: Names) -> Outcome:
         """Carry one step out, with its condition and its loop."""

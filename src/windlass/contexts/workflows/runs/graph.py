@@ -59,6 +59,11 @@ class Graph:
     async def _node(self, planned: Planned) -> None:
         step_id = planned.step.id
         needs, choosers = self._needs[step_id], self._choosers[step_id]
+        taken = self._run.seeded.get(step_id)
+        if taken is not None:
+            self._outcomes[step_id], self._chosen[step_id] = taken, self._choice(planned, taken)
+            self._latches[step_id].set()
+            return
         for other in (*needs, *choosers):
             await self._latches[other].wait()
         if self._wanted(needs, choosers, step_id):

@@ -13,6 +13,7 @@ from windlass.contexts.workflows.model import END, Repeat
 from windlass.contexts.workflows.runs.carrier import Names
 from windlass.contexts.workflows.runs.controls import CONTROLS
 from windlass.contexts.workflows.runs.failures import DefinitionFailed, reason
+from windlass.contexts.workflows.runs.forks import Seed
 from windlass.contexts.workflows.runs.graph import Graph
 from windlass.contexts.workflows.runs.kit import Facts, Kit
 from windlass.contexts.workflows.runs.outcome import RESERVED, Outcome
@@ -34,9 +35,10 @@ class Interpreter:
         facts: whose run it is.
         inputs: its inputs, checked and with their defaults.
         kit: what the surroundings lend.
+        seed: what a fork takes over.
     """
 
-    def __init__(self, plan: Plan, facts: Facts, inputs: Mapping[str, Any], kit: Kit) -> None:
+    def __init__(self, plan: Plan, facts: Facts, inputs: Mapping[str, Any], kit: Kit, seed: Seed | None = None) -> None:
         self.plan = plan
         self.facts = facts
         self.kit = kit
@@ -51,6 +53,14 @@ class Interpreter:
             "run_id": facts.run_id,
             "workflow_metadata": plan.definition.metadata,
         }
+        self.seeded: dict[str, Outcome] = {}
+        self._start = 0
+        if seed is not None:
+            self._start = plan.places[seed.start]
+            for step_id, outputs in seed.outputs:
+                self.seeded[step_id] = outcome = Outcome(outputs)
+                self.names["prev"], self.names["last"] = self.names["last"], outputs
+                self.show(step_id, outcome, self.names)
 
     # the whole
     async def run(self) -> Any:
@@ -74,7 +84,7 @@ class Interpreter:
         return await Graph(self).run()
 
     async def _chain(self) -> Any:
-        steps, place, visits = self.plan.steps, 0, 0
+        steps, place, visits = self.plan.steps, self._start, 0
         most = max(1, VISITS_PER_STEP * len(steps))
         outputs: Any = {}
         while place < len(steps):

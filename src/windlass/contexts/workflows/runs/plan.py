@@ -10,9 +10,12 @@ from typing import Any, NamedTuple
 from windlass.contexts.workflows.model import Definition, Step
 from windlass.contexts.workflows.steptypes.base import StepType
 from windlass.contexts.workflows.steptypes.registry import Prepared, StepTypes
+from windlass.contexts.workflows.templates import names_in
 from windlass.engine.retry import RetryPolicy
 from windlass.engine.step import Step as EngineStep
 
+SPEAKING = frozenset({"webhook", "notify"})
+"""Types that look into the secrets by themselves, to sign and to log in."""
 ATTEMPT_SECONDS = 300.0
 """How long an attempt may take where the definition does not say."""
 
@@ -27,12 +30,16 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A step that can be carried out. ``call`` runs it (or what stands for it) as a step of the engine."""
+    """A step that can be carried out. ``call`` runs it (or what stands for it) as a step of the engine.
+
+    ``wants_secrets`` says that something in its config, or its type, may ask for the run's secrets.
+    """
 
     step: Step
     type: StepType
     config: Prepared
     call: EngineStep[[], Any]
+    wants_secrets: bool
 
 
 class Frame(NamedTuple):
@@ -77,7 +84,9 @@ class Planner:
             transactional=False,
             kind=step.type,
         )
-        return Planned(step, kind, self._types.prepare(step.type, step.config), call)
+        named = any(name.partition(".")[0] == "secrets" for name in names_in(step.config))
+        wants = named or step.type in SPEAKING
+        return Planned(step, kind, self._types.prepare(step.type, step.config), call, wants)
 
     def nested(self, document: Mapping[str, Any], name: str, outer: Step) -> Planned:
         """Return the sub-step of a map, a parallel or a retry; what it does not say, the outer step says."""

@@ -6,8 +6,11 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
+from windlass.contexts.workflows.model import read
+from windlass.contexts.workflows.runs.forks import again, seed_of
 from windlass.contexts.workflows.runs.kit import Callee, Facts, Kit
 from windlass.contexts.workflows.runs.plan import Rules
+from windlass.contexts.workflows.runs.projection import step_runs
 from windlass.contexts.workflows.runs.snapshots import Snapshots, canonical
 from windlass.contexts.workflows.runs.tasks import RUN, call, define
 from windlass.contexts.workflows.runs.vault import Vault
@@ -29,7 +32,7 @@ class NotInTime(WindlassError):
     """The run goes on, but nobody waits for it any more."""
 
     code = "RUN_TIMEOUT"
-    kind = Kind.UNAVAILABLE
+    kind = Kind.TIMED_OUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +227,44 @@ class Runs:
             )
         )
         return (await self._engine.begin(request)).run_id
+
+    async def fork(
+        self, actor: Actor, run_id: str, from_step: str, inputs: Mapping[str, Any] | None, secrets: Mapping[str, str]
+    ) -> RunView:
+        """Start a run of the same definition that takes over what another had done before a step.
+
+        Args:
+            actor: who asks; the new run is theirs.
+            run_id: the other run, open or ended; it is left alone.
+            from_step: the first step to be done.
+            inputs: instead of the other run's.
+            secrets: those of the new run; the other's are not taken over.
+
+        Raises:
+            NotFound: there is no such run for this caller.
+            ValidationFailed: there is no such step, or the inputs do not fit.
+        """
+        run, events = await self.history(actor, run_id)
+        document = await self.snapshots.load(run.inputs["digest"])
+        seed = seed_of(read(document), events, from_step)
+        order = Order(run.inputs["inputs"] if inputs is None else inputs, secrets=secrets)
+        checked = self._definitions.check_inputs(document, order.inputs)
+        saved = (run.workflow_id, run.attributes.get("version", 1))
+        start = self.start_of(actor, document, run.inputs["digest"], checked, order, saved)
+        request = self._engine.request(start.with_input(seed=seed.packed()))
+        if secrets:
+            await self._vault.keep(request.run.run_id, secrets)
+        return await self._engine.get_run((await self._engine.begin(request)).run_id)
+
+    async def steps_again(self, actor: Actor, run_id: str, from_step: str | None) -> list[str]:
+        """Return the steps that a fork, or without a step a retry, may do anew."""
+        run, events = await self.history(actor, run_id)
+        definition = read(await self.snapshots.load(run.inputs["digest"]))
+        if from_step is None:
+            failed = [one.step_id for one in step_runs(events, run.status) if one.status == "failed"]
+            known = {step.id for step in definition.steps}
+            from_step = next((step_id for step_id in reversed(failed) if step_id in known), None)
+        return again(definition, from_step or definition.steps[0].id) if definition.steps else []
 
     # reading
     async def get(self, actor: Actor, run_id: str) -> RunView:

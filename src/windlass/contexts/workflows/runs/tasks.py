@@ -8,12 +8,13 @@ from typing import Any
 
 from windlass.contexts.workflows.model import read
 from windlass.contexts.workflows.runs.failures import DefinitionFailed, attempt_failed
+from windlass.contexts.workflows.runs.forks import Seed
 from windlass.contexts.workflows.runs.interpreter import Interpreter
 from windlass.contexts.workflows.runs.kit import Callee, Facts, Kit
 from windlass.contexts.workflows.runs.plan import FRAME, Frame, Plan, Planner, Rules
 from windlass.contexts.workflows.runs.redaction import redact, redact_text
 from windlass.contexts.workflows.steptypes.base import StepContext, StepFailure
-from windlass.contexts.workflows.templates import condition, names_in
+from windlass.contexts.workflows.templates import condition
 from windlass.engine.api import call_child
 from windlass.engine.errors import Withheld
 from windlass.engine.registry import Registry
@@ -52,12 +53,19 @@ def define(registry: Registry, kit: Kit, load: Load, rules: Rules) -> Workflow[.
     plans = Plans(load, Planner(kit.types, _executor(kit), rules))
 
     @workflow(name=RUN, registry=registry)
-    async def run(digest: str, inputs: dict[str, Any], secrets: list[str], callers: list[int]) -> Any:
-        """Carry the definition of a digest out."""
+    async def run(
+        digest: str,
+        inputs: dict[str, Any],
+        secrets: list[str],
+        callers: list[int],
+        seed: dict[str, Any] | None = None,
+    ) -> Any:
+        """Carry the definition of a digest out; ``seed`` is what a fork takes over."""
         held = current_scope(RUN).run
         claimed = held.claimed
         facts = Facts(held.run_id, claimed.tenant_id, claimed.owner, tuple(secrets), tuple(callers))
-        interpreter = Interpreter(await plans.get(digest), facts, inputs, kit)
+        taken = None if seed is None else Seed.unpacked(seed)
+        interpreter = Interpreter(await plans.get(digest), facts, inputs, kit, taken)
         if not secrets:
             return await interpreter.run()
         try:
@@ -86,7 +94,7 @@ def _executor(kit: Kit) -> Callable[[], Awaitable[Any]]:
         """Carry out the attempt of a step that ``FRAME`` names."""
         frame = FRAME.get()
         secrets: Mapping[str, str] = {}
-        if frame.run.facts.secrets and _asks_for_secrets(frame):
+        if frame.run.facts.secrets and frame.planned.wants_secrets:
             known = await kit.secrets(frame.run.facts.run_id)
             if known is None:
                 raise Withheld("secret_missing")
@@ -98,12 +106,6 @@ def _executor(kit: Kit) -> Callable[[], Awaitable[Any]]:
             raise attempt_failed(told) from (failure if not secrets else None)
 
     return execute
-
-
-def _asks_for_secrets(frame: Frame) -> bool:
-    planned = frame.planned
-    names = names_in(planned.step.config) if planned.type.name == "branch" else planned.config.names
-    return planned.type.name in {"webhook", "notify"} or any(name.partition(".")[0] == "secrets" for name in names)
 
 
 async def _work(kit: Kit, frame: Frame, secrets: Mapping[str, str]) -> Any:

@@ -50,7 +50,7 @@ def _validator(kind: StepType) -> Draft202012Validator:
 def check_config(kind: StepType, config: Mapping[str, Any]) -> list[Problem]:
     """Return what is wrong with a config as it stands in a definition; a template may still be anything."""
     found = list(_problems(kind, config, everywhere=True))
-    found += _syntax(config, "config")
+    found += _syntax(config)
     if isinstance(condition := config.get("condition"), str) and "condition" in kind.raw:
         problem = templates.condition_problem(condition)
         found += [Problem("config.condition", problem)] if problem and not is_template(condition) else []
@@ -157,17 +157,28 @@ def _worded(kind: StepType, error: ValidationError, path: str) -> Iterator[Probl
         yield Problem(path, error.message)
 
 
-def _syntax(value: Any, path: str) -> Iterator[Problem]:
-    """Yield what is wrong with the templates of a config."""
+def _syntax(config: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield what is wrong with the templates of a config; what are too many are not read at all."""
+    slow = 0
+    for path, text in _texts(config, "config"):
+        if not is_template(text):
+            continue
+        try:
+            slow += not templates.template(text).quick
+        except templates.Wrong as wrong:
+            slow += 1
+            yield Problem(path, wrong.reason)
+        if slow > templates.MOST_EXPRESSIONS:
+            yield Problem("config", f"more than {templates.MOST_EXPRESSIONS} templates that are no dotted paths")
+            return
+
+
+def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
     if isinstance(value, str):
-        if is_template(value):
-            try:
-                templates.template(value)
-            except templates.Wrong as wrong:
-                yield Problem(path, wrong.reason)
+        yield path, value
     elif isinstance(value, Mapping):
         for key, one in value.items():
-            yield from _syntax(one, f"{path}.{key}")
+            yield from _texts(one, f"{path}.{key}")
     elif isinstance(value, list):
         for at, one in enumerate(value):
-            yield from _syntax(one, f"{path}.{at}")
+            yield from _texts(one, f"{path}.{at}")

@@ -3,31 +3,50 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import orjson
 
+from windlass.contexts.workflows.budget import Budget, Exhausted
 from windlass.contexts.workflows.sandbox import as_text
 from windlass.contexts.workflows.steptypes import fields
 from windlass.contexts.workflows.steptypes.base import StepContext, StepType
-from windlass.contexts.workflows.steptypes.threads import Allowance, apart, invalid
+from windlass.contexts.workflows.steptypes.threads import apart, invalid, too_complex
 
-BY_CHARACTERS = 2_000
+WORK = 5_000_000
+"""Units of work of a comparison; a line that may be equal to another costs one."""
+BY_CHARACTERS = 1_000
 """Texts up to this length are compared by characters, longer ones by lines."""
 MOST_DOCUMENTS = 1_000
 CHARACTERS_OF_A_TOKEN = 4
 
 
 class _Matcher(difflib.SequenceMatcher[str]):
-    """A comparison that ends: it looks at its allowance each time it looks for the next block."""
+    """A comparison that ends: before it looks for the next block it is charged for what there is to look at."""
 
-    def __init__(self, a: Sequence[str], b: Sequence[str]) -> None:
-        self._allowance = Allowance("the comparison")
-        super().__init__(None, a, b)
+    a: Sequence[str]
+    b: Sequence[str]
+    b2j: Mapping[str, Sequence[int]]
+
+    def __init__(self, a: Sequence[str], b: Sequence[str], *, by_characters: bool = False) -> None:
+        self._budget = Budget(WORK)
+        super().__init__(None, a, b, autojunk=not by_characters)
 
     def find_longest_match(self, alo: int = 0, ahi: int | None = None, blo: int = 0, bhi: int | None = None) -> Any:
-        self._allowance.check()
+        last, end = len(self.a) if ahi is None else ahi, len(self.b) if bhi is None else bhi
+        # What is the same at both ends, nearly all of two versions of a document, is taken without a search.
+        most, same = min(last - alo, end - blo), 0
+        while same < most and self.a[alo + same] == self.b[blo + same]:
+            same += 1
+        if same:
+            return difflib.Match(alo, blo, same)
+        while same < most and self.a[last - 1 - same] == self.b[end - 1 - same]:
+            same += 1
+        if same:
+            return difflib.Match(last - same, end - same, same)
+        self._budget.charge(sum(1 + len(self.b2j.get(self.a[at], ())) for at in range(alo, last)))
         return super().find_longest_match(alo, ahi, blo, bhi)
 
 
@@ -36,7 +55,8 @@ def _ratio(before: str, after: str) -> float:
     if before == after:
         return 1.0
     if max(len(before), len(after)) <= BY_CHARACTERS:
-        return _Matcher(before, after).ratio()
+        with suppress(Exhausted):
+            return _Matcher(before, after, by_characters=True).ratio()
     old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
     blocks = _Matcher(old, new).get_matching_blocks()
     same = sum(len(line) for block in blocks for line in old[block.a : block.a + block.size])
@@ -65,6 +85,13 @@ def _span(begin: int, end: int) -> str:
     return str(first) if length == 1 else f"{first},{length}"
 
 
+def _compared(comparison: Callable[..., dict[str, Any]], *args: Any) -> dict[str, Any]:
+    try:
+        return comparison(*args)
+    except Exhausted:
+        raise too_complex("the comparison") from None
+
+
 def _changed(before: str, current: str, threshold: float, method: str) -> dict[str, Any]:
     ratio = _ratio(before, current)
     diff = ""
@@ -82,7 +109,7 @@ async def diff_change_detector(config: Mapping[str, Any], context: StepContext) 
     if len(before) > fields.MOST_TEXT:
         raise invalid(f"the previous text is longer than {fields.MOST_TEXT:,} characters")
     size = (len(before) + len(current)) * 4
-    return await apart(size, _changed, before, current, config["threshold"], config["method"])
+    return await apart(size, _compared, _changed, before, current, config["threshold"], config["method"])
 
 
 def _diff(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,7 +126,7 @@ def _diff(config: Mapping[str, Any]) -> dict[str, Any]:
 
 async def document_diff(config: Mapping[str, Any], context: StepContext) -> dict[str, Any]:  # noqa: ARG001
     """Compare two documents line by line."""
-    return await apart((len(config["document_a"]) + len(config["document_b"])) * 4, _diff, config)
+    return await apart((len(config["document_a"]) + len(config["document_b"])) * 4, _compared, _diff, config)
 
 
 def _document(value: Any, field: str) -> tuple[str | None, str]:

@@ -12,7 +12,7 @@ from jmespath.visitor import TreeInterpreter
 from windlass.contexts.workflows.budget import Budget, Exhausted
 from windlass.contexts.workflows.steptypes.threads import invalid, too_complex
 
-WORK = 2_000_000
+WORK = 1_000_000
 """Units of work of one expression; some seconds."""
 MOST_DEPTH = 100
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 from windlass.contexts.workflows import templates
 from windlass.contexts.workflows.failures import StepFailure
@@ -21,8 +21,15 @@ from windlass.contexts.workflows.steptypes.sheets import SHEETS
 from windlass.contexts.workflows.steptypes.text import TEXT
 
 BUILT_IN = (*CONTROL, *POLICY, *DATA_TYPES, *SHEETS, *TEXT, *DOCUMENTS, PYTHON)
-MOST_NESTED = 2
-"""How deep steps may stand within steps: a retry in a map is the deepest."""
+
+
+class _Inner(NamedTuple):
+    """A step within a step."""
+
+    type_path: str
+    config_path: str
+    type: str
+    config: Mapping[str, Any]
 
 
 class Prepared:
@@ -97,34 +104,32 @@ class StepTypes:
 
     def check(self, name: str, config: Mapping[str, Any]) -> list[Problem]:
         """Return what is wrong with the config of a step, its inner steps included; nothing when all is well."""
-        return list(self._check(name, config, 0))[: checking.MOST_PROBLEMS]
+        return list(self._check(name, config))[: checking.MOST_PROBLEMS]
 
-    def _check(self, name: str, config: Mapping[str, Any], depth: int) -> Iterator[Problem]:
+    def _check(self, name: str, config: Mapping[str, Any]) -> Iterator[Problem]:
         if not self.known(name):
             yield Problem("type", f"Unknown step type: {str(name)[:100]}")
             return
         yield from checking.check_config(self._types[name], config)
         if name == "python" and (function := self._unregistered(config.get("function"))):
             yield Problem("config.function", f"no function is registered as {function[:100]!r}")
-        for path, inner, its_config in _inner(name, config):
-            yield from self._check_inner(path, inner, its_config, depth + 1)
+        for inner in _inner(name, config):
+            yield from self._check_inner(inner)
 
     def _unregistered(self, function: object) -> str | None:
         if self._functions is None or not isinstance(function, str) or is_template(function):
             return None
         return None if function in self._functions else function
 
-    def _check_inner(self, path: str, name: str, config: Mapping[str, Any], depth: int) -> Iterator[Problem]:
-        if depth > MOST_NESTED:
-            yield Problem(path, f"steps stand within steps at most {MOST_NESTED} deep")
+    def _check_inner(self, inner: _Inner) -> Iterator[Problem]:
+        name = inner.type
+        if self.known(name) and not self._types[name].mapable:
+            yield Problem(inner.type_path, f"a step of the type {name} cannot stand within another")
             return
-        allowed = self.known(name) and (self._types[name].mapable or name == "retry")
-        if self.known(name) and not allowed:
-            yield Problem(f"{path}.type", f"a step of the type {name} cannot stand within another")
-            return
-        for problem in self._check(name, config, depth):
-            where = "type" if problem.path == "type" else problem.path
-            yield Problem(f"{path}.{where}", problem.message)
+        for problem in self._check(name, inner.config):
+            inside = problem.path.removeprefix("config")
+            path = inner.type_path if problem.path == "type" else inner.config_path + inside
+            yield Problem(path, problem.message)
 
     def prepare(self, name: str, config: Mapping[str, Any], *, field: str = "config") -> Prepared:
         """Return a config ready to be resolved, once for each step of a definition.
@@ -149,15 +154,17 @@ class StepTypes:
         ]
 
 
-def _inner(name: str, config: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """Yield the steps within a step: where, type and config."""
+def _inner(name: str, config: Mapping[str, Any]) -> Iterator[_Inner]:
+    """Yield the steps within a step."""
     if name == "retry" and isinstance(config.get("step_type"), str):
-        its_config = config.get("step_config", {})
-        yield "config", config["step_type"], its_config if isinstance(its_config, Mapping) else {}
+        yield _Inner("config.step_type", "config.step_config", config["step_type"], _mapping(config.get("step_config")))
         return
-    steps = {"map": [config.get("step")], "parallel": config.get("steps")}.get(name) or []
+    steps = {"map": [config.get("step")], "parallel": config.get("steps")}.get(name)
     for at, step in enumerate(steps if isinstance(steps, list) else []):
         if isinstance(step, Mapping) and isinstance(step.get("type"), str):
-            its_config = step.get("config", {})
             path = "config.step" if name == "map" else f"config.steps.{at}"
-            yield path, step["type"], its_config if isinstance(its_config, Mapping) else {}
+            yield _Inner(f"{path}.type", f"{path}.config", step["type"], _mapping(step.get("config")))
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

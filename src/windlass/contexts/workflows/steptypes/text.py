@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import re2  # type: ignore[import-untyped]
-from markdown_it import MarkdownIt
-from markdownify import markdownify
 
 from windlass.contexts.workflows import templates
 from windlass.contexts.workflows.steptypes import fields
@@ -22,12 +20,14 @@ from windlass.contexts.workflows.steptypes.base import StepContext, StepFailure,
 from windlass.contexts.workflows.steptypes.threads import Allowance, apart, invalid
 
 MOST_MATCHES = 10_000
-MOST_MARKUP = 256 * 1024
-"""Characters of the longest Markdown or HTML."""
+MOST_MARKUP = 128 * 1024
+"""Characters of the longest Markdown and HTML: what their parsers do in a few seconds, whatever it is."""
 MOST_FILE = templates.MOST_SOURCE
 EXTENSIONS = ("table", "strikethrough")
 
 _SCRIPTS = re2.compile(r"(?is)<(?:script|style)\b[^>]*>.*?</(?:script|style)\s*>|<!--.*?-->")
+_WHOLE_TAG = re2.compile(r"""</?[A-Za-z](?:[^"'<>]|"[^"<]*"|'[^'<]*')*>""")
+_DECLARATIONS = re2.compile(r"<[!?][^<>]*>")
 _TAGS = re2.compile(r"<[A-Za-z/!?][^<>]*>")
 _URLS = re2.compile(r"(?i)\b(?:https?://|www\.)\S+")
 _EMAILS = re2.compile(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9.-]{1,253}\.[A-Za-z]{2,24}")
@@ -139,6 +139,8 @@ async def template_render(config: Mapping[str, Any], context: StepContext) -> di
 
 
 def _html(text: str, extensions: list[str]) -> str:
+    from markdown_it import MarkdownIt  # noqa: PLC0415  every command would load it
+
     return str(MarkdownIt("commonmark", {"html": False, "maxNesting": 20}).enable(extensions).render(text))
 
 
@@ -149,7 +151,20 @@ async def markdown_to_html(config: Mapping[str, Any], context: StepContext) -> d
     return {"html": html, "text": html}
 
 
+def _sound(text: str) -> str:
+    """Return HTML in which every ``<`` begins a whole tag: the parser would look for the end of others for ever."""
+    text = _DECLARATIONS.sub("", _SCRIPTS.sub("", text))
+    pieces, at = [], 0
+    for tag in _WHOLE_TAG.finditer(text):
+        pieces += [text[at : tag.start()].replace("<", "&lt;"), tag[0]]
+        at = tag.end()
+    return "".join([*pieces, text[at:].replace("<", "&lt;")])
+
+
 def _markdown(text: str, strip: list[str]) -> str:
+    from markdownify import markdownify  # noqa: PLC0415  every command would load it
+
+    text = _sound(text)
     tagged = text if "<" in text else f"<span>{text}</span>"  # the parser warns of what may be the name of a file
     try:
         made = (
@@ -163,7 +178,7 @@ def _markdown(text: str, strip: list[str]) -> str:
 async def html_to_markdown(config: Mapping[str, Any], context: StepContext) -> dict[str, Any]:  # noqa: ARG001
     """Turn HTML into Markdown, without scripts and styles."""
     text = config.get("html", config.get("text", ""))
-    made = await apart(len(text), lambda: _markdown(_SCRIPTS.sub("", text), list(config["strip_tags"])))
+    made = await apart(len(text), _markdown, text, list(config["strip_tags"]))
     return {"markdown": made, "text": made}
 
 

@@ -12,7 +12,7 @@ from windlass.kernel.threads import DaemonThreads
 
 SMALL = 8 * 1024
 """Characters that are worked on at once, in the event loop."""
-CPU_SECONDS = 5.0
+CPU_SECONDS = 2.0
 """Processor time a computation may take that can be stopped between two of its steps."""
 
 P = ParamSpec("P")

@@ -1,0 +1,117 @@
+"""Routes that do things again, or to many runs at once, and say before what would be done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from windlass.engine.types import Status
+from windlass.http.access import needs
+from windlass.http.bodies import Field, media, read_body, text
+from windlass.http.callers import caller
+from windlass.http.responses import Json
+from windlass.http.routing import DirectRoute, route
+from windlass.http.shapes import WORKFLOW_RUN, read_many
+from windlass.http.workflow_runs import ACTIONS, PREFIX, runs, shown
+from windlass.kernel.actors import RUNS_CONTROL, Actor
+from windlass.kernel.errors import WindlassError
+from windlass.storage.run_lists import RunQuery
+
+STATUSES = [status.value for status in Status]
+WANTED = {
+    "status": Field({"type": "array", "items": {"type": "string", "enum": STATUSES}, "maxItems": len(STATUSES)}),
+    "workflow_id": Field({"type": "integer", "minimum": 1, "maximum": 2**63 - 1}),
+    "owner": Field(text(200)),
+    "created_after": Field(text(40)),
+    "created_before": Field(text(40)),
+    "waiting_on": Field(text(200)),
+    "error_class": Field(text(200)),
+}
+SECRETS = Field({"type": "object", "additionalProperties": text(16_384, least=0)})
+FORK = {
+    "from_step": Field(text(200), required=True),
+    "inputs": Field({"type": "object"}),
+    "secrets": SECRETS,
+    "dry_run": Field({"type": "boolean"}),
+}
+BULK = {
+    "action": Field({"type": "string", "enum": [*ACTIONS, "fork"]}, required=True),
+    "filter": Field({"type": "object"}, required=True),
+    "from_step": Field(text(200)),
+    "inputs": Field({"type": "object"}),
+    "reason": Field(text(300)),
+    "dry_run": Field({"type": "boolean"}),
+}
+PREVIEWED = 50
+"""Of how many runs a preview names the steps; the others it counts."""
+
+
+async def fork(request: Request) -> Response:
+    """Start a run that takes over what another had done before `from_step`; `dry_run` only says what is done anew."""
+    actor = await caller(request)
+    read_many(request, ())
+    asked = read_body(await request.body(), FORK)
+    run_id = request.path_params["run_id"]
+    if asked.get("dry_run"):
+        return Json({"dry_run": True, "reexecutes": await runs(request).steps_again(actor, run_id, asked["from_step"])})
+    made = await runs(request).fork(actor, run_id, asked["from_step"], asked.get("inputs"), asked.get("secrets") or {})
+    return Json(shown(made))
+
+
+async def bulk(request: Request) -> Response:
+    """Do something to every run that a filter matches, the oldest 1,000 at a time; `dry_run` only says to which."""
+    actor = await caller(request)
+    read_many(request, ())
+    asked = read_body(await request.body(), BULK)
+    found = await runs(request).select(_query(actor, asked["filter"]))
+    if asked.get("dry_run"):
+        return Json(await _preview(request, actor, asked, found))
+    done = [await _one(request, actor, asked, run_id) for run_id in found]
+    failed = sum(not one["ok"] for one in done)
+    return Json({"matched": len(found), "done": len(done) - failed, "failed": failed, "runs": done})
+
+
+def _query(actor: Actor, given: dict[str, Any]) -> RunQuery:
+    wanted = read_body(_packed(given), WANTED)
+    owner = wanted.pop("owner", None) if actor.administers_workflows else actor.user_id
+    statuses = tuple(wanted.pop("status", ()))
+    return RunQuery("workflows.run", actor.tenant_id, owner=owner, statuses=statuses, **wanted)
+
+
+def _packed(given: dict[str, Any]) -> bytes:
+    return bytes(Json(given).body)
+
+
+async def _one(request: Request, actor: Actor, asked: dict[str, Any], run_id: str) -> dict[str, Any]:
+    try:
+        if asked["action"] == "fork":
+            made = await runs(request).fork(actor, run_id, asked.get("from_step", ""), asked.get("inputs"), {})
+            return {"run_id": run_id, "ok": True, "result": "applied", "new_run_id": made.run_id}
+        done = await runs(request).control(actor, run_id, asked["action"], asked.get("reason"))
+    except WindlassError as error:
+        return {"run_id": run_id, "ok": False, "code": error.code, "detail": str(error)}
+    return {"run_id": run_id, "ok": True, "result": done.result}
+
+
+async def _preview(request: Request, actor: Actor, asked: dict[str, Any], found: list[str]) -> dict[str, Any]:
+    shown_runs = []
+    for run_id in found[:PREVIEWED]:
+        again: list[str] = []
+        if asked["action"] in {"retry", "fork"}:
+            again = await runs(request).steps_again(actor, run_id, asked.get("from_step"))
+        shown_runs.append({"run_id": run_id, "reexecutes": again})
+    return {"dry_run": True, "matched": len(found), "runs": shown_runs}
+
+
+def routes() -> list[DirectRoute]:
+    """Return the routes."""
+    tag, errors = "workflow runs", (401, 403, 404, 413, 422)
+    ok: dict[int, Any] = {200: {"description": "Done", "content": {"application/json": {"schema": {"type": "object"}}}}}
+    access = needs(RUNS_CONTROL)
+    return [
+        route("POST", f"{PREFIX}/runs/bulk", bulk, tag=tag, access=access, answers=ok, errors=errors, body=media(BULK)),
+        route("POST", f"{PREFIX}/runs/{{run_id}}/fork", fork, tag=tag, access=access, answers={200: WORKFLOW_RUN},
+              errors=errors, body=media(FORK)),
+    ]  # fmt: skip

@@ -1,0 +1,94 @@
+"""Runs forked from a step, and many runs at once, with what would be done said before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.http.test_workflow_runs import ASKING, BASE, BROKEN, adhoc, at
+from tests.support.apps import Served
+
+CHAIN: dict[str, Any] = {
+    "name": "chain",
+    "inputs": {"x": {"type": "string", "default": "1"}},
+    "steps": [
+        {"id": "a", "type": "prompt", "config": {"template": "a{{ inputs.x }}"}},
+        {"id": "b", "type": "prompt", "config": {"template": "{{ a.text }}b{{ inputs.x }}"}},
+        {"id": "c", "type": "prompt", "config": {"template": "{{ last.text }}c"}},
+    ],
+}
+GRAPH: dict[str, Any] = {
+    "name": "graph",
+    "inputs": {"x": {"type": "string", "default": "1"}},
+    "steps": [
+        {"id": "a", "type": "prompt", "config": {"template": "a{{ inputs.x }}"}},
+        {"id": "b", "type": "prompt", "config": {"template": "b{{ inputs.x }}"}},
+        {"id": "c", "type": "prompt", "config": {"template": "{{ a.text }}{{ b.text }}"}, "depends_on": ["a", "b"]},
+    ],
+}
+
+
+async def fork(served: Served, run_id: str, **body: Any) -> Any:
+    """Fork a run."""
+    answer = await served.client.post(f"{BASE}/runs/{run_id}/fork", json=body)
+    return answer.status_code, answer.json()
+
+
+async def test_a_fork_takes_over_what_was_done_before_its_step(served: Served) -> None:
+    run_id = (await adhoc(served, CHAIN))["run_id"]
+
+    status, made = await fork(served, run_id, from_step="b", inputs={"x": "2"})
+
+    assert status == 200
+    assert (await at(served, made["run_id"], "succeeded"))["outputs"] == {"text": "a1b2c"}
+    assert (await at(served, run_id, "succeeded"))["outputs"] == {"text": "a1b1c"}
+    steps = (await served.client.get(f"{BASE}/runs/{made['run_id']}/steps")).json()["steps"]
+    assert [step["step_id"] for step in steps] == ["b", "c"]
+
+
+async def test_a_fork_of_a_graph_does_again_what_depends_on_its_step(served: Served) -> None:
+    run_id = (await adhoc(served, GRAPH))["run_id"]
+
+    _, preview = await fork(served, run_id, from_step="b", dry_run=True)
+    _, made = await fork(served, run_id, from_step="b", inputs={"x": "2"})
+
+    assert preview == {"dry_run": True, "reexecutes": ["b", "c"]}
+    assert (await at(served, made["run_id"], "succeeded"))["outputs"] == {"text": "a1b2"}
+
+
+async def test_a_fork_that_cannot_be_is_refused(served: Served) -> None:
+    run_id = (await adhoc(served, CHAIN))["run_id"]
+
+    assert (await fork(served, run_id, from_step="z"))[0] == 422
+    assert (await fork(served, run_id))[0] == 422
+    assert (await fork(served, run_id, from_step="a", inputs={"x": 1}))[0] == 422
+    assert (await fork(served, "nothing", from_step="a"))[0] == 404
+
+
+async def test_many_runs_are_previewed_and_then_cancelled(served: Served) -> None:
+    waiting = [(await adhoc(served, ASKING, "async"))["run_id"] for _ in range(3)]
+    for run_id in waiting:
+        await at(served, run_id, "waiting_approval")
+    other = (await adhoc(served, CHAIN))["run_id"]
+    order: dict[str, Any] = {"action": "cancel", "filter": {"status": ["waiting_approval"]}, "reason": "cleared"}
+
+    preview = (await served.client.post(f"{BASE}/runs/bulk", json={**order, "dry_run": True})).json()
+    done = (await served.client.post(f"{BASE}/runs/bulk", json=order)).json()
+
+    assert [one["run_id"] for one in preview["runs"]] == waiting
+    assert (done["matched"], done["done"], done["failed"]) == (3, 3, 0)
+    for run_id in waiting:
+        assert (await at(served, run_id, "cancelled"))["status_reason"] == "cleared"
+    assert (await at(served, other, "succeeded"))["status"] == "succeeded"
+
+
+async def test_failed_runs_are_retried_by_the_code_of_their_error(served: Served) -> None:
+    run_id = (await adhoc(served, BROKEN))["run_id"]
+    order: dict[str, Any] = {"action": "retry", "filter": {"error_class": "template_error"}}
+
+    preview = (await served.client.post(f"{BASE}/runs/bulk", json={**order, "dry_run": True})).json()
+    done = (await served.client.post(f"{BASE}/runs/bulk", json=order)).json()
+
+    assert preview["runs"] == [{"run_id": run_id, "reexecutes": ["a"]}]
+    assert done["done"] == 1
+    assert (await served.client.post(f"{BASE}/runs/bulk", json={**order, "action": "fly"})).status_code == 422
+    assert (await served.client.post(f"{BASE}/runs/bulk", json={**order, "filter": {"z": 1}})).status_code == 422

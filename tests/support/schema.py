@@ -26,7 +26,7 @@ _SQLITE = {
 
 
 def describe(url: sa.URL, leave_out: Iterable[str] = ()) -> Description:
-    """Every column, index, constraint and option of tables, not of views; tables named in ``leave_out`` are not mentioned."""
+    """Every column, index, constraint and option of tables; those named in ``leave_out`` are not mentioned."""
     engine = sa.create_engine(url, poolclass=sa.NullPool)
     hidden = set(leave_out)
     queries = _SQLITE if url.get_backend_name() == "sqlite" else _POSTGRES

@@ -122,6 +122,15 @@ def create_app(
     app.router.routes[:0] = [*workflow_history.sockets(), *found]
     app.add_exception_handler(WindlassError, answer_windlass)
     app.add_exception_handler(HTTPException, answer_http)
+    _surround(app, settings, log, meter)
+    guarded = settings.api_key is not None
+    known = guarded or settings.app_env != "dev"
+    setattr(app, "openapi", _described(app, guarded=guarded, known=known))  # noqa: B010  as FastAPI documents
+    return app
+
+
+def _surround(app: FastAPI, settings: Settings, log: Log, meter: Meter) -> None:
+    """Put around the application what every request passes, the innermost first."""
     app.add_middleware(Traced, tracer=meter.tracer)
     app.add_middleware(
         BodyLimit,
@@ -132,10 +141,6 @@ def create_app(
     if settings.api_key is not None:
         app.add_middleware(Keyhole, key=settings.api_key.get_secret_value())
     app.add_middleware(Frame, log=log, meter=meter)
-    guarded = settings.api_key is not None
-    known = guarded or settings.app_env != "dev"
-    setattr(app, "openapi", _described(app, guarded=guarded, known=known))  # noqa: B010  as FastAPI documents
-    return app
 
 
 _NO_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False}

@@ -163,7 +163,7 @@ async def test_metrics_count_requests_runs_records_and_commits(served: Served) -
     assert found['windlass_open_runs{status="running"}'] == 0
     assert found['windlass_runs_ended_total{status="succeeded",workflow="records.process"}'] == 1
     assert found["windlass_commit_units_total"] >= found["windlass_commit_batches_total"] > 0
-    assert all(name.startswith("windlass_") for name in found)
+    assert all(name.startswith(("windlass_", "workflows_")) for name in found)
 
 
 async def test_an_older_postgresql_database_is_refused_unless_told_to_migrate(pg_dsn: str) -> None:

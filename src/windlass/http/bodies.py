@@ -30,7 +30,10 @@ def text(most: int, *, least: int = 1, **more: Any) -> dict[str, Any]:
 def schema_of(fields: Mapping[str, Field]) -> dict[str, Any]:
     """Return the JSON Schema of a body."""
     required = [name for name, field in fields.items() if field.required]
-    properties = {name: dict(field.schema) for name, field in fields.items()}
+    properties = {
+        name: dict(field.schema) if field.required else {"anyOf": [dict(field.schema), {"type": "null"}]}
+        for name, field in fields.items()
+    }
     return {"type": "object", "additionalProperties": False, "properties": properties, "required": required}
 
 

@@ -149,9 +149,10 @@ def application(request: Request) -> Application:
 
 
 def template_of(app: FastAPI, path: str) -> str | None:
-    """Return the template of the first route that a path is one of, whatever the method."""
+    """Return the template that a path is one of, whatever the method: of several the one that says most of it."""
     routes = (route for route in app.router.routes if isinstance(route, APIRoute))
-    return next((route.path for route in routes if route.path_regex.match(path)), None)
+    fitting = (route.path for route in routes if route.path_regex.match(path))
+    return min(fitting, key=lambda template: template.count("{"), default=None)
 
 
 def methods_of(app: FastAPI, path: str) -> list[str]:

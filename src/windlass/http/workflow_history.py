@@ -231,7 +231,7 @@ def routes() -> list[DirectRoute]:
         return {200: {"description": description, "content": {"application/json": {"schema": {"type": kind}}}}}
 
     streamed: dict[int, Any] = {
-        200: {"description": "Events", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
+        200: {"description": "Events", "content": {"text/event-stream": {"schema": {"type": "object"}}}}
     }
     shared: dict[str, Any] = {"tag": tag, "access": needs(RUNS_READ), "errors": (401, 404, 422)}
     tried = f"{run}/steps/{{step_id}}/attempts"

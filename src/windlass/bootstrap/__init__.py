@@ -5,26 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
-from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from windlass.bootstrap.options import (
-    egress_policy,
-    identity_rules,
-    open_artifacts,
-    open_schedules,
-    open_sealer,
-    open_workflows,
-    webhook_options,
-)
-from windlass.contexts.artifacts.api import Artifacts
-from windlass.contexts.identity.api import Identity
-from windlass.contexts.outbound.api import Outbound
-from windlass.contexts.people.api import People
 from windlass.contexts.records.api import Limits, Records, load_processors
-from windlass.contexts.schedules.api import Schedules
-from windlass.contexts.webhooks.api import Webhooks
-from windlass.contexts.workflows.api import Definitions, Workflows
 from windlass.engine.engine import Engine
 from windlass.engine.ops import Commits
 from windlass.engine.ports import Backend, Ring
@@ -37,6 +20,16 @@ from windlass.storage.own import OwnTransactions
 from windlass.storage.sqlite.backend import SqliteBackend
 from windlass.storage.sqlite.folder import RunFolder, TurnLock
 from windlass.storage.urls import DatabaseUrl
+
+if TYPE_CHECKING:
+    from windlass.bootstrap.contexts import Contexts
+    from windlass.contexts.artifacts.api import Artifacts
+    from windlass.contexts.identity.api import Identity
+    from windlass.contexts.outbound.api import Outbound
+    from windlass.contexts.people.api import People
+    from windlass.contexts.schedules.api import Schedules
+    from windlass.contexts.webhooks.api import Webhooks
+    from windlass.contexts.workflows.api import Definitions, Workflows
 
 STOP_SECONDS = 5.0
 SWITCH_SECONDS = 0.0005
@@ -58,32 +51,84 @@ class Part(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
 class Application:
-    """A running Windlass without its edges."""
+    """A running Windlass without its edges.
 
-    settings: Settings
-    backend: Backend
-    commits: Committer
-    engine: Engine
-    records: Records
-    identity: Identity
-    people: People
-    outbound: Outbound
-    webhooks: Webhooks
-    artifacts: Artifacts
-    schedules: Schedules
-    workflows: Workflows
+    What stands beside records is put together when it is first asked for: a command that only looks at runs need not
+    load the half of the product.
+    """
+
+    def __init__(
+        self, settings: Settings, backend: Backend, commits: Committer, engine: Engine, records: Records
+    ) -> None:
+        self.settings = settings
+        self.backend = backend
+        self.commits = commits
+        self.engine = engine
+        self.records = records
+        self.assembled: Contexts | None = None
+
+    @property
+    def contexts(self) -> Contexts:
+        """Return what stands beside records.
+
+        Raises:
+            ConfigError: a setting asks for what is not installed, or two do not fit together.
+        """
+        return self.assemble() if self.assembled is None else self.assembled
+
+    def assemble(self) -> Contexts:
+        """Put together what stands beside records; a process that carries runs out does so before it begins."""
+        from windlass.bootstrap.contexts import assemble  # noqa: PLC0415  see the class
+
+        self.assembled = assemble(self.settings, self.engine)
+        return self.assembled
+
+    @property
+    def identity(self) -> Identity:
+        """Return who may come in."""
+        return self.contexts.identity
+
+    @property
+    def people(self) -> People:
+        """Return those who decide."""
+        return self.contexts.people
+
+    @property
+    def outbound(self) -> Outbound:
+        """Return the way to other hosts."""
+        return self.contexts.outbound
+
+    @property
+    def webhooks(self) -> Webhooks:
+        """Return the deliveries."""
+        return self.contexts.webhooks
+
+    @property
+    def artifacts(self) -> Artifacts:
+        """Return the files of runs."""
+        return self.contexts.artifacts
+
+    @property
+    def schedules(self) -> Schedules:
+        """Return what starts by the clock."""
+        return self.contexts.schedules
+
+    @property
+    def workflows(self) -> Workflows:
+        """Return the workflows written as documents."""
+        return self.contexts.workflows
 
     @property
     def definitions(self) -> Definitions:
         """Return the saved definitions."""
-        return self.workflows.definitions
+        return self.contexts.workflows.definitions
 
     @property
     def parts(self) -> list[Part]:
         """Return those contexts that have work of their own beside the engine's runs."""
-        return [self.records, self.identity, self.people, self.webhooks, self.artifacts, self.schedules]
+        found = self.contexts
+        return [self.records, found.identity, found.people, found.webhooks, found.artifacts, found.schedules]
 
 
 def open_backend(url: DatabaseUrl) -> Backend:
@@ -188,7 +233,6 @@ async def _open(
     visiting: bool = False,
 ) -> AsyncIterator[Application]:
     processors = load_processors(settings.app_modules)
-    sealer = open_sealer(settings)
     await asyncio.to_thread(prepare_database, settings)
     backend = open_backend(settings.database)
     commits = Committer(backend.write_session(), limit=settings.commit_queue_limit)
@@ -197,35 +241,21 @@ async def _open(
     commits.on_rings = engine.worker.on_rings
     limits = Limits(settings.max_payload_bytes, settings.process_wait_seconds, settings.idempotency_seconds)
     records = Records(engine, processors, limits)
-    identity = Identity(engine, identity_rules(settings))
-    people = People(engine)
-    outbound = Outbound(egress_policy(settings))
-    webhooks = Webhooks(engine, outbound, webhook_options(settings))
-    webhooks.audit_with(identity.record)
-    artifacts = open_artifacts(settings, engine, sealer)
-    workflows = open_workflows(settings, engine, outbound)
-    webhooks.describe_ends(workflows.describe_end)
-    schedules = open_schedules(settings, engine, workflows.scheduled)
+    application = Application(settings, backend, commits, engine, records)
+    if not visiting:
+        try:
+            application.assemble()
+        except BaseException:
+            backend.close()
+            raise
     commits.start()
     if own is not None:
         own.start()
     try:
-        yield Application(
-            settings,
-            backend,
-            commits,
-            engine,
-            records,
-            identity,
-            people,
-            outbound,
-            webhooks,
-            artifacts,
-            schedules,
-            workflows,
-        )
+        yield application
     finally:
-        await outbound.close()
+        if application.assembled is not None:
+            await application.assembled.outbound.close()
         await asyncio.to_thread(_close, backend, commits, own)
 
 

@@ -21,7 +21,25 @@ from windlass.contexts.records.api import Status as RecordStatus
 from windlass.contexts.workflows.api import REFERENCE
 from windlass.engine.types import WITH_PEOPLE
 from windlass.engine.types import Status as RunStatus
-from windlass.http import artifacts, audit, auth, definitions, records, reports, runs, system, webhooks
+from windlass.http import (
+    artifacts,
+    audit,
+    auth,
+    definitions,
+    health,
+    operations,
+    people,
+    queues,
+    records,
+    reports,
+    runs,
+    schedules,
+    system,
+    webhooks,
+    workflow_bulk,
+    workflow_history,
+    workflow_runs,
+)
 from windlass.http.errors import TABLE
 from windlass.http.routing import IDEMPOTENCY_KEY, DirectRoute
 from windlass.kernel.errors import Kind, ValidationFailed, WindlassError
@@ -216,12 +234,16 @@ curl -s http://localhost:8000/openapi.json | jq -c '.info'
 """
 
 
+PARTS = (
+    records, reports, runs, queues, system, health, operations, auth, audit, definitions, workflow_runs,
+    workflow_history, workflow_bulk, people, artifacts, webhooks, schedules,
+)  # fmt: skip
+"""Whose routes are listed."""
+
+
 def http_page() -> str:
     """Return `docs/reference/http.md`."""
-    parts = [route for part in (records, reports, runs, system, artifacts) for route in part.routes()]
-    parts = [route for part in (records, reports, runs, system, auth, audit) for route in part.routes()]
-    parts = [route for part in (records, reports, runs, system, webhooks) for route in part.routes()]
-    parts = [route for part in (records, reports, runs, system, definitions) for route in part.routes()]
+    parts = [route for part in PARTS for route in part.routes()]
     calls = ((f"{_call(route)}{'*' if _keyed(route) else ''}", str(route.summary)) for route in parts)
     names = ", ".join(f"`{name}`" for name in REPORTS)
     return "# HTTP" + _GENERATED + HTTP_OPENING + "\n" + _table("call|does", calls) + f"\nThe reports are {names}.\n"

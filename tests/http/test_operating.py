@@ -203,7 +203,7 @@ async def guarded(migrated_sqlite_url: str) -> AsyncIterator[Served]:
 async def test_many_tenants_share_the_label_of_the_others(served: Served) -> None:
     meter = served.app.state.meter
     for number in range(150):
-        meter.run_started("workflows.run", f"tenant{number}", "{}")
+        meter.run_started("workflows.run", f"run{number}", f"tenant{number}", "{}")
 
     found = await figures(served)
     tenants = [labels for name, labels in found if name == "workflows_runs_started_total"]
@@ -221,3 +221,37 @@ async def test_who_watches_needs_no_credential_who_reads_settings_does(guarded: 
     for path in ("/api/v1/workflows/config", "/api/v1/metrics"):
         assert await status(path) == 401
         assert await status(path, **{"X-API-Key": "s3cret-key"}) == 200
+
+
+async def test_runs_and_steps_are_told_of_when_somebody_looks(database_url: str) -> None:
+    async with serving(database_url, workflows_debug=True, log_level="ERROR") as served:
+        assert await run(served, [log("a")]) == "succeeded"
+        told = [line for line in served.lines.events() if line["event"].startswith("workflows.")]
+
+    assert [line["event"] for line in told] == [
+        "workflows.run.started", "workflows.step.started", "workflows.step.ended", "workflows.run.ended",
+    ]  # fmt: skip
+    assert len({line["run_id"] for line in told}) == 1
+    assert (told[2]["step"], told[2]["type"], told[2]["status"]) == ("a#1", "log", "succeeded")
+
+
+async def test_requests_about_artifacts_and_letters_are_told_of_when_somebody_looks(database_url: str) -> None:
+    wanted = {"workflows_artifacts_debug": True, "workflows_dlq_debug": True}
+    async with serving(database_url, log_level="ERROR", **wanted) as served:
+        await served.client.get("/api/v1/workflows/artifacts/nothing/download", headers={"Range": "bytes=0-1"})
+        await served.client.get("/api/v1/workflows/webhooks/dlq?limit=5")
+        served.app.state.meter.count("workflows_webhook_deliveries", status="failed", host="hooks.example.com")
+        [artifact] = served.lines.events("workflows.artifacts.request")
+        [letters] = served.lines.events("workflows.dlq.request")
+        [attempt] = served.lines.events("workflows.webhook.attempt")
+
+    assert (artifact["range"], artifact["status_code"]) == ("bytes=0-1", 404)
+    assert (letters["query"], letters["status_code"]) == ("limit=5", 200)
+    assert (attempt["status"], attempt["host"]) == ("failed", "hooks.example.com")
+
+
+async def test_nothing_more_is_told_when_nobody_looks(served: Served) -> None:
+    assert await run(served, [log("a")]) == "succeeded"
+    await served.client.get("/api/v1/workflows/webhooks/dlq")
+
+    assert [line for line in served.lines.events() if line["event"].startswith("workflows.")] == []

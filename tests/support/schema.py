@@ -8,9 +8,8 @@ Description = set[tuple[str, ...]]
 
 _POSTGRES = {
     "column": """SELECT table_name, column_name, data_type, coalesce(collation_name, ''), is_nullable,
-        coalesce(column_default, '') FROM information_schema.columns
-        JOIN information_schema.tables USING (table_schema, table_name)
-        WHERE table_schema = 'public' AND table_type = 'BASE TABLE'""",
+        coalesce(column_default, '') FROM information_schema.columns JOIN information_schema.tables
+        USING (table_schema, table_name) WHERE table_schema = 'public' AND table_type = 'BASE TABLE'""",
     "index": "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
     "constraint": """SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
         WHERE connamespace = 'public'::regnamespace AND contype <> 't'""",
@@ -27,7 +26,7 @@ _SQLITE = {
 
 
 def describe(url: sa.URL, leave_out: Iterable[str] = ()) -> Description:
-    """Every column, index, constraint and option; tables named in ``leave_out`` are not mentioned."""
+    """Every column, index, constraint and option of tables; those named in ``leave_out`` are not mentioned."""
     engine = sa.create_engine(url, poolclass=sa.NullPool)
     hidden = set(leave_out)
     queries = _SQLITE if url.get_backend_name() == "sqlite" else _POSTGRES

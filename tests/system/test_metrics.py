@@ -4,6 +4,7 @@ import subprocess
 
 import httpx2
 
+from tests.support.paths import ROOT
 from tests.support.service import Service
 
 
@@ -20,6 +21,26 @@ def test_the_metrics_pass_promtool(promtool: str, service: Service) -> None:
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "# TYPE" in metrics
+
+
+def test_the_figures_of_workflows_pass_promtool_but_for_the_unit_in_their_names(
+    promtool: str, service: Service
+) -> None:
+    body = {"definition": {"name": "x", "steps": [{"id": "a", "type": "log", "config": {"message": "hello"}}]}}
+    run = httpx2.post(f"{service.url}/api/v1/workflows/run?mode=sync", json=body)
+    assert run.json()["status"] == "succeeded"
+
+    done = _check(promtool, httpx2.get(f"{service.url}/metrics").text)
+
+    said = (done.stdout + done.stderr).strip().splitlines()
+    assert {line.split()[0] for line in said} <= {"workflows_run_duration_ms", "workflows_step_duration_ms"}, said
+
+
+def test_the_alert_rules_pass_promtool_and_their_own_tests(promtool: str) -> None:
+    folder = ROOT / "deploy" / "prometheus"
+    for command in (["check", "rules", "workflows.rules.yml"], ["test", "rules", "workflows.test.yml"]):
+        done = subprocess.run([promtool, *command], cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_promtool_would_find_a_bad_name(promtool: str) -> None:

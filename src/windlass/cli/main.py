@@ -10,6 +10,7 @@ import typer
 from windlass.cli import (
     artifacts,
     audit,
+    backups,
     bench,
     db,
     doctor,
@@ -50,6 +51,7 @@ for register in (
     doctor.register,
     bench.register,
     info.register,
+    backups.register,
     schedules.register,
     users.register,
     keys.register,

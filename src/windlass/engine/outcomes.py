@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from windlass.engine.errors import StepFailed
+
 if TYPE_CHECKING:
     from windlass.engine.run import Run
 
@@ -21,13 +23,21 @@ def completed(name: str, kind: str, mark: str, attempt: int, output: str) -> str
     return f'{{"step_id":"{name}","type":"{kind}","input":"{mark}","attempt":{attempt},"output":{output}}}'
 
 
-def tell_start(run: Run, kind: str) -> None:
+def failure(path: str, message: str, error_type: str, attempts: int) -> StepFailed:
+    """Return the error a failed step raises, the same live and replayed."""
+    return StepFailed(
+        f"step {path} failed: {error_type}: {message}", step=path, error_type=error_type, attempts=attempts
+    )
+
+
+def tell_start(run: Run, path: str, kind: str) -> None:
     """Tell that a step begins that the journal does not know yet."""
-    run.worker.telemetry.step_started(run.workflow.name, kind)
+    run.worker.telemetry.step_started(run.workflow.name, run.run_id, path, kind)
 
 
-def tell_end(run: Run, kind: str, started: int, *, failed: bool = False) -> None:
+def tell_end(run: Run, path: str, kind: str, started: int, *, failed: bool = False) -> None:
     """Tell that a step has ended; ``started`` is when its last attempt began, in microseconds."""
     status = "failed" if failed else "succeeded"
     took = max(0, run.worker.clock.now() - started) / MILLISECOND
-    run.worker.telemetry.step_ended(run.workflow.name, run.claimed.tenant_id, kind, status, took)
+    name, tenant = run.workflow.name, run.claimed.tenant_id
+    run.worker.telemetry.step_ended(name, run.run_id, path, tenant, kind, status, took)

@@ -25,11 +25,11 @@ from typing import (
 
 from windlass.engine.attempt import in_thread, too_long, within
 from windlass.engine.codec import Signature, digest
-from windlass.engine.errors import Fenced, StepFailed, StepTimeout, Suspend, Withheld
+from windlass.engine.errors import Fenced, StepTimeout, Suspend, Withheld
 from windlass.engine.failures import own_error, told, trace
 from windlass.engine.heads import to_json
 from windlass.engine.ops import heard
-from windlass.engine.outcomes import completed, opening, tell_end, tell_start
+from windlass.engine.outcomes import completed, failure, opening, tell_end, tell_start
 from windlass.engine.registry import check_name
 from windlass.engine.retry import Options, RetryPolicy
 from windlass.engine.run import Run
@@ -169,13 +169,13 @@ class Step(Generic[P, R]):
             run.worker.check_lease()
             run.executing[path] = started = clock.now()
             if attempt == 1:
-                tell_start(run, self.kind)
+                tell_start(run, path, self.kind)
             try:
                 self.signature.prepare(self._output)
                 if self.transactional:
                     value = await self._transact(run, path, mark, attempt, args, kwargs)
                     scope.hear()
-                    tell_end(run, self.kind, started)
+                    tell_end(run, path, self.kind, started)
                     return value
                 value = await self._attempt(run, path, attempt, args, kwargs)
                 value, text = self.signature.output(value, self._output)
@@ -195,7 +195,7 @@ class Step(Generic[P, R]):
             events.append(NewEvent("step_completed", path, done, clock.now()))
             run.record(events)
             scope.hear()
-            tell_end(run, self.kind, started)
+            tell_end(run, path, self.kind, started)
             return value
 
     def _opened(self, run: Run, path: str) -> list[NewEvent]:
@@ -303,17 +303,10 @@ class Step(Generic[P, R]):
             said["reason_code"] = details["error_type"]
             events.append(NewEvent("step_retry_suppressed", path, to_json(said), now))
         scope.hear()
-        tell_end(run, self.kind, started, failed=True)
+        tell_end(run, path, self.kind, started, failed=True)
         with suppress(asyncio.CancelledError):  # what the journal holds is told, also to a branch that is being stopped
             await run.commit([*events, NewEvent("step_failed", path, to_json(details), now)])
         raise failure(path, details["error"], details["error_type"], attempt) from error
-
-
-def failure(path: str, message: str, error_type: str, attempts: int) -> StepFailed:
-    """Return the error a failed step raises, the same live and replayed."""
-    return StepFailed(
-        f"step {path} failed: {error_type}: {message}", step=path, error_type=error_type, attempts=attempts
-    )
 
 
 class Decorator(Protocol):

@@ -12,19 +12,21 @@ class Telemetry(Protocol):
         """Hear of something an operator may want to know."""
         ...
 
-    def run_started(self, workflow: str, tenant: str, attributes: str) -> None:
+    def run_started(self, workflow: str, run_id: str, tenant: str, attributes: str) -> None:
         """Hear that a run begins in this process, with nothing done yet; ``attributes`` are JSON text."""
         ...
 
-    def run_finished(self, workflow: str, status: str, tenant: str, took: float) -> None:
+    def run_finished(self, workflow: str, run_id: str, status: str, tenant: str, took: float) -> None:
         """Hear that a run ended in this process, so long after it began."""
         ...
 
-    def step_started(self, workflow: str, kind: str) -> None:
-        """Hear that a step of a type begins, with its first attempt."""
+    def step_started(self, workflow: str, run_id: str, step: str, kind: str) -> None:
+        """Hear that a step, known by its path in the run, begins with its first attempt."""
         ...
 
-    def step_ended(self, workflow: str, tenant: str, kind: str, status: str, took: float) -> None:
+    def step_ended(
+        self, workflow: str, run_id: str, step: str, tenant: str, kind: str, status: str, took: float
+    ) -> None:
         """Hear that a step has ``succeeded`` or ``failed``; ``took`` is the time of its last attempt."""
         ...
 
@@ -39,16 +41,18 @@ class Silent:
     def event(self, name: str, **fields: object) -> None:
         """Ignore an event."""
 
-    def run_started(self, workflow: str, tenant: str, attributes: str) -> None:
+    def run_started(self, workflow: str, run_id: str, tenant: str, attributes: str) -> None:
         """Ignore the start of a run."""
 
-    def run_finished(self, workflow: str, status: str, tenant: str, took: float) -> None:
+    def run_finished(self, workflow: str, run_id: str, status: str, tenant: str, took: float) -> None:
         """Ignore the end of a run."""
 
-    def step_started(self, workflow: str, kind: str) -> None:
+    def step_started(self, workflow: str, run_id: str, step: str, kind: str) -> None:
         """Ignore the start of a step."""
 
-    def step_ended(self, workflow: str, tenant: str, kind: str, status: str, took: float) -> None:
+    def step_ended(
+        self, workflow: str, run_id: str, step: str, tenant: str, kind: str, status: str, took: float
+    ) -> None:
         """Ignore the end of a step."""
 
     def count(self, name: str, **labels: str) -> None:

@@ -297,7 +297,7 @@ class Worker:
         self.runs[run.run_id] = run
         self.active += 1
         if run.history is None:
-            self.telemetry.run_started(run.workflow.name, claimed.tenant_id, claimed.attributes)
+            self.telemetry.run_started(run.workflow.name, run.run_id, claimed.tenant_id, claimed.attributes)
         run.start()
 
     def birth(self, queue: str, name: str) -> str | None:
@@ -364,7 +364,8 @@ class Worker:
         """Answer those who wait for a run that ended here."""
         claimed, now = run.claimed, self.clock.now()
         took = (now - (claimed.events[0].at if claimed.events else run.begun)) / MILLISECOND
-        self.telemetry.run_finished(run.workflow.name, finish.status.value, claimed.tenant_id, max(0.0, took))
+        tenant = claimed.tenant_id
+        self.telemetry.run_finished(run.workflow.name, run.run_id, finish.status.value, tenant, max(0.0, took))
         if run.run_id in self.results:
             result = finish.outputs if finish.status is Status.SUCCEEDED else finish.error
             self.answer(run.run_id, Ended(run.run_id, finish.status, result))

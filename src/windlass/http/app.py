@@ -43,6 +43,7 @@ from windlass.http.metrics import Meter, share_with_siblings
 from windlass.http.middleware import GUARDED, BodyLimit, Frame, Keyhole
 from windlass.http.query import NO_NUL
 from windlass.http.routing import DirectRoute
+from windlass.http.tracing import Traced, tracer
 from windlass.kernel.errors import ConfigError, WindlassError
 from windlass.settings import Settings
 
@@ -86,7 +87,7 @@ def create_app(
         served: whether it is what this process is for, so that the process may be tuned to it.
     """
     log = log or open_log(settings)
-    meter = Meter(log.events, settings.app_version)
+    meter = Meter(tracer(settings, log), settings.app_version)
     app = _base()(
         title=settings.project_name,
         version=settings.app_version,
@@ -121,6 +122,16 @@ def create_app(
     app.router.routes[:0] = [*workflow_history.sockets(), *found]
     app.add_exception_handler(WindlassError, answer_windlass)
     app.add_exception_handler(HTTPException, answer_http)
+    _surround(app, settings, log, meter)
+    guarded = settings.api_key is not None
+    known = guarded or settings.app_env != "dev"
+    setattr(app, "openapi", _described(app, guarded=guarded, known=known))  # noqa: B010  as FastAPI documents
+    return app
+
+
+def _surround(app: FastAPI, settings: Settings, log: Log, meter: Meter) -> None:
+    """Put around the application what every request passes, the innermost first."""
+    app.add_middleware(Traced, tracer=meter.tracer)
     app.add_middleware(
         BodyLimit,
         most=settings.max_body_bytes,
@@ -130,10 +141,6 @@ def create_app(
     if settings.api_key is not None:
         app.add_middleware(Keyhole, key=settings.api_key.get_secret_value())
     app.add_middleware(Frame, log=log, meter=meter)
-    guarded = settings.api_key is not None
-    known = guarded or settings.app_env != "dev"
-    setattr(app, "openapi", _described(app, guarded=guarded, known=known))  # noqa: B010  as FastAPI documents
-    return app
 
 
 _NO_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False}

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.types import Scope
 
+from windlass.http.tracing import Tracer
 from windlass.http.workflow_metrics import WorkflowMeter
 
 if TYPE_CHECKING:
@@ -71,16 +72,17 @@ class Meter:
     """The metrics of one process; also hears what the engine tells (``engine.telemetry.Telemetry``).
 
     Args:
-        events: where what the engine tells is logged.
+        tracer: writes what the engine tells into the log, and more where that is wanted.
         version: of the service, for ``windlass_build_info``.
     """
 
-    def __init__(self, events: Any, version: str) -> None:
+    def __init__(self, tracer: Tracer, version: str) -> None:
         import prometheus_client as prometheus  # noqa: PLC0415  share_with_siblings goes first
 
         prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
         self._prometheus = prometheus
-        self._events = events
+        self.tracer = tracer
+        self._events = tracer.log.events
         self._folder = os.environ.get(FOLDER)
         self._version = version
         own = self._registry = prometheus.CollectorRegistry()
@@ -125,25 +127,34 @@ class Meter:
         self._workflows.event(name)
         self._events.warning(name, **fields)
 
-    def run_started(self, workflow: str, tenant: str, attributes: str) -> None:
+    def run_started(self, workflow: str, run_id: str, tenant: str, attributes: str) -> None:
         """Hear that a run begins here."""
         self._workflows.run_started(workflow, tenant, attributes)
+        self.tracer.run("workflows.run.started", workflow, run_id=run_id, tenant=tenant)
 
-    def run_finished(self, workflow: str, status: str, tenant: str, took: float) -> None:
+    def run_finished(self, workflow: str, run_id: str, status: str, tenant: str, took: float) -> None:
         """Hear that a run ended here."""
         self._runs.labels(workflow, status).inc()
         self._workflows.run_finished(workflow, status, tenant, took)
+        self.tracer.run("workflows.run.ended", workflow, run_id=run_id, status=status, duration_ms=took)
 
-    def step_started(self, workflow: str, kind: str) -> None:
+    def step_started(self, workflow: str, run_id: str, step: str, kind: str) -> None:
         """Hear that a step begins here."""
         self._workflows.step_started(workflow, kind)
+        self.tracer.run("workflows.step.started", workflow, run_id=run_id, step=step, type=kind)
 
-    def step_ended(self, workflow: str, tenant: str, kind: str, status: str, took: float) -> None:
+    def step_ended(
+        self, workflow: str, run_id: str, step: str, tenant: str, kind: str, status: str, took: float
+    ) -> None:
         """Hear that a step ended here."""
         self._workflows.step_ended(workflow, tenant, kind, status, took)
+        if self.tracer.runs:
+            told = {"step": step, "type": kind, "status": status, "duration_ms": took}
+            self.tracer.run("workflows.step.ended", workflow, run_id=run_id, **told)
 
     def count(self, name: str, **labels: str) -> None:
         """Count one more of what a context counts; hosts beyond the first hundred are counted as ``other``."""
+        self.tracer.counted(name, labels)
         host = labels.get("host")
         if host is not None and host not in self._hosts:
             if len(self._hosts) < MOST_HOSTS:

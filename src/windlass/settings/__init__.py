@@ -21,7 +21,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from windlass.kernel.errors import ConfigError
-from windlass.settings import artifacts, identity, outbound, schedules, webhooks, workflows
+from windlass.settings import artifacts, identity, operating, outbound, schedules, webhooks, workflows
 from windlass.settings.fields import HeaderKey, Names
 from windlass.storage import urls
 
@@ -48,6 +48,7 @@ LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], B
 
 
 class Settings(
+    operating.OperatingSettings,
     workflows.WorkflowSettings,
     schedules.SchedulesSettings,
     artifacts.ArtifactsSettings,

@@ -21,6 +21,7 @@ from windlass.contexts.artifacts.model import (
     Saved,
 )
 from windlass.contexts.artifacts.objects import BLOCK, Content, ObjectStore, Opened
+from windlass.contexts.artifacts.rows import count_older
 from windlass.contexts.artifacts.saving import save_artifact
 from windlass.contexts.artifacts.sealing import Sealer
 from windlass.contexts.artifacts.service import Artifacts, File
@@ -49,5 +50,6 @@ __all__ = [
     "RunNotFound",
     "Saved",
     "Sealer",
+    "count_older",
     "save_artifact",
 ]

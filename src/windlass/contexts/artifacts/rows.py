@@ -167,6 +167,12 @@ def give_up(tx: Transaction, key: str) -> None:
 
 
 # removing
+def count_older(connection: sa.Connection, before: str) -> int:
+    """Return how many artifacts were made before a time."""
+    query = sa.select(sa.func.count()).select_from(artifacts).where(artifacts.c.created_at < before)
+    return connection.execute(query).scalar_one()
+
+
 def lineage(connection: sa.Connection, run_ids: Iterable[str]) -> dict[str, list[str]]:
     """Return for each run the ids of itself, its parent, its parent's parent and so on."""
     c = workflow_runs.c

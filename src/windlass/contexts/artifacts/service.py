@@ -324,9 +324,10 @@ class Artifacts:
         }  # fmt: skip
 
     # housekeeping
-    async def gc(self) -> Collected:
-        """Remove what is past its time and needed by no open run, and what nobody names; two at once do no harm."""
-        found = await Collector(self._engine, self._store, self.limits.retention, self._removed).round()
+    async def gc(self, seconds: float | None = None) -> Collected:
+        """Remove what nobody names, and what is older than ``seconds`` (as settings say) and needed by no open run."""
+        kept = self.limits.retention if seconds is None else seconds
+        found = await Collector(self._engine, self._store, kept, self._removed).round()
         if found.removed:
             self._tell("artifacts.collected", **found.view())
         return found

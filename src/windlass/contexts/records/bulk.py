@@ -245,7 +245,7 @@ def fault(error: ValidationFailed | TooLarge) -> Result:
     """Return what is wrong with a record as it is shown."""
     details: object = error.data or None
     if isinstance(error, ValidationFailed):
-        details = [issue._asdict() for issue in error.issues]
+        details = [{"loc": issue.loc, "msg": issue.msg, "type": issue.type} for issue in error.issues]
     return {"code": error.code, "message": error.message, "details": details}
 
 

@@ -1,0 +1,174 @@
+"""What is old goes, in small batches; what an open run needs stays, whoever deletes; on both databases."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from tests.support.commands import Windlass
+from tests.support.definitions import definition, log
+from tests.support.waiting import wait_until_async
+from windlass.bootstrap import Application
+from windlass.contexts.workflows.api import Order
+from windlass.kernel.actors import Actor
+from windlass.storage import retention
+from windlass.storage.retention import Old, Removed, Retention, trims
+
+ANN = Actor("ann", "ann", role="admin")
+FUTURE = "2100-01-01T00:00:00.000000Z"
+WAIT = {"id": "wait", "type": "wait_for_human", "config": {"assigned_to_user_id": "ann"}}
+
+
+async def start(running: Application, steps: list[Any], mode: str = "sync", key: str | None = None) -> str:
+    order = Order(mode=mode, idempotency_key=key)
+    return (await running.workflows.runs.start_adhoc(ANN, definition(steps), order)).run_id
+
+
+async def waiting(running: Application) -> str:
+    """A run of a definition that waits for somebody."""
+    run_id = await start(running, [log("a"), WAIT, log("b")], mode="async")
+
+    async def parked() -> bool:
+        return (await running.engine.get_run(run_id)).status == "waiting_human"
+
+    await wait_until_async(parked, what="the run to wait")
+    return run_id
+
+
+async def rows(running: Application, table: str, run_id: str) -> int:
+    query = sa.text(f"SELECT count(*) FROM {table} WHERE run_id = :run_id")
+    count: int = await running.engine.read(
+        lambda connection: connection.execute(query, {"run_id": run_id}).scalar_one()
+    )
+    return count
+
+
+async def test_old_runs_go_with_all_that_is_theirs_and_open_ones_stay(running: Application) -> None:
+    ended = [await start(running, [log("a"), log("b")]) for _ in range(3)]
+    parked = await waiting(running)
+    kept = await rows(running, "workflow_events", parked)
+    seen = await Retention(running.engine, dry=True).runs(FUTURE)
+
+    removed = await Retention(running.engine, dry=False).runs(FUTURE)
+
+    assert removed == seen
+    assert (removed.runs, removed.kept) == (3, 0)
+    for run_id in ended:
+        assert await rows(running, "workflow_runs", run_id) == await rows(running, "workflow_events", run_id) == 0
+    assert await rows(running, "workflow_runs", parked) == 1
+    assert await rows(running, "workflow_events", parked) == kept
+    await running.engine.control(parked, "cancel", by="ann")
+    assert (await running.engine.get_run(parked)).status == "cancelled"
+
+
+async def test_young_runs_stay(running: Application) -> None:
+    run_id = await start(running, [log("a")])
+
+    assert await Retention(running.engine, dry=False).runs("2020-01-01T00:00:00.000000Z") == Removed()
+    assert await rows(running, "workflow_runs", run_id) == 1
+
+
+async def test_a_trimmed_run_remembers_where_its_history_begins(running: Application) -> None:
+    run_id = await start(running, [log("a"), log("b")])
+    parked = await waiting(running)
+    kept = await rows(running, "workflow_events", parked)
+    had = await rows(running, "workflow_events", run_id)
+
+    removed = await Retention(running.engine, dry=False).events(FUTURE)
+
+    assert removed == Removed(0, had, 0)
+    run = await running.engine.get_run(run_id)
+    assert (run.status, run.history_from_seq) == ("succeeded", run.last_seq + 1)
+    assert await rows(running, "workflow_events", parked) == kept
+    assert await Retention(running.engine, dry=False).events(FUTURE) == Removed()
+
+
+async def test_a_child_stays_while_a_run_above_it_is_open(running: Application) -> None:
+    saved = await running.definitions.create(ANN, definition([log("inner")], name="child"))
+    call = {"id": "call", "type": "workflow_call", "config": {"workflow_id": saved.id}}
+    parent = await start(running, [call, WAIT], mode="async")
+
+    async def parked() -> bool:
+        return (await running.engine.get_run(parent)).status == "waiting_human"
+
+    await wait_until_async(parked, what="the parent to wait")
+    assert (await Retention(running.engine, dry=False).runs(FUTURE))[::2] == (0, 1)
+
+    await running.engine.control(parent, "cancel", by="ann")
+    assert (await Retention(running.engine, dry=False).runs(FUTURE))[::2] == (2, 0)
+
+
+async def test_what_follows_an_end_keeps_its_run(running: Application) -> None:
+    run_id = await start(running, [log("a")])
+    query = sa.text(
+        "INSERT INTO workflow_runs (run_id, name, status, inputs_json, created_at, wake_at)"
+        " VALUES (:run_id, 'webhooks.complete', 'paused', '{}', '2026-01-01T00:00:00.000000Z', NULL)"
+    )
+    await running.engine.transact(lambda tx: tx.connection.execute(query, {"run_id": f"{run_id}.end7"}) and None)
+
+    assert (await Retention(running.engine, dry=False).runs(FUTURE))[::2] == (0, 1)
+
+
+async def test_a_key_outlives_its_run(running: Application) -> None:
+    run_id = await start(running, [log("a")], key="once")
+    await Retention(running.engine, dry=False).runs(FUTURE)
+    query = sa.text("SELECT run_id FROM workflow_idempotency WHERE key LIKE '%once'")
+
+    found = await running.engine.read(lambda connection: connection.execute(query).scalar_one())
+    assert found == run_id
+
+
+async def test_batches_are_bounded(running: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "ROWS", 5)
+    monkeypatch.setattr(retention, "PAGE", 2)
+    for _ in range(5):
+        await start(running, [log(f"s{number}") for number in range(6)])
+
+    removed = await Retention(running.engine, dry=False).runs(FUTURE)
+
+    assert removed.runs == 5
+    assert removed.events >= 5 * 12
+
+
+def test_transactions_share_the_rows_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "ROWS", 10)
+    runs = [Old("a", None, 1, 4, ""), Old("b", None, 5, 4, ""), Old("c", None, 1, 17, "")]
+
+    assert trims(runs) == [[("a", 4), ("c", 6)], [("c", 16)], [("c", 17)]]
+
+
+async def test_the_runbooks_own_delete_harms_no_open_run(running: Application) -> None:
+    ended, parked = await start(running, [log("a")]), await waiting(running)
+    kept = await rows(running, "workflow_events", parked)
+    everything = sa.text("DELETE FROM workflow_events WHERE created_at < '2100-01-01'")
+    await running.engine.transact(lambda tx: tx.connection.execute(everything) and None)
+
+    assert await rows(running, "workflow_events", ended) == 0
+    assert await rows(running, "workflow_events", parked) == kept
+    await running.engine.control(parked, "pause", by="ann")
+    await running.engine.control(parked, "resume", by="ann")
+
+    async def parked_again() -> bool:
+        return (await running.engine.get_run(parked)).status == "waiting_human"
+
+    await wait_until_async(parked_again, what="the run to be replayed from its whole journal")
+
+
+async def test_the_command_counts_first_and_removes_when_told(running: Application, tmp_path: Path) -> None:
+    await start(running, [log("a")])
+    windlass = Windlass(tmp_path, {"DATABASE_URL": running.settings.database_url})
+
+    async def command(*arguments: str, code: int = 0) -> Any:
+        return await asyncio.to_thread(windlass, "retention", *arguments, code=code)
+
+    counted = (await command("--runs", "0", "--events", "0", "--artifacts", "0", "--json")).json
+    removed = (await command("--runs", "0", "--artifacts", "0", "--yes", "--json")).json
+    assert counted["dry_run"] is True
+    assert counted["runs"]["runs"] == removed["runs"]["runs"] == 1
+    assert removed["dry_run"] is False
+    assert removed["artifacts"]["artifacts"] == 0
+    assert "0 runs, 0 events, 0 kept would be removed" in (await command("--runs", "30", "--dry-run")).out
+    assert "say how old" in (await command(code=2)).err
+    assert "different things" in (await command("--runs", "1", "--yes", "--dry-run", code=2)).err

@@ -116,7 +116,7 @@ def test_a_server_killed_while_files_come_in_leaves_whole_ones_or_nothing(
     content = {f"{number}.bin": os.urandom(700_000 + number) for number in range(6)}
     acknowledged: dict[str, str] = {}
     run_id = ""
-    for turn in range(4):
+    for turn in range(2):
         with running_service(folder, "--app", "flows", environment=environment) as service:
             run_id = run_id or asyncio.run(started(database_url, "patient"))
             half = _send_half(service, run_id, os.urandom(MIB))

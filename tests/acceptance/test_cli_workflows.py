@@ -39,7 +39,7 @@ def windlass(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Windlas
         yield Windlass(tmp_path, {})
 
 
-@pytest.mark.parametrize("windlass", ["server", "database", "postgres"], indirect=True)
+@pytest.mark.parametrize("windlass", ["server", "postgres"], indirect=True)
 @pytest.mark.timeout(300)
 def test_definitions_are_pushed_and_pulled(windlass: Windlass) -> None:
     folder = windlass.folder

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from tests.support.apps import Served, serving
-from tests.support.waiting import wait_until_async
 from windlass import workflow
 from windlass.engine.registry import Registry, default_registry
+from windlass.engine.types import RunFilter
 from windlass.http import callers
 from windlass.kernel.actors import WORKFLOWS_ADMIN, Actor
 
@@ -252,17 +252,12 @@ async def test_lists_are_bounded(served: Served) -> None:
         assert (await served.client.get(f"{AT}?{query}")).status_code == 422
 
 
-async def test_a_schedule_fires_in_a_server_whose_scheduler_is_on(database_url: str) -> None:
+async def test_a_schedule_is_waited_for_by_a_server_whose_scheduler_is_on(database_url: str) -> None:
     async with serving(database_url, workflows_scheduler_enabled=True, workflows_scheduler_tz="Asia/Tokyo") as on:
-        made = await on.client.post(AT, json={"workflow": "tests.greet", "cron": "* * * * *"})
-        one = f"{AT}/{made.json()['id']}"
-
-        async def fired() -> list[Any]:
-            items: list[Any] = (await on.client.get(f"{one}/fires")).json()["items"]
-            return items
-
-        [fire] = await wait_until_async(fired, timeout=90)
-        shown = (await on.client.get(one)).json()
+        made = await on.client.post(AT, json={"workflow": "tests.greet", "cron": "0 9 * * *"})
+        shown = (await on.client.get(f"{AT}/{made.json()['id']}")).json()
+        ticks = await on.inside.engine.list_runs(RunFilter(name="schedules.tick"))
 
     assert (made.json()["firing"], shown["firing"], shown["timezone"]) == (True, True, "Asia/Tokyo")
-    assert (fire["kind"], fire["status"], fire["slot"][16:]) == ("slot", "queued", ":00.000000Z")
+    assert shown["next_run_at"][11:] == "00:00:00.000000Z"
+    assert [tick.wake_at for tick in ticks] == [shown["next_run_at"]]

@@ -14,6 +14,8 @@ from windlass.contexts.workflows.steptypes.base import StepContext, StepType
 from windlass.contexts.workflows.steptypes.threads import apart, invalid
 
 MOST_COLUMNS = 1_000
+MOST_FIELD = 131_072
+"""Characters of a value; the limit of the csv module is a process's, and others change it."""
 DELIMITER = fields.text("What stands between two values", least=1, most=1, default=",", pattern=r'^[^"\r\n\x00]$')
 
 
@@ -22,13 +24,16 @@ def _read(text: str, delimiter: str, has_header: bool) -> dict[str, Any]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         for row in reader:
+            if max(map(len, row), default=0) > MOST_FIELD:
+                raise invalid(f"line {reader.line_num}: field larger than {MOST_FIELD:,} characters")
             if row:
                 rows.append(row)
             if len(rows) > fields.MOST_ITEMS + 1 or len(row) > MOST_COLUMNS:
                 most = f"{fields.MOST_ITEMS:,} rows of {MOST_COLUMNS:,} values"
                 raise invalid(f"line {reader.line_num}: more than {most}")
     except csv.Error as error:
-        raise invalid(f"line {reader.line_num}: {error}") from None
+        told = str(error).replace("field limit (131072)", f"{MOST_FIELD:,} characters")
+        raise invalid(f"line {reader.line_num}: {told}") from None
     columns = (
         rows.pop(0) if has_header and rows else [f"column_{at + 1}" for at in range(max(map(len, rows), default=0))]
     )

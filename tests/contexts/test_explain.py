@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 
 from tests.support.waiting import wait_until_async
-from windlass import Engine, Registry, signal, sleep, step, workflow
+from windlass import Engine, signal, sleep, step, workflow
 from windlass.bootstrap import Application, run_application
 from windlass.contexts.people.api import wait_for_decision
 from windlass.engine.errors import Withheld
-from windlass.engine.registry import default_registry
 from windlass.settings import Settings
 from windlass.storage.explain import ADVICE, Explanation, explain_run
 
@@ -169,22 +168,7 @@ async def test_without_a_process_that_knows_it_that_is_what_is_missing(idle: App
     assert (await becomes(idle.engine, handle.run_id, "no_worker")).blocker == "explain.sleeps"
 
 
-async def test_a_run_of_a_dead_process_says_so(running: Application) -> None:
-    engine = running.engine
-    handle = await engine.start_run(listens)
-    await becomes(engine, handle.run_id, "signal")
-
-    def haunt(tx: Any) -> None:
-        tx.execute(
-            "UPDATE workflow_runs SET holder = 'nobody', wait_reason = NULL WHERE run_id = :id", {"id": handle.run_id}
-        )
-
-    await engine.transact(haunt)
-
-    assert (await explain_run(engine, handle.run_id)).reason in {"holder_dead", "signal"}
-
-
-async def test_poison_and_full_queues_are_told_from_rows(idle: Application) -> None:
+async def test_what_only_accidents_bring_about_is_told_from_rows(idle: Application) -> None:
     engine = idle.engine
 
     async def planted(row: str) -> Explanation:
@@ -195,14 +179,11 @@ async def test_poison_and_full_queues_are_told_from_rows(idle: Application) -> N
         return await explain_run(engine, handle.run_id)
 
     asleep = "ready_at = NULL, started_at = created_at"
+    gone = await planted(f"{asleep}, status = 'running', holder = 'nobody'")
+    assert (gone.reason, gone.blocker) == ("holder_dead", "nobody")
     assert (await planted("status = 'paused', status_reason = 'poisoned'")).reason == "poisoned"
     assert (
         await planted(f"{asleep}, wait_reason = 'write_failed', wake_at = 9000000000000000")
     ).reason == "write_failed"
     assert (await planted(f"{asleep}, wait_reason = '2 things', status = 'running'")).reason == "several"
     assert (await planted(f"{asleep}, wait_reason = NULL, status = 'running'")).reason == "no_wake_up"
-
-
-def test_the_workflows_of_this_file_are_known() -> None:
-    assert isinstance(default_registry, Registry)
-    assert "explain.sleeps" in default_registry

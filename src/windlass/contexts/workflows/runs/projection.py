@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from windlass.contexts.workflows.runs.failures import code_of, reason
+from windlass.contexts.workflows.runs.failures import NEVER_AGAIN, code_of, reason
 from windlass.engine.errors import StepFailed
 from windlass.engine.types import Event, RunView
 from windlass.kernel.clock import to_iso
@@ -16,7 +16,6 @@ from windlass.kernel.clock import to_iso
 SUMMARY_LENGTH = 240
 _NAMELESS = frozenset({"resolve", "start", "sleep", "backoff", "deadline", "compensation"})
 """Calls that the interpreter makes for its own ends within a step."""
-_NEVER_AGAIN = frozenset({"validation_error", "authz_error", "invariant_violation", "template_error"})
 
 
 @dataclass(slots=True)
@@ -172,7 +171,7 @@ def failure_of(text: str) -> dict[str, Any]:
         else "runtime"
     )  # fmt: skip
     external = code.startswith(("http_", "webhook_", "network_", "connection_", "response_"))
-    retryable = code not in _NEVER_AGAIN and category in {"timeout", "runtime"}
+    retryable = code not in NEVER_AGAIN and category in {"timeout", "runtime"}
     return {
         "reason_code_core": code,
         "reason_code_detail": text.partition(":")[2].strip()[:SUMMARY_LENGTH] or None,

@@ -42,4 +42,7 @@ def _neutral_surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             name, assigned, _ = line.removeprefix("#").strip().partition("=")
             if assigned and name.isidentifier():
                 patch.delenv(name, raising=False)
+        # Tests start more runs than a user may; those of limits say what they want.
+        patch.setenv("WORKFLOWS_DISABLE_QUOTAS", "true")
+        patch.setenv("WORKFLOWS_DISABLE_RATE_LIMITS", "true")
         yield

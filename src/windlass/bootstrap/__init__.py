@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from windlass.bootstrap.contexts import Contexts
     from windlass.contexts.artifacts.api import Artifacts
     from windlass.contexts.identity.api import Identity
+    from windlass.contexts.limits.api import Limits as StartLimits
     from windlass.contexts.outbound.api import Outbound
     from windlass.contexts.people.api import People
     from windlass.contexts.schedules.api import Schedules
@@ -125,10 +126,16 @@ class Application:
         return self.contexts.workflows.definitions
 
     @property
+    def limits(self) -> StartLimits:
+        """Return how much may be started."""
+        return self.contexts.limits
+
+    @property
     def parts(self) -> list[Part]:
         """Return those contexts that have work of their own beside the engine's runs."""
         found = self.contexts
-        return [self.records, found.identity, found.people, found.webhooks, found.artifacts, found.schedules]
+        first: list[Part] = [self.records, found.identity, found.people, found.webhooks, found.artifacts]
+        return [*first, found.schedules, found.limits]
 
 
 def open_backend(url: DatabaseUrl) -> Backend:

@@ -18,6 +18,7 @@ from windlass.cli import (
     keys,
     people,
     queues,
+    quotas,
     records,
     runs,
     schedules,
@@ -57,6 +58,7 @@ for register in (
     keys.register,
     audit.register,
     workflows.register,
+    quotas.register,
 ):
     register(app)
 quicken(app)

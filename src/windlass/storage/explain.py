@@ -17,6 +17,7 @@ from windlass.engine.types import TERMINAL, RunView
 from windlass.kernel.clock import to_iso
 from windlass.storage.overview import processes
 from windlass.storage.queries import micros, text, view
+from windlass.storage.queues import held
 from windlass.storage.schema import workflow_events, workflow_queue_slots, workflow_queues, workflow_runs
 
 LOOKED_AT = 200
@@ -170,7 +171,8 @@ def _unclaimed(connection: sa.Connection, facts: _Facts, dead: Collection[str]) 
     own, overall = settings.get(run.queue), settings.get("*")
     for setting, name in ((own, run.queue), (overall, "*")):
         if setting is not None and setting.paused:
-            return "queue_paused", name, since, None, None
+            going = held(connection, name)
+            return "queue_paused", name, since, None, f"it drains: {going} runs are still worked on" if going else None
     if not any(run.name in process.workflows for process in processes(connection, dead)):
         return "no_worker", run.name, since, None, "no live process carries this workflow out"
     for setting, reason in ((own, "queue_full"), (overall, "overall_full")):

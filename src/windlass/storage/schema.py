@@ -41,6 +41,7 @@ _waiting = sa.text("wake_at IS NOT NULL")
 _held = sa.text("holder IS NOT NULL")
 _child = sa.text("parent_run_id IS NOT NULL")
 _of_definition = sa.text("name = 'workflows.run'")
+_definition_waits = sa.text("holder IS NULL AND ready_at IS NOT NULL AND name = 'workflows.run'")
 
 workflow_runs = sa.Table(
     "workflow_runs",
@@ -81,6 +82,8 @@ workflow_runs = sa.Table(
     sa.Index("ix_workflow_runs_list", "status", "created_at", "run_id"),
     sa.Index("ix_workflow_runs_owner", "tenant_id", "user_id", "created_at", "run_id",
              postgresql_where=_of_definition, sqlite_where=_of_definition),
+    sa.Index("ix_workflow_runs_waiting", "tenant_id",
+             postgresql_where=_definition_waits, sqlite_where=_definition_waits),
     sa.Index("ix_workflow_runs_definition", "tenant_id", "workflow_id", "created_at", "run_id",
              postgresql_where=_of_definition, sqlite_where=_of_definition),
     postgresql_with={"fillfactor": "80"},

@@ -20,7 +20,7 @@ from windlass.kernel.actors import Actor
 from windlass.kernel.clock import to_iso
 from windlass.storage import overview
 from windlass.storage.explain import explain_run
-from windlass.storage.queues import change_queue, queues
+from windlass.storage.queues import change_queue, drain_queue, queues
 
 OPERATOR = Actor("operator", "operator", role="admin", kind="operator")
 """Who works on the database itself."""
@@ -96,6 +96,10 @@ class DirectClient:
     async def set_queue(self, queue: str, changes: Row) -> Row:
         """Change a queue."""
         return (await change_queue(self._engine, queue, changes))._asdict()
+
+    async def drain_queue(self, queue: str) -> Row:
+        """Pause a queue."""
+        return (await drain_queue(self._engine, queue))._asdict()
 
     async def inbox(self, *, everybody: bool, limit: int) -> list[Row]:
         """Return questions; who works on the database itself sees everybody's."""

@@ -127,6 +127,10 @@ class HttpClient:
         """Change a queue."""
         return await self._ask("PATCH", f"/queues/{segment(queue)}", json=changes)
 
+    async def drain_queue(self, queue: str) -> Row:
+        """Pause a queue."""
+        return await self._ask("POST", f"/queues/{segment(queue)}/drain")
+
     async def inbox(self, *, everybody: bool, limit: int) -> list[Row]:
         """Return questions."""
         items: list[Row] = []

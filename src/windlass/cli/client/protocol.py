@@ -125,6 +125,10 @@ class Client(Protocol):
         """Change a queue's ``limit`` or whether it is ``paused``; returns it as it is then."""
         ...
 
+    async def drain_queue(self, queue: str) -> Row:
+        """Pause a queue; returns how many of its runs are still ``running``, and whether it is ``drained``."""
+        ...
+
     async def inbox(self, *, everybody: bool, limit: int) -> list[Row]:
         """Return questions that wait for the caller, or for anybody, oldest first."""
         ...

@@ -99,7 +99,7 @@ class Depth:
 def waiting(connection: sa.Connection, tenant_id: str | None, most: int) -> int:
     """Return how many runs wait for a place, of a tenant or of all, counting no further than ``most``."""
     c = workflow_runs.c
-    ready = sa.select(sa.literal(1).label("one")).where(_WAITING)
+    ready = sa.select(sa.literal(1).label("one")).select_from(workflow_runs).where(_WAITING)
     if tenant_id is not None:
         ready = ready.where(c.tenant_id == tenant_id)
     some = ready.limit(most).subquery()

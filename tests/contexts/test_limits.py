@@ -1,4 +1,4 @@
-"""How much may be started: exact however many start at once, atomic, changed while all is running, on both databases."""
+"""How much may be started: exact in any crowd, atomic, changed while all is running, on both databases."""
 
 from __future__ import annotations
 
@@ -173,7 +173,12 @@ async def test_a_limit_is_the_users_the_tenants_or_everybodys(database_url: str,
         for asked in (limits.overrides(ANN), limits.standing(ANN, "ben"), limits.change(ANN, "daily", 2)):
             with pytest.raises(Forbidden):
                 await asked
-        for wrong in (("hourly", 1, None), ("daily", -1, None), ("queue_depth", 1, "ann"), ("queue_depth_all", 1, None)):
+        for wrong in (
+            ("hourly", 1, None),
+            ("daily", -1, None),
+            ("queue_depth", 1, "ann"),
+            ("queue_depth_all", 1, None),
+        ):
             with pytest.raises(Invalid):
                 await limits.change(CHIEF, *wrong)
 
@@ -209,6 +214,7 @@ async def test_requests_are_counted_by_caller_and_endpoint(database_url: str, cl
         limited(database_url, clock, workflows_rate_run_adhoc_per_min=2) as one,
         limited(database_url, clock, workflows_rate_run_adhoc_per_min=2) as other,
     ):
+
         async def ask(process: Application, actor: Actor = ANN, limit: Limit = Limit.ADHOC) -> bool:
             try:
                 await process.limits.request(actor, limit)

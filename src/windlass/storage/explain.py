@@ -172,7 +172,13 @@ def _unclaimed(connection: sa.Connection, facts: _Facts, dead: Collection[str]) 
     for setting, name in ((own, run.queue), (overall, "*")):
         if setting is not None and setting.paused:
             going = held(connection, name)
-            return "queue_paused", name, since, None, f"it drains: {going} runs are still worked on" if going else None
+            return (
+                "queue_paused",
+                name,
+                since,
+                None,
+                f"the queue drains: runs still worked on: {going}" if going else None,
+            )
     if not any(run.name in process.workflows for process in processes(connection, dead)):
         return "no_worker", run.name, since, None, "no live process carries this workflow out"
     for setting, reason in ((own, "queue_full"), (overall, "overall_full")):

@@ -12,6 +12,7 @@ from windlass.cli.exits import bad_input
 
 if TYPE_CHECKING:
     from windlass.contexts.limits.api import Limits
+    from windlass.kernel.actors import Actor
 
 PATH = "/api/v1/workflows/quotas"
 
@@ -68,10 +69,8 @@ class HttpLimits:
 class DirectLimits:
     """See ``LimitsClient``; who may open the database may change the limits of every tenant."""
 
-    def __init__(self, limits: Limits, tenant_id: str | None) -> None:
-        from windlass.cli.work.identity import operator
-
-        self._limits, self._tenant_id, self._by = limits, tenant_id, operator()
+    def __init__(self, limits: Limits, tenant_id: str | None, by: Actor) -> None:
+        self._limits, self._tenant_id, self._by = limits, tenant_id, by
 
     async def overrides(self) -> list[Row]:
         """Return overrides, of all tenants unless one is named."""
@@ -91,13 +90,16 @@ class DirectLimits:
 
 
 @asynccontextmanager
-async def open_limits(url: str | None, api_key: str | None, tenant: str | None) -> AsyncIterator[LimitsClient]:
+async def open_limits(
+    url: str | None, api_key: str | None, tenant: str | None, by: Actor
+) -> AsyncIterator[LimitsClient]:
     """Open a client.
 
     Args:
         url: the server's address, or None for the database of DATABASE_URL.
         api_key: the server's key, which says whose tenant it is.
         tenant: the tenant that is meant, ``*`` for all; None is the default one, or the key's.
+        by: who sits at the command line, where it works on the database.
 
     Raises:
         CommandError: a tenant is named to a server.
@@ -111,4 +113,4 @@ async def open_limits(url: str | None, api_key: str | None, tenant: str | None) 
     from windlass.cli.client.direct import open_direct
 
     async with open_direct(creates=False) as direct:
-        yield DirectLimits(direct.application.limits, tenant)
+        yield DirectLimits(direct.application.limits, tenant, by)

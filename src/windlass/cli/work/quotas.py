@@ -8,6 +8,7 @@ from windlass.cli import output
 from windlass.cli.client.limits import open_limits
 from windlass.cli.client.protocol import Row
 from windlass.cli.exits import bad_input
+from windlass.cli.work.identity import operator
 
 OVERRIDES = ("tenant_id", "user_id", "limit", "value", "updated_at", "updated_by")
 IN_FORCE = ("limit", "value", "source", "used", "resets_at")
@@ -30,7 +31,7 @@ async def list_limits(
     user: str | None, tenant: str | None, url: str | None, api_key: str | None, *, json: bool
 ) -> None:
     """Print overrides, or what is in force for a user."""
-    async with open_limits(url, api_key, tenant) as client:
+    async with open_limits(url, api_key, tenant, operator()) as client:
         rows = await (client.overrides() if user is None else client.standing(user))
     _tell(rows, OVERRIDES if user is None else IN_FORCE, json=json)
 
@@ -40,7 +41,7 @@ async def set_limit(
     *, json: bool,
 ) -> None:  # fmt: skip
     """Set a limit and print it."""
-    async with open_limits(url, api_key, tenant) as client:
+    async with open_limits(url, api_key, tenant, operator()) as client:
         row = await client.change(limit, value, user)
     if json:
         output.as_json(row)
@@ -52,7 +53,7 @@ async def clear_limit(
     limit: str, user: str | None, tenant: str | None, url: str | None, api_key: str | None, *, json: bool
 ) -> None:
     """Take an override away, and say whether there was one."""
-    async with open_limits(url, api_key, tenant) as client:
+    async with open_limits(url, api_key, tenant, operator()) as client:
         cleared = await client.clear(limit, user)
     if json:
         output.as_json({"cleared": cleared})

@@ -13,8 +13,9 @@ import sqlalchemy as sa
 from tests.engine.lab import MovableClock
 from windlass.bootstrap import Application, run_application
 from windlass.contexts.identity.api import AuditQuery
-from windlass.contexts.limits import service
+from windlass.contexts.limits import depth, service
 from windlass.contexts.limits.api import Limit, LimitExceeded, QueueFull
+from windlass.contexts.limits.depth import waiting
 from windlass.contexts.limits.tables import workflow_usage
 from windlass.contexts.workflows.api import Order
 from windlass.engine import journal
@@ -23,8 +24,10 @@ from windlass.kernel.actors import Actor, Forbidden
 from windlass.kernel.clock import SECOND, from_iso
 from windlass.kernel.errors import Invalid
 from windlass.settings import Settings
+from windlass.storage.migrate import engine_for
 from windlass.storage.queues import change_queue
 from windlass.storage.schema import workflow_runs
+from windlass.storage.urls import parse
 
 ANN = Actor("ann", "ann")
 CHIEF = Actor("chief", "chief", role="admin")
@@ -207,6 +210,39 @@ async def test_a_full_queue_takes_no_more(database_url: str, clock: MovableClock
         for run_id in runs:
             await process.engine.result(run_id, timeout=30)
         assert await used(process, Limit.DEPTH) == 0
+
+
+async def test_a_queue_is_counted_once_a_second_and_no_further_than_its_limit(
+    database_url: str, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: list[int] = []
+
+    def count(connection: sa.Connection, tenant_id: str | None, most: int) -> int:
+        counts.append(waiting(connection, tenant_id, most))
+        return counts[-1]
+
+    monkeypatch.setattr(depth, "waiting", count)
+    async with limited(database_url, clock) as process:
+        seconds = [5.0]
+        monkeypatch.setattr(process.limits._depth, "_monotonic", lambda: seconds[0])
+        for _ in range(7):
+            await start(process)
+        seconds[0] = 6.5
+        await start(process)
+        few = await process.engine.read(lambda connection: waiting(connection, "default", 3))
+
+    assert (counts, few) == ([0, 0, 7, 7], 3)
+
+
+@pytest.mark.parametrize("tenant_id", ["default", None])
+def test_a_queue_is_counted_from_an_index_alone(migrated_sqlite_url: str, tenant_id: str | None) -> None:
+    engine = engine_for(parse(migrated_sqlite_url))
+    query = depth.counted(tenant_id, 10).compile(engine, compile_kwargs={"literal_binds": True})
+    with engine.connect() as connection:
+        plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}")]
+    engine.dispose()
+
+    assert [line for line in plan if "COVERING INDEX ix_workflow_runs_waiting" in line]
 
 
 async def test_requests_are_counted_by_caller_and_endpoint(database_url: str, clock: MovableClock) -> None:

@@ -82,7 +82,8 @@ workflow_runs = sa.Table(
     sa.Index("ix_workflow_runs_list", "status", "created_at", "run_id"),
     sa.Index("ix_workflow_runs_owner", "tenant_id", "user_id", "created_at", "run_id",
              postgresql_where=_of_definition, sqlite_where=_of_definition),
-    sa.Index("ix_workflow_runs_waiting", "tenant_id",
+    # SQLite counts from an index alone only when it holds every column that is asked about.
+    sa.Index("ix_workflow_runs_waiting", "tenant_id", "ready_at", "holder", "name",
              postgresql_where=_definition_waits, sqlite_where=_definition_waits),
     sa.Index("ix_workflow_runs_definition", "tenant_id", "workflow_id", "created_at", "run_id",
              postgresql_where=_of_definition, sqlite_where=_of_definition),

@@ -98,9 +98,12 @@ class Depth:
 
 def waiting(connection: sa.Connection, tenant_id: str | None, most: int) -> int:
     """Return how many runs wait for a place, of a tenant or of all, counting no further than ``most``."""
-    c = workflow_runs.c
+    return int(connection.execute(counted(tenant_id, most)).scalar_one())
+
+
+def counted(tenant_id: str | None, most: int) -> sa.Select[tuple[int]]:
+    """Return the question of ``waiting``."""
     ready = sa.select(sa.literal(1).label("one")).select_from(workflow_runs).where(_WAITING)
     if tenant_id is not None:
-        ready = ready.where(c.tenant_id == tenant_id)
-    some = ready.limit(most).subquery()
-    return int(connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one())
+        ready = ready.where(workflow_runs.c.tenant_id == tenant_id)
+    return sa.select(sa.func.count()).select_from(ready.limit(most).subquery())

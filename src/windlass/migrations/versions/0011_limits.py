@@ -58,8 +58,9 @@ def upgrade() -> None:
         comment="limits other than the settings'; * is every user or every tenant, no value is no limit",
     )
     op.create_index(
-        "ix_workflow_runs_waiting", "workflow_runs", ["tenant_id"], postgresql_where=WAITING, sqlite_where=WAITING
-    )
+        "ix_workflow_runs_waiting", "workflow_runs", ["tenant_id", "ready_at", "holder", "name"],
+        postgresql_where=WAITING, sqlite_where=WAITING,
+    )  # fmt: skip
 
 
 def downgrade() -> None:

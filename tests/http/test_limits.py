@@ -14,6 +14,7 @@ from tests.engine.lab import MovableClock
 from tests.support.apps import Served, serving
 from tests.support.receiver import Receiver, Reply, receiving
 from tests.support.waiting import wait_until_async
+from windlass.cli.client import limits
 from windlass.cli.client.http import HttpClient
 from windlass.cli.client.limits import HttpLimits
 from windlass.kernel.actors import RUNS_READ, Actor
@@ -99,7 +100,7 @@ async def test_a_refusal_says_what_when_and_how_much(limited: Served) -> None:
     assert (in_force["run_adhoc_per_min"], in_force["quota_daily_per_user"]) == (4, 2)
 
 
-async def test_limits_are_changed_while_all_is_running(limited: Served) -> None:
+async def test_limits_are_changed_while_all_is_running(limited: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     client = HttpLimits(HttpClient(limited.client, "windlass"))
     for _ in range(2):
         await start(limited)
@@ -115,12 +116,17 @@ async def test_limits_are_changed_while_all_is_running(limited: Served) -> None:
     listed = await client.overrides()
     unlimited = await client.change("daily", None, None)
     cleared = [await client.clear("daily", user) for user in ("dev", "dev", None)]
+    monkeypatch.setattr(limits, "PAGE", 1)
+    for user in ("u1", "u2", "u3"):
+        await client.change("burst", 5, user)
+    paged = [one["user_id"] for one in await client.overrides()]
     wrong = [
         (await limited.client.put(QUOTAS, json=body)).status_code
         for body in ({"limit": "daily"}, {"limit": "daily", "value": 1, "unlimited": True}, {"limit": "hourly"},
                      {"limit": "daily", "value": -1}, {"limit": "queue_depth", "value": 1, "user_id": "dev"})
     ]  # fmt: skip
     unnamed = await limited.client.delete(QUOTAS)
+    unread = await limited.client.get(f"{QUOTAS}?cursor=x")
 
     assert (forked.status_code, forked.json()["data"]["limit"]) == (429, "daily")
     assert (many.json()["done"], {one["code"] for one in many.json()["runs"]}) == (0, {"RATE_LIMITED"})
@@ -130,7 +136,31 @@ async def test_limits_are_changed_while_all_is_running(limited: Served) -> None:
     assert told["run_adhoc"]["used"] == 2
     assert listed == [made]
     assert (unlimited["value"], cleared) == (None, [True, False, True])
-    assert (wrong, unnamed.status_code) == ([400, 400, 422, 422, 400], 422)
+    assert paged == ["u1", "u2", "u3"]
+    assert (wrong, unnamed.status_code, unread.status_code) == ([400, 400, 422, 422, 400], 422, 422)
+
+
+async def test_what_a_run_calls_and_what_is_retried(limited: Served) -> None:
+    client = HttpLimits(HttpClient(limited.client, "windlass"))
+    number = (await limited.client.post(BASE, json=DOCUMENT)).json()["id"]
+
+    def calling(**more: Any) -> dict[str, Any]:
+        return {"name": "calling", "steps": [
+            {"id": "c", "type": "workflow_call", "config": {"workflow_id": number, **more}},
+        ]}  # fmt: skip
+
+    async def run(document: dict[str, Any]) -> Any:
+        return (await limited.client.post(f"{BASE}/run?mode=sync", json={"definition": document})).json()
+
+    waited = await run(calling())
+    detached = await run(calling(wait=False))
+    retried = await limited.client.post(f"{BASE}/runs/{detached['run_id']}/retry")
+    used = {one["limit"]: one["used"] for one in await client.standing("dev")}
+
+    assert waited["status"] == "succeeded"
+    assert detached["status"] == "failed"
+    assert "Daily quota exceeded" in detached["error"]
+    assert (retried.status_code, used["daily"]) == (200, 2)
 
 
 async def test_a_full_queue_says_how_deep_it_is_and_a_queue_is_drained(database_url: str, receiver: Receiver) -> None:
@@ -142,7 +172,11 @@ async def test_a_full_queue_says_how_deep_it_is_and_a_queue_is_drained(database_
         await wait_until_async(lambda: receiver.received, 30, "a run that is worked on")
         client = HttpClient(served.client, "windlass")
         begun = await client.drain_queue("workflows")
-        queued = (await start(served)).json()["run_id"]
+
+        async def accepted() -> Any:
+            return (await start(served)).json().get("run_id")
+
+        queued = await wait_until_async(accepted, 30, "a queue that is seen to be empty")
         full = await start(served)
         explain = f"{BASE}/runs/{queued}/explain"
         draining = (await served.client.get(explain)).json()

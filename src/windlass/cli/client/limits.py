@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from windlass.kernel.actors import Actor
 
 PATH = "/api/v1/workflows/quotas"
+PAGE = 500
 
 
 class LimitsClient(Protocol):
@@ -45,8 +46,14 @@ class HttpLimits:
 
     async def overrides(self) -> list[Row]:
         """Return overrides."""
-        found: list[Row] = (await self._call("GET", PATH))["overrides"]
-        return found
+        found: list[Row] = []
+        params: dict[str, Any] = {"limit": PAGE}
+        while True:
+            page = await self._call("GET", PATH, params=params)
+            found += page["overrides"]
+            if page["next_cursor"] is None:
+                return found
+            params["cursor"] = page["next_cursor"]
 
     async def standing(self, user_id: str) -> list[Row]:
         """Return what is in force."""
@@ -74,7 +81,13 @@ class DirectLimits:
 
     async def overrides(self) -> list[Row]:
         """Return overrides, of all tenants unless one is named."""
-        return await self._limits.overrides(self._by, self._tenant_id or "*")
+        found: list[Row] = []
+        while True:
+            after = [found[-1][name] for name in ("tenant_id", "user_id", "limit")] if found else []
+            page = await self._limits.overrides(self._by, self._tenant_id or "*", after, PAGE)
+            found += page
+            if len(page) < PAGE:
+                return found
 
     async def standing(self, user_id: str) -> list[Row]:
         """Return what is in force."""

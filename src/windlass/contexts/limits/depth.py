@@ -1,7 +1,8 @@
 """How many runs of definitions wait for a place: looked at about once a second, however many ask.
 
-Between two looks a process adds what it starts itself. So a limit is overstepped by no more than what other processes
-start in about a second; a count never goes further than its limit, and takes at most a twentieth of the time.
+Between two looks a process adds what it starts itself, and looks again when that makes the queue full: some of it may
+have begun. So a limit is overstepped by no more than what other processes start in about a second; a count never goes
+further than its limit, and takes at most a twentieth of the time.
 """
 
 from __future__ import annotations
@@ -25,9 +26,21 @@ MOST_KEPT = 10_000
 
 @dataclass(slots=True)
 class _Known:
-    count: int
+    """What was counted and added since. Good until a time, or from ``early`` on until what was added makes it full."""
+
+    counted: int
     allowed: int | None
+    early: float
     until: float
+    added: int = 0
+
+    @property
+    def depth(self) -> int:
+        return self.counted + self.added
+
+    def is_stale(self, now: float) -> bool:
+        full = self.added > 0 and self.allowed is not None and self.depth >= self.allowed
+        return self.until <= now or (full and self.early <= now)
 
 
 class Depth:
@@ -58,8 +71,8 @@ class Depth:
         """Return why no run may be added to those that wait and ``more`` of the same batch, or None."""
         for one, limit in ((tenant_id, Limit.DEPTH), (EVERYBODY, Limit.DEPTH_ALL)):
             known = self._known.get(one)
-            if known is not None and known.allowed is not None and known.count + more >= known.allowed:
-                return QueueFull(limit, known.allowed, known.count + more)
+            if known is not None and known.allowed is not None and known.depth + more >= known.allowed:
+                return QueueFull(limit, known.allowed, known.depth + more)
         return None
 
     def add(self, tenant_id: str) -> None:
@@ -67,7 +80,7 @@ class Depth:
         for one in (tenant_id, EVERYBODY):
             known = self._known.get(one)
             if known is not None:
-                known.count += 1
+                known.added += 1
 
     def forget(self) -> None:
         """Look anew next time: a limit was changed."""
@@ -76,20 +89,21 @@ class Depth:
     def _stale(self, tenant_id: str) -> list[str]:
         now = self._monotonic()
         known = [(one, self._known.get(one)) for one in (tenant_id, EVERYBODY)]
-        return [one for one, kept in known if kept is None or kept.until <= now]
+        return [one for one, kept in known if kept is None or kept.is_stale(now)]
 
     def _count(self, connection: sa.Connection, stale: list[str]) -> None:
         for one in stale:
             begun = self._monotonic()
             kept = self._known.get(one)
             if kept is not None:  # others go on with what is known meanwhile
-                kept.until = begun + FRESH_SECONDS
+                kept.early = kept.until = begun + FRESH_SECONDS
             allowed = self._allowed(connection, one)
             count = 0 if allowed is None else waiting(connection, None if one == EVERYBODY else one, allowed)
             now = self._monotonic()
             if len(self._known) >= MOST_KEPT:
                 self._known.clear()
-            self._known[one] = _Known(count, allowed, now + max(FRESH_SECONDS, SHARE * (now - begun)))
+            early = now + SHARE * (now - begun)
+            self._known[one] = _Known(count, allowed, early, max(now + FRESH_SECONDS, early))
 
     def _allowed(self, connection: sa.Connection, one: str) -> int | None:
         rows = overrides_of(connection, Subject(one, EVERYBODY))
@@ -101,7 +115,7 @@ def waiting(connection: sa.Connection, tenant_id: str | None, most: int) -> int:
     return int(connection.execute(counted(tenant_id, most)).scalar_one())
 
 
-def counted(tenant_id: str | None, most: int) -> sa.Select[tuple[int]]:
+def counted(tenant_id: str | None, most: int) -> sa.Select[int]:
     """Return the question of ``waiting``."""
     ready = sa.select(sa.literal(1).label("one")).select_from(workflow_runs).where(_WAITING)
     if tenant_id is not None:

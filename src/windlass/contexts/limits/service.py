@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -127,8 +127,16 @@ class Limits:
         self._engine.worker.telemetry.count("workflows_starts_refused", limit=limit.value)
 
     # looking
-    async def overrides(self, by: Actor, tenant_id: str | None = None) -> list[dict[str, Any]]:
-        """Return limits other than the settings': of the caller's tenant, of another, or of all (``*``) to operators.
+    async def overrides(
+        self, by: Actor, tenant_id: str | None = None, after: Sequence[str] = (), limit: int = PAGE
+    ) -> list[dict[str, Any]]:
+        """Return limits other than the settings', by tenant, user and name: of the caller's tenant and of all.
+
+        Args:
+            by: an administrator of workflows.
+            tenant_id: another tenant, or ``*`` for every one; only to operators.
+            after: tenant, user and name of the last one of the page before.
+            limit: how many.
 
         Raises:
             Forbidden: only administrators of workflows may.
@@ -136,10 +144,13 @@ class Limits:
         by.require(WORKFLOWS_ADMIN)
         whose = _tenant(by, tenant_id)
         c = workflow_limits.c
-        query = sa.select(workflow_limits).order_by(c.tenant_id, c.user_id, c.limit_name)
+        key = (c.tenant_id, c.user_id, c.limit_name)
+        query = sa.select(workflow_limits).order_by(*key).limit(limit)
         if whose != EVERYBODY:
             query = query.where(c.tenant_id.in_([whose, EVERYBODY]))
-        rows = await self._engine.read(lambda connection: connection.execute(query.limit(PAGE)).all())
+        if after:
+            query = query.where(sa.tuple_(*key) > sa.tuple_(*after))
+        rows = await self._engine.read(lambda connection: connection.execute(query).all())
         return [_override(row).shown() for row in rows]
 
     async def standing(self, by: Actor, user_id: str, tenant_id: str | None = None) -> list[dict[str, Any]]:

@@ -1,19 +1,14 @@
 """Run `windlass` as a user does: its output, its exit code, its end."""
 
-import atexit
 import json
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +16,7 @@ import psutil
 
 from tests.support.paths import BIN
 from tests.support.waiting import wait_until
+from tests.support.warmth import warm
 from windlass import settings
 from windlass.bootstrap import visit_application
 
@@ -47,47 +43,6 @@ async def started(address: str, workflow: str, **inputs: Any) -> str:
         return (await application.engine.start_run(workflow, **inputs)).run_id
 
 
-class Warm:
-    """A started ``warm.py``."""
-
-    def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="windlass-warm-"))
-        self._address = str(self._folder / "socket")
-        self._popen = subprocess.Popen(
-            [sys.executable, GUARD.with_name("warm.py"), self._address], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        assert self._popen.stdout is not None
-        assert self._popen.stdout.read(1) == b".", "warm.py did not start"
-
-    def run(self, command: Sequence[str], folder: Path, environment: Mapping[str, str], stdin: bytes) -> Done:
-        """Carry a command out to its end."""
-        request = json.dumps({"command": command, "folder": str(folder), "environment": dict(environment)}).encode()
-        with ExitStack() as stack:
-            files = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(3)]
-            files[0].write(stdin)
-            files[0].seek(0)
-            connection = stack.enter_context(socket.socket(socket.AF_UNIX))
-            connection.connect(self._address)
-            socket.send_fds(connection, [request], [file.fileno() for file in files])
-            answer = connection.recv(16)
-            for file in files[1:]:
-                file.seek(0)
-            return Done(int(answer), files[1].read().decode(), files[2].read().decode())
-
-    def close(self) -> None:
-        """End it."""
-        self._popen.communicate()
-        shutil.rmtree(self._folder)
-
-
-@cache
-def warm() -> Warm:
-    """Return the one of this process, started when it is first asked for."""
-    made = Warm()
-    atexit.register(made.close)
-    return made
-
-
 @dataclass(frozen=True)
 class Windlass:
     """The command with its surroundings: a working folder, settings, and options that go behind every command."""
@@ -104,7 +59,7 @@ class Windlass:
             stdin: what it reads.
             code: the exit code it must have; None takes any.
         """
-        done = warm().run(self.command(*arguments), self.folder, self.environment, stdin)
+        done = Done(*warm().run(self.command(*arguments), self.folder, self.environment, stdin))
         assert code is None or done.code == code, f"exit code {done.code}\n{done.out}\n{done.err}"
         return done
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support.databases import fresh_postgres, migrate
+from tests.support.databases import ReusedPostgres, fresh_postgres, migrate
 from tests.support.postgres import DURABLE, FAST, PostgresServer
 from tests.support.valkey import ValkeyServer
 
@@ -46,11 +46,18 @@ def pg_template(pg_server_dsn: str) -> Iterator[str]:
         yield urlsplit(dsn).path.removeprefix("/")
 
 
+@pytest.fixture(scope="session")
+def reused_postgres(pg_server_dsn: str, pg_template: str) -> Iterator[ReusedPostgres]:
+    """The migrated database that tests of this process get one after the other."""
+    reused = ReusedPostgres(pg_server_dsn, pg_template)
+    yield reused
+    reused.close()
+
+
 @pytest.fixture
-def migrated_pg_dsn(pg_server_dsn: str, pg_template: str) -> Iterator[str]:
-    """A fresh PostgreSQL database with the newest schema and no rows."""
-    with fresh_postgres(pg_server_dsn, template=pg_template) as dsn:
-        yield dsn
+def migrated_pg_dsn(reused_postgres: ReusedPostgres) -> str:
+    """A PostgreSQL database with the newest schema and no rows."""
+    return reused_postgres.empty()
 
 
 @pytest.fixture

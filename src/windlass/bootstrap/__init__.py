@@ -131,7 +131,7 @@ class Application:
     def parts(self) -> list[Part]:
         """Return those contexts that have work of their own beside the engine's runs."""
         found = self.contexts
-        own = [self.records, found.identity, found.people, found.webhooks, found.artifacts, found.schedules]
+        own: list[Part] = [self.records, found.identity, found.people, found.webhooks, found.artifacts, found.schedules]
         return [*own, self.gate]
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from windlass.bootstrap import migration_lock
+from windlass.bootstrap.carrying import Flow, Report, Tell
 from windlass.kernel.clock import Clock, SystemClock
 from windlass.kernel.errors import Conflict, Invalid, Unavailable, WindlassError
 from windlass.kernel.ids import new_id
 from windlass.settings import Settings
 from windlass.storage import migrate, urls
-from windlass.storage.moving.flow import Flow, Report, Tell
 from windlass.storage.moving.marks import Lost, Mark, told
 from windlass.storage.moving.shapes import LEFT_BEHIND, Shape, shapes
 from windlass.storage.schema import metadata
@@ -90,9 +90,7 @@ class Move:
         self.url = urls.parse(to)
         path = settings.database.path
         if path is None:
-            raise Invalid(
-                f"{settings.database} is no SQLite file: only those are moved; DATABASE_URL names the old one"
-            )
+            raise Invalid(f"{settings.database} is no SQLite file: DATABASE_URL names the old one")
         if self.url.path is not None:
             raise Invalid(f"{self.url} is not PostgreSQL: give --to postgresql://user:password@host:5432/name")
         self.path: Path = path.absolute()
@@ -136,8 +134,8 @@ class Move:
         )
         if foreign and not self._without_foreign:
             plan.problems.append(
-                f"tables that are not Windlass's own are not carried: {', '.join(foreign)}; carry them yourself, then say"
-                " --without-foreign"
+                f"tables that are not Windlass's own are not carried: {', '.join(foreign)}; carry them yourself, then"
+                " say --without-foreign"
             )
         return plan
 
@@ -246,8 +244,8 @@ class Move:
                 mark = again.mark()
         except WindlassError as error:
             raise Unavailable(
-                f"the answer to the last commit was lost, and {error.message}. The old database stays closed until it is"
-                " known: give the same command again when the new one answers"
+                f"the answer to the last commit was lost, and {error.message}. The old database stays closed until it"
+                " is known: give the same command again when the new one answers"
             ) from lost
         if mark is None or mark.state != "arrived" or mark.move_id != move_id:
             self._give_up(here, again)

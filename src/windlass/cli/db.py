@@ -101,15 +101,15 @@ def check() -> None:
 
 
 @group.command()
-def move(  # noqa: PLR0913  the options of the command
+def move(
     to: Annotated[
         str,
         typer.Option(
             "--to",
             metavar="URL",
             envvar="MOVE_TO",
-            help="The new database, postgresql://user:password@host:5432/name: empty, or not even migrated. MOVE_TO keeps"
-            " the password out of the list of processes.",
+            help="The new database, postgresql://user:password@host:5432/name: empty, or not even migrated."
+            " MOVE_TO keeps the password out of the list of processes.",
             show_default=False,
         ),
     ],
@@ -128,18 +128,18 @@ def move(  # noqa: PLR0913  the options of the command
     ] = False,
     json: Json = False,
 ) -> None:
-    """Move the SQLite database of DATABASE_URL to PostgreSQL, with open runs, while servers go on.
+    """Move the SQLite database of DATABASE_URL to PostgreSQL, with its open runs, while servers go on.
 
     History is copied while servers work. Then they drain: running steps end, new work is refused with 503 and
-    Retry-After. What is left is copied, every row is compared, and the new database is whole in one commit. Start servers
-    with DATABASE_URL=postgresql://... afterwards: every open run goes on there, no step is done twice.
+    Retry-After. What is left is copied, every row is compared, and the new database is whole in one commit. Start
+    servers with DATABASE_URL=postgresql://... afterwards: every open run goes on there, no step is done twice.
 
-    The old file stays as it is, marked as moved: nothing starts on it. Should the command die, give it again; it ends
-    what it had begun, or begins anew. Should it fail, servers go on where they were. The files of artifacts are not
-    touched: keep WORKFLOWS_ARTIFACTS_DIR, or copy that folder when the new servers are on another machine.
+    The old file stays as it is, marked as moved: nothing starts on it. Should the command die, give it again: it
+    ends what it had begun, or begins anew. Should it fail, servers go on where they were. The files of artifacts are
+    not touched: keep WORKFLOWS_ARTIFACTS_DIR, or copy that folder when the new servers are on another machine.
 
-    The exit code of --dry-run is 1 when something stands in the way, that of the move 4; it is 5 when a database does not
-    answer or servers do not drain in time.
+    The exit code of --dry-run is 1 when something stands in the way, that of the move 4; it is 5 when a database
+    does not answer or servers do not drain in time.
     """
     from windlass.cli.work import move as work
 

@@ -143,10 +143,10 @@ class Closed:
         if scope["type"] == "http":
             running: Application | None = getattr(scope["app"].state, "application", None)
             mark = running.gate.closed if running is not None else None
-            if mark is not None and (scope["method"] in _WRITES or mark.state == "moved"):
-                if not scope["path"].startswith(OWN):
-                    await answer_windlass(Request(scope), refusal(mark))(scope, receive, send)
-                    return
+            wants = scope["method"] in _WRITES or (mark is not None and mark.state == "moved")
+            if mark is not None and wants and not scope["path"].startswith(OWN):
+                await answer_windlass(Request(scope), refusal(mark))(scope, receive, send)
+                return
         await self._app(scope, receive, send)
 
 

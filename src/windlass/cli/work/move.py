@@ -10,12 +10,12 @@ from typing import NamedTuple
 import typer
 
 from windlass import settings
+from windlass.bootstrap.carrying import Report
 from windlass.bootstrap.moving import Move
 from windlass.cli import output
 from windlass.cli.exits import ExitCode
 from windlass.cli.output import number
 from windlass.cli.progress import progress
-from windlass.storage.moving.flow import Report
 
 MEGABYTE = 1024 * 1024
 
@@ -86,7 +86,8 @@ def move(given: Given, *, json: bool) -> None:
         print(
             f"{source} is moved to {target}: {number(rows)} rows in {len(done.rows)} tables, compared one by one;"
             f" {number(done.carried_live)} of them while servers worked ({done.bulk_seconds:.1f} s)."
-            f" Closed for {done.down_seconds:.1f} s: {done.drain_seconds:.1f} to drain, {done.rest_seconds:.1f} for the rest"
+            f" Closed for {done.down_seconds:.1f} s: {done.drain_seconds:.1f} to drain,"
+            f" {done.rest_seconds:.1f} for the rest"
         )
     print("Start servers with DATABASE_URL set to it; the old ones answer 503 until you stop them")
 

@@ -1,7 +1,7 @@
 """The mark a move leaves in both databases, and what it means to who opens one of them.
 
-The old database goes from no mark over ``draining`` (processes give their runs back) and ``frozen`` (nothing can be
-written any more) to ``moved``; the new one from ``filling`` to ``arrived``, and to ``returned`` when the move is undone.
+The old database goes from no mark over ``draining`` (processes give their runs back) and ``frozen`` (nothing can
+be written any more) to ``moved``; the new one from ``filling`` to ``arrived``, and to ``returned`` when it is undone.
 The new one is marked as arrived in the transaction that fills it, so at every instant at most one of both can be used.
 """
 
@@ -69,7 +69,7 @@ def told(url: str, mark: Mark) -> str:
             f" or take it back with `windlass db move --undo --to {other}`"
         )
     if mark.state == "filling":
-        return f"the database {url} is not whole: `windlass db move` is filling it from {other}, or has died; give it again"
+        return f"the database {url} is not whole: `windlass db move` fills it from {other}, or has died: give it again"
     return f"the database {url} is out of use: the move from {other} was undone, set DATABASE_URL to that"
 
 

@@ -205,11 +205,7 @@ def first_difference(shape: Shape, ours: Iterable[Row], theirs: Iterable[bytes])
         if copied is None:
             return Difference(shape.name, shape.named(row), "the row", "there", "missing")
         for place, (mine, other) in enumerate(zip(row, cells(copied), strict=True)):
-            if mine is None or other is None:
-                equal = mine is other
-            else:
-                equal = mine == other or same[place](mine, other)
-            if not equal:
+            if mine != other and (mine is None or other is None or not same[place](mine, other)):
                 return Difference(shape.name, shape.named(row), shape.columns[place], shown(mine), shown(other))
         count += 1
     more = next(others, None)

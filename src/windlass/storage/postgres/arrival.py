@@ -1,10 +1,10 @@
-"""The PostgreSQL database that an installation moves into: filled in one transaction, which also says that it is whole."""
+"""The PostgreSQL database an installation moves into: filled in one transaction, which also says that it is whole."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, LiteralString, cast
+from typing import Any, Self
 
 import psycopg
 from psycopg import sql as composed
@@ -52,7 +52,7 @@ class Arrival:
         except ConnectionLost as error:
             raise Unavailable(f"the database {url} cannot be reached: {error}") from error
 
-    def __enter__(self) -> Arrival:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -74,12 +74,12 @@ class Arrival:
             raise Unavailable(f"the database {self.url} went away: {' '.join(str(error).split())}") from error
         except psycopg.DataError as error:
             raise Invalid(
-                f"PostgreSQL cannot hold a value: {error.diag.message_primary}; {error.diag.context}. Nothing was moved:"
-                " change the value in the old database, or delete its row, and give the command again"
+                f"PostgreSQL cannot hold a value: {error.diag.message_primary}; {error.diag.context}. Nothing was"
+                " moved: change the value in the old database, or delete its row, and give the command again"
             ) from error
 
     def _all(self, statement: str, params: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        cursor = self._raw.execute(cast("LiteralString", statement), params or None)
+        cursor = self._raw.execute(statement, params or None)
         return cursor.fetchall() if cursor.description else []
 
     # looking
@@ -153,7 +153,10 @@ class Arrival:
             self._raw.execute(composed.SQL("ALTER TABLE {} DISABLE TRIGGER USER").format(_ident(shape.name)))
 
     def without_indexes(self, shape: Shape) -> list[str]:
-        """Drop the indexes of a table that guard nothing; returns what makes them again, quicker when all rows are in."""
+        """Drop the indexes of a table that guard nothing; returns what makes them again.
+
+        That is quicker when all rows are in.
+        """
         found = self._all(
             "SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = %s::regclass"
             " AND NOT EXISTS (SELECT 1 FROM pg_constraint WHERE conindid = indexrelid) ORDER BY 1",

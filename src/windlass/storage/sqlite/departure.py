@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from windlass.engine.control import TAKEOVER, TakeoverRequest
 from windlass.kernel.clock import Clock, to_iso
@@ -47,7 +47,7 @@ class Departure:
         self._raw.text_factory = bytes
         self._lock = -1
 
-    def __enter__(self) -> Departure:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -119,7 +119,7 @@ class Departure:
 
     def rows(self, shape: Shape, since: int | None = None, upto: int | None = None) -> Iterator[Row]:
         """Yield rows in the order of their key: all, those after a number, or those up to one."""
-        where, bound = "", ()
+        where, bound = "", tuple[int, ...]()
         if since is not None:
             where, bound = "WHERE rowid > ?", (since,)
         elif upto is not None:

@@ -1,17 +1,19 @@
-"""The move, step by step, whatever the drivers: bulk while servers work, drain, the rest, comparison, marks."""
+"""A move step by step: history while servers work, drain, the rest, comparison, and the commit that makes it whole."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
 from windlass.kernel.clock import Clock
 from windlass.kernel.errors import Unavailable, WindlassError
-from windlass.storage.moving.marks import Mark
 from windlass.storage.moving.shapes import Difference, Row, Shape, first_difference
+from windlass.storage.sqlite.departure import Departure
+
+if TYPE_CHECKING:
+    from windlass.storage.postgres.arrival import Arrival
 
 LOOK_SECONDS = 0.2
 """How long between two looks whether the old database's processes have drained."""
@@ -28,43 +30,12 @@ class Differs(WindlassError):
     code = "MOVE_DIFFERS"
 
 
-class Here(Protocol):
-    """The old database; see ``storage.sqlite.departure``."""
-
-    def count(self, shape: Shape) -> int: ...
-    def last(self, shape: Shape) -> tuple[int, Row | None]: ...
-    def numbered(self, shape: Shape, number: int) -> Row | None: ...
-    def pages(self, shape: Shape, upto: int) -> Iterator[list[Row]]: ...
-    def rows(self, shape: Shape, since: int | None = None, upto: int | None = None) -> Iterator[Row]: ...
-    def mark(self) -> Mark | None: ...
-    def put_mark(self, state: str, move_id: str, other: str) -> None: ...
-    def take_mark(self) -> None: ...
-    def freeze(self, move_id: str, other: str) -> Sequence[Any]: ...
-    def bury(self) -> None: ...
-
-
-class There(Protocol):
-    """The new database; see ``storage.postgres.arrival``."""
-
-    def answering(self) -> AbstractContextManager[None]: ...
-    def begin(self, shapes: Sequence[Shape]) -> None: ...
-    def without_indexes(self, shape: Shape) -> list[str]: ...
-    def with_indexes(self, definitions: Sequence[str]) -> None: ...
-    def put(self, shape: Shape, rows: Iterable[Row]) -> int: ...
-    def put_later(self, shape: Shape, rows: Iterable[Row]) -> int: ...
-    def empty(self, shape: Shape) -> None: ...
-    def count(self, table: str) -> int: ...
-    def rows(self, shape: Shape) -> Iterator[bytes]: ...
-    def rows_put_later(self, shape: Shape) -> Iterator[bytes]: ...
-    def finish(self, shapes: Sequence[Shape], move_id: str, other: str, now: int) -> None: ...
-
-
 @dataclass
 class Report:
     """What a move did: rows by table, and how many seconds each part of it took.
 
-    ``finished`` says that an earlier command had done it all but its last mark. ``carried_live`` rows were carried while servers worked; nothing could be written for ``down_seconds``, which are
-    those of draining and of the rest.
+    ``finished``: an earlier command had done it all but its last mark. ``carried_live`` rows were carried while servers
+    worked; nothing could be written for ``down_seconds``: those of draining and of the rest.
     """
 
     move_id: str
@@ -105,8 +76,8 @@ class Flow:
 
     def __init__(
         self,
-        here: Here,
-        there: There,
+        here: Departure,
+        there: Arrival,
         shapes: Sequence[Shape],
         addresses: tuple[str, str],
         clock: Clock,

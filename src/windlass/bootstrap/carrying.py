@@ -20,6 +20,9 @@ LOOK_SECONDS = 0.2
 TELL_ROWS = 5_000
 """After how many rows progress is told."""
 
+MANY = 10_000
+"""From how many rows on a table's indexes are made after the rows."""
+
 Tell = Callable[[str, int, int | None], None]
 """Hears what is being done, how much of it is done, and of how much."""
 
@@ -111,14 +114,21 @@ class Flow:
                 done += len(page)
                 self._tell(f"copying {shape.name}", done, total)
 
-        indexes = self.there.without_indexes(shape)
-        self.report.carried_live += self.there.put(shape, told())
-        self._tell(f"indexing {shape.name}", total, total)
-        self.there.with_indexes(indexes)
+        self.report.carried_live += self._put(shape, told(), total)
         # Rows that were removed meanwhile (by retention) make it unsound: then all of it is carried again at the end.
         ours = self._told(self.here.rows(shape, upto=upto), f"comparing {shape.name}", total)
         sound = isinstance(first_difference(shape, ours, self.there.rows(shape)), int)
         self._carried[shape.name] = _Carried(upto, row, sound)
+
+    def _put(self, shape: Shape, rows: Iterable[Row], total: int) -> int:
+        """Add rows to an empty table; with many of them, its indexes are made afterwards, which is quicker."""
+        if total < MANY:
+            return self.there.put(shape, rows)
+        indexes = self.there.without_indexes(shape)
+        count = self.there.put(shape, rows)
+        self._tell(f"indexing {shape.name}", total, total)
+        self.there.with_indexes(indexes)
+        return count
 
     def _told(self, rows: Iterable[Row], what: str, total: int) -> Iterator[Row]:
         for done, row in enumerate(rows):
@@ -186,11 +196,9 @@ class Flow:
 
     def _carry(self, shape: Shape) -> None:
         total = self.here.count(shape)
-        self.there.empty(shape)
-        indexes = self.there.without_indexes(shape)
-        self.there.put(shape, self._told(self.here.rows(shape), f"copying {shape.name}", total))
-        self._tell(f"indexing {shape.name}", total, total)
-        self.there.with_indexes(indexes)
+        if shape.name in self._carried:
+            self.there.empty(shape)
+        self._put(shape, self._told(self.here.rows(shape), f"copying {shape.name}", total), total)
         self.report.rows[shape.name] = self._compared(shape)
 
     def _compared(self, shape: Shape) -> int:

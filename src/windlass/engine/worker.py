@@ -166,9 +166,10 @@ class Worker:
         if self._alarm is not None:
             self._alarm.cancel()
         self._lease.close()
+        ended = "this process has been stopped" if grace is not None else "this process has given its runs back"
         for future in [future for waiting in self.results.values() for future in waiting]:
             if not future.done():
-                future.set_exception(Unavailable("this process has been stopped"))
+                future.set_exception(Unavailable(ended))
 
     @property
     def ending(self) -> bool:

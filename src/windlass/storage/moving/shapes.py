@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -141,10 +143,15 @@ def same_json(ours: Value, theirs: bytes) -> bool:
     text = ours if isinstance(ours, bytes) else repr(ours).encode()
     if text == theirs:
         return True
-    try:
-        return bool(orjson.loads(text) == orjson.loads(theirs))
-    except orjson.JSONDecodeError:
-        return bool(json.loads(text) == json.loads(theirs))
+    with suppress(orjson.JSONDecodeError):
+        if orjson.loads(text) == orjson.loads(theirs):
+            return True
+    return bool(_exactly(text) == _exactly(theirs))
+
+
+def _exactly(text: bytes) -> Any:
+    """Read JSON with its numbers as they are written: PostgreSQL spells 1e20 out, which no float is read from."""
+    return json.loads(text, parse_float=Decimal, parse_int=Decimal)
 
 
 def same_time(ours: Value, theirs: bytes) -> bool:

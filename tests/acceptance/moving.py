@@ -95,9 +95,14 @@ class Asking(threading.Thread):
         self._number += 1
         self.client.post(f"/records/{record_id}/process")
 
+    def close(self) -> None:
+        """Ask no more."""
+        self.over.set()
+        self.client.close()
+
     def go_to(self, url: str) -> None:
         """Ask at another place from now on."""
-        self.client.close()
+        self.close()
         self.client = httpx2.Client(base_url=url, timeout=30)
 
 

@@ -115,6 +115,7 @@ def test_an_installation_moves_while_it_works(tmp_path: Path, pg_dsn: str) -> No
             wait_until(lambda: client.get(f"{API}/inbox").json()["count"] == 1, what="the question")
             wait_until(lambda: receiver.received, what="a first attempt to tell of an end")
             load = Asking(first.url)
+            stack.callback(load.close)
             load.start()
             wait_until(lambda: len(load.made) > 20, what="records")
 

@@ -93,11 +93,15 @@ class Flow:
         self._carried: dict[str, _Carried] = {}
         self.report = Report(move_id)
 
-    def bulk(self) -> None:
-        """Carry the tables whose rows only grow in number, while servers go on writing."""
+    def bulk(self, *, overwrite: bool) -> None:
+        """Carry the tables whose rows only grow in number, while servers go on writing.
+
+        Args:
+            overwrite: whether the new database may hold what an earlier move has left.
+        """
         begun = self._clock.monotonic()
         with self.there.answering():
-            self.there.begin(self.shapes)
+            self.there.begin(self.shapes, overwrite=overwrite)
             for shape in self.shapes:
                 if shape.only_added:
                     self._carry_live(shape)
@@ -107,14 +111,8 @@ class Flow:
         upto, row = self.here.last(shape)
         total = self.here.count(shape)
 
-        def told() -> Iterator[Row]:
-            done = 0
-            for page in self.here.pages(shape, upto):
-                yield from page
-                done += len(page)
-                self._tell(f"copying {shape.name}", done, total)
-
-        self.report.carried_live += self._put(shape, told(), total)
+        rows = self._told(self.here.numbered_rows(shape, upto), f"copying {shape.name}", total)
+        self.report.carried_live += self._put(shape, rows, total)
         # Rows that were removed meanwhile (by retention) make it unsound: then all of it is carried again at the end.
         ours = self._told(self.here.rows(shape, upto=upto), f"comparing {shape.name}", total)
         sound = isinstance(first_difference(shape, ours, self.there.rows(shape)), int)

@@ -199,13 +199,14 @@ class Move:
         return Report(mark.move_id, {shape.name: here.count(shape) for shape in self.shapes}, finished=True)
 
     def _carry(self, here: Departure, there: Arrival) -> Report:
-        flow = Flow(here, there, self.shapes, (self.source, str(self.url)), self.clock, self._tell, new_id())
-        move_id = flow.report.move_id
+        move_id = new_id()
+        flow = self._flow(here, there, move_id)
         try:
             with there.answering():
                 there.alone()
+                former = there.mark()
                 there.put_mark("filling", move_id, self.source, self.clock.now())
-            flow.bulk()
+            flow.bulk(overwrite=former is not None)
             flow.drain(self._drain_seconds)
             flow.rest()
         except Lost as lost:
@@ -218,6 +219,9 @@ class Move:
             self._tell("looking through the tables", 0, None)
             again.analyze()
         return flow.report
+
+    def _flow(self, here: Departure, there: Arrival, move_id: str) -> Flow:
+        return Flow(here, there, self.shapes, (self.source, str(self.url)), self.clock, self._tell, move_id)
 
     def _give_up(self, here: Departure, there: Arrival) -> None:
         """Let servers go on, and leave nothing in the new database."""
@@ -303,7 +307,7 @@ class Move:
                 return report
             if not there.hand_back(mark.move_id, self.source, self.clock.now()):
                 raise Conflict(f"a process works on {self.url}, or died there: it has been used, there is no way back")
-            flow = Flow(here, there, self.shapes, (self.source, str(self.url)), self.clock, self._tell, mark.move_id)
+            flow = self._flow(here, there, mark.move_id)
             found = flow.difference()
             if found is not None:
                 there.put_mark("arrived", mark.move_id, self.source, self.clock.now())

@@ -9,7 +9,7 @@ from tests.contexts.moving.places import mover
 from windlass.storage.postgres.arrival import Arrival
 from windlass.storage.sqlite.departure import Departure
 
-MOMENTS = ("copying workflow_events", "draining", "frozen", "before the commit", "committed", "moved")
+MOMENTS = ("copying workflow_events", "frozen", "before the commit", "committed", "moved")
 
 
 def die() -> None:
@@ -37,7 +37,7 @@ def main(path: str, to: str, moment: str) -> None:
 
         setattr(kind, name, called)
 
-    if moment in {"draining", "moved"}:
+    if moment == "moved":
         dying(Departure, "put_mark", lambda given: given[0] == moment, after=True)
     elif moment == "frozen":
         dying(Departure, "freeze", lambda _given: True, after=True)

@@ -49,7 +49,7 @@ def here(path: Path, query: str) -> list[tuple[Any, ...]]:
 
 VALUES: dict[str, Any] = {
     "text": "a\tb\\n\r\n'\"é🜂 \\N",
-    "json": '{"b": [1, 2.50, -0.0, 1e16, "\\\\ \\n \\u00e9 é 🜂", null, true], "a": {"": {}}, "big": 922337203685477580}',
+    "json": '{"b": [1, 2.50, -0.0, 1e16, "\\\\ \\n \\u00e9 é 🜂", null, true], "a": {"": {}}, "big": 92233720368547758}',
     "time": "2026-11-27T10:00:00.000001Z",
     "bool": 1,
     "int": 7,

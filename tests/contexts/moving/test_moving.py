@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,8 @@ from windlass.bootstrap import Application, prepare_database, run_application
 from windlass.kernel.actors import DEVELOPER
 from windlass.kernel.errors import ConfigError, Conflict, Invalid, Moving, Unavailable
 from windlass.settings import Settings
+from windlass.storage.moving.marks import Lost
+from windlass.storage.postgres.arrival import Arrival
 
 EVENT = {"event_type": "x", "payload_json": "{}", "created_at": "2026-01-01T00:00:00.000000Z"}
 RUN = {"name": "w", "status": "succeeded", "inputs_json": "{}", "created_at": "2026-01-01T00:00:00.000000Z"}
@@ -120,6 +123,27 @@ def test_a_move_that_was_killed_can_be_undone_too(old: Path, to: str, moment: st
 
     assert (opens(f"sqlite:///{old}"), opens(to)) == (True, False)
     assert mover(old, to).move().rows["workflow_events"] == 6
+
+
+@pytest.mark.parametrize("committed", [True, False], ids=["committed", "not"])
+def test_a_commit_whose_answer_is_lost_is_asked_for(
+    old: Path, to: str, committed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish = Arrival.finish
+
+    def cut(self: Arrival, *given: Any) -> None:
+        if committed:
+            finish(self, *given)
+        raise Lost("cut")
+
+    monkeypatch.setattr(Arrival, "finish", cut)
+    if committed:
+        assert mover(old, to).move().rows["workflow_events"] == 6
+    else:
+        with pytest.raises(Unavailable, match="the last commit failed .*nothing was moved, servers go on"):
+            mover(old, to).move()
+    assert (opens(f"sqlite:///{old}"), opens(to)) == (not committed, True)
+    assert there(to, "SELECT count(*) FROM workflow_events") == [(6 if committed else 0,)]
 
 
 async def test_servers_drain_and_no_step_is_done_twice(old: Path, to: str, server: Application) -> None:

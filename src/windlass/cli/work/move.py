@@ -13,9 +13,10 @@ from windlass import settings
 from windlass.bootstrap.carrying import Report
 from windlass.bootstrap.moving import Move
 from windlass.cli import output
-from windlass.cli.exits import ExitCode
+from windlass.cli.exits import CommandError, ExitCode
 from windlass.cli.output import number
 from windlass.cli.progress import progress
+from windlass.kernel.errors import Unavailable
 
 MEGABYTE = 1024 * 1024
 
@@ -31,13 +32,18 @@ class Given(NamedTuple):
 @contextmanager
 def _move(given: Given, title: str) -> Iterator[Move]:
     with progress(title, None, "") as shown:
-        yield Move(
+        found = Move(
             settings.load(),
             given.to,
             tell=lambda what, done, total: shown.at(done, total, what),
             drain_seconds=given.drain_seconds,
             without_foreign=given.without_foreign,
         )
+        try:
+            yield found
+        except Unavailable as error:
+            hint = "is it running, and is --to right?" if "cannot be reached" in error.message else ""
+            raise CommandError(ExitCode.UNAVAILABLE, " ".join(error.message.split()), hint) from error
 
 
 def plan(given: Given, *, json: bool) -> None:

@@ -143,11 +143,18 @@ class Arrival:
         return True
 
     # filling
-    def begin(self, shapes: Sequence[Shape]) -> None:
-        """Begin to fill: empty tables, which nobody else can use until the end; nothing fires when rows come in."""
+    def begin(self, shapes: Sequence[Shape], *, overwrite: bool) -> None:
+        """Begin to fill: empty tables, which nobody else can use until the end; nothing fires when rows come in.
+
+        Raises:
+            Conflict: somebody has begun to use it meanwhile.
+        """
         self._all("BEGIN")
         self._all(sql.SAFE_COMMITS)
         names = composed.SQL(", ").join(map(_ident, [shape.name for shape in shapes] + ["workflow_leases"]))
+        self._raw.execute(composed.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(names))
+        if not overwrite and self.holding(shapes):
+            raise Conflict(f"a process has begun to use {self.url}: stop it, and name an empty database")
         self._raw.execute(composed.SQL("TRUNCATE {}").format(names))
         for shape in shapes:
             self._raw.execute(composed.SQL("ALTER TABLE {} DISABLE TRIGGER USER").format(_ident(shape.name)))

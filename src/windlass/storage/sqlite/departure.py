@@ -107,15 +107,17 @@ class Departure:
         ).fetchone()
         return found
 
-    def pages(self, shape: Shape, upto: int) -> Iterator[list[Row]]:
-        """Yield the rows up to a number, a page at a time, each as it is then."""
-        after = 0
-        query = (
-            f'SELECT rowid, {shape.listed} FROM "{shape.name}" WHERE rowid > ? AND rowid <= ? ORDER BY rowid LIMIT ?'
-        )
-        while page := self._raw.execute(query, (after, upto, PAGE)).fetchall():
-            after = page[-1][0]
-            yield [row[1:] for row in page]
+    def numbered_rows(self, shape: Shape, upto: int) -> Iterator[Row]:
+        """Yield the rows up to a number, in pages between which others can empty the file's log."""
+        query = f'SELECT rowid, {shape.listed} FROM "{shape.name}" WHERE rowid > ? AND rowid <= ? ORDER BY rowid LIMIT {PAGE}'
+        after = before = 0
+        while True:
+            for row in self._raw.execute(query, (after, upto)):
+                after = row[0]
+                yield row[1:]
+            if after == before:
+                return
+            before = after
 
     def rows(self, shape: Shape, since: int | None = None, upto: int | None = None) -> Iterator[Row]:
         """Yield rows in the order of their key: all, those after a number, or those up to one."""
@@ -125,8 +127,7 @@ class Departure:
         elif upto is not None:
             where, bound = "WHERE +rowid <= ?", (upto,)  # the plus keeps to the key's index: nothing is sorted
         cursor = self._raw.execute(f'SELECT {shape.listed} FROM "{shape.name}" {where} ORDER BY {shape.ordered}', bound)
-        while page := cursor.fetchmany(PAGE):
-            yield from page
+        yield from cursor
 
     # the mark
     def mark(self) -> Mark | None:

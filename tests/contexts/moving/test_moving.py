@@ -140,7 +140,7 @@ def test_a_commit_whose_answer_is_lost_is_asked_for(
     if committed:
         assert mover(old, to).move().rows["workflow_events"] == 6
     else:
-        with pytest.raises(Unavailable, match="the last commit failed .*nothing was moved, servers go on"):
+        with pytest.raises(Unavailable, match=r"the last commit failed .*nothing was moved, servers go on"):
             mover(old, to).move()
     assert (opens(f"sqlite:///{old}"), opens(to)) == (not committed, True)
     assert there(to, "SELECT count(*) FROM workflow_events") == [(6 if committed else 0,)]

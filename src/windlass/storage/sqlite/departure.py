@@ -109,7 +109,8 @@ class Departure:
 
     def numbered_rows(self, shape: Shape, upto: int) -> Iterator[Row]:
         """Yield the rows up to a number, in pages between which others can empty the file's log."""
-        query = f'SELECT rowid, {shape.listed} FROM "{shape.name}" WHERE rowid > ? AND rowid <= ? ORDER BY rowid LIMIT {PAGE}'
+        wanted = f"WHERE rowid > ? AND rowid <= ? ORDER BY rowid LIMIT {PAGE}"
+        query = f'SELECT rowid, {shape.listed} FROM "{shape.name}" {wanted}'
         after = before = 0
         while True:
             for row in self._raw.execute(query, (after, upto)):

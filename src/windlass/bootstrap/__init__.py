@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
+from windlass.bootstrap.gate import Gate
 from windlass.contexts.records.api import Limits, Records, load_processors
 from windlass.engine.engine import Engine
 from windlass.engine.ops import Commits
@@ -16,6 +17,7 @@ from windlass.engine.telemetry import Silent, Telemetry
 from windlass.settings import Settings
 from windlass.storage import migrate
 from windlass.storage.committer import Committer
+from windlass.storage.moving.marks import refuse_marked
 from windlass.storage.own import OwnTransactions
 from windlass.storage.sqlite.backend import SqliteBackend
 from windlass.storage.sqlite.folder import RunFolder, TurnLock
@@ -67,6 +69,7 @@ class Application:
         self.commits = commits
         self.engine = engine
         self.records = records
+        self.gate = Gate(engine, watches=settings.database.path is not None)
         self.assembled: Contexts | None = None
 
     @property
@@ -135,7 +138,7 @@ class Application:
         """Return those contexts that have work of their own beside the engine's runs."""
         found = self.contexts
         first: list[Part] = [self.records, found.identity, found.people, found.webhooks, found.artifacts]
-        return [*first, found.schedules, found.limits]
+        return [*first, found.schedules, found.limits, self.gate]
 
 
 def open_backend(url: DatabaseUrl) -> Backend:
@@ -170,7 +173,7 @@ def prepare_database(settings: Settings) -> migrate.Version:
     """Bring the database to this version where that is wanted, else make sure that it is.
 
     Raises:
-        ConfigError: it is newer than the code, or older and not to be migrated.
+        ConfigError: it is newer than the code, or older and not to be migrated, or it is being or has been moved.
         Unavailable: it cannot be reached.
     """
     url = settings.database
@@ -179,6 +182,7 @@ def prepare_database(settings: Settings) -> migrate.Version:
     if wanted and not found.matches:
         found = migrate.upgrade(url, migration_lock(url))
     migrate.refuse_other(url, found)
+    refuse_marked(url)
     return found
 
 

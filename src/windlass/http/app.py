@@ -42,7 +42,7 @@ from windlass.http.access import GUARDED as GUARDED_PATHS
 from windlass.http.errors import answer_http, answer_windlass
 from windlass.http.logs import Log, open_log
 from windlass.http.metrics import Meter, share_with_siblings
-from windlass.http.middleware import GUARDED, BodyLimit, Frame, Keyhole
+from windlass.http.middleware import GUARDED, BodyLimit, Closed, Frame, Keyhole
 from windlass.http.query import NO_NUL
 from windlass.http.routing import ENVELOPES, DirectRoute
 from windlass.http.tracing import Traced, tracer
@@ -148,6 +148,8 @@ def _surround(app: FastAPI, settings: Settings, log: Log, meter: Meter) -> None:
     )
     if settings.api_key is not None:
         app.add_middleware(Keyhole, key=settings.api_key.get_secret_value())
+    if settings.database.path is not None:
+        app.add_middleware(Closed)
     app.add_middleware(Frame, log=log, meter=meter)
 
 

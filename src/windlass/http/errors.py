@@ -16,7 +16,7 @@ from windlass.contexts.limits.api import LimitExceeded
 from windlass.http.logs import REQUEST_ID, Log
 from windlass.http.responses import DETAILED, Json
 from windlass.http.routing import methods_of
-from windlass.kernel.errors import Kind, Unavailable, ValidationFailed, WindlassError
+from windlass.kernel.errors import Kind, Moving, Unavailable, ValidationFailed, WindlassError
 
 
 class Unauthorized(WindlassError):
@@ -88,6 +88,8 @@ def answer_windlass(request: Request, error: Exception) -> Response:
     """Answer an error of the product."""
     assert isinstance(error, WindlassError)  # noqa: S101  registered for it
     status, code = TABLE[error.kind]
+    if isinstance(error, Moving):
+        code = error.code
     log: Log = request.app.state.log
     if error.kind is Kind.INTERNAL:
         log.events.error("unhandled exception", exc_info=error)

@@ -171,3 +171,14 @@ workflow_commits = sa.Table(
     sa.Column("marker", sa.BigInteger, nullable=False),
     comment="one row per writing connection: the last batch that reached the disk (unknown commits are settled here)",
 )
+
+database_moves = sa.Table(
+    "database_moves",
+    metadata,
+    sa.Column("place", name(), primary_key=True),
+    sa.Column("state", name(), nullable=False),
+    sa.Column("move_id", name(), nullable=False),
+    sa.Column("other", sa.Text, nullable=False),
+    sa.Column("at", timestamp(), nullable=False),
+    comment="the one row says that this database is being moved, has been moved, or came to be by a move",
+)

@@ -305,7 +305,12 @@ class RunView:
 
 
 class RunFilter(NamedTuple):
-    """Which runs to list, newest first; ``before`` is the id and creation time of the last one seen."""
+    """Which runs to list, newest first; ``before`` is the id and creation time of the last one seen.
+
+    ``failing``: open runs an attempt of whose steps has failed; ``attempt_gte``: a step has failed at this attempt or
+    a later one; ``waiting_on``: a wait reason or its beginning; ``error_class``: what the error of a failed run
+    begins with.
+    """
 
     status: tuple[str, ...] = ()
     name: str | None = None
@@ -314,6 +319,10 @@ class RunFilter(NamedTuple):
     created_after: str | None = None
     created_before: str | None = None
     before: tuple[str, str] | None = None
+    failing: bool = False
+    attempt_gte: int | None = None
+    waiting_on: str | None = None
+    error_class: str | None = None
     limit: int = 50
 
 

@@ -97,7 +97,7 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.settings, app.state.log, app.state.meter, app.state.probe = settings, log, meter, system.Probe()
-    app.state.admit, app.state.watch = callers.admit, health.Watch()
+    app.state.admit, app.state.watch, app.state.reasons = callers.admit, health.Watch(), system.Reasons()
     parts = (
         records,
         reports,

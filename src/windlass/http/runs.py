@@ -13,7 +13,7 @@ from starlette.responses import Response
 from windlass.contexts.records.api import read_json
 from windlass.engine.errors import UnknownRun
 from windlass.engine.types import RunFilter, Status
-from windlass.http.query import Parameter, choice, free, integer, moment, read_query
+from windlass.http.query import Parameter, choice, free, integer, moment, narrowing, read_query
 from windlass.http.responses import Json
 from windlass.http.routing import DirectRoute, Handler, application, route
 from windlass.http.schemas import ControlAnswer, EventsAnswer, ExplainAnswer, RunAnswer, RunsAnswer
@@ -32,6 +32,7 @@ LIST: list[Parameter] = [
     free("parent_run_id", "Only children of this run"),
     moment("created_after", "Only runs created at this time or later"),
     moment("created_before", "Only runs created at this time or earlier", end=True),
+    *narrowing(),
     integer("limit", f"Runs on a page; more than {MAX_LIMIT} is {MAX_LIMIT}", least=1, default=50, cap=MAX_LIMIT),
     free("cursor", "The `next_cursor` of the page before"),
 ]
@@ -62,6 +63,10 @@ async def listing(request: Request) -> Response:
             created_after=asked["created_after"],
             created_before=asked["created_before"],
             before=before,
+            failing=asked["failing"],
+            attempt_gte=asked["attempt_gte"],
+            waiting_on=asked["waiting_on"],
+            error_class=asked["error_class"],
             limit=limit + 1,
         )
     )

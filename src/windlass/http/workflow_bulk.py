@@ -26,6 +26,8 @@ WANTED = {
     "owner": Field(text(200)),
     "created_after": Field(text(40)),
     "created_before": Field(text(40)),
+    "failing": Field({"type": "boolean"}),
+    "attempt_gte": Field({"type": "integer", "minimum": 1, "maximum": 32_767}),
     "waiting_on": Field(text(200)),
     "error_class": Field(text(200)),
 }

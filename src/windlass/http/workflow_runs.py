@@ -17,7 +17,7 @@ from windlass.engine.types import RunView, Status
 from windlass.http.access import needs, scoped
 from windlass.http.bodies import Field, media, read_body, text
 from windlass.http.callers import caller
-from windlass.http.query import Parameter, choice, free, integer, moment
+from windlass.http.query import Parameter, choice, free, integer, moment, narrowing
 from windlass.http.responses import Json
 from windlass.http.routing import DirectRoute, Handler, application, idempotency_key, route
 from windlass.http.shapes import WORKFLOW_RUN, WORKFLOW_RUNS, many, read_many
@@ -49,8 +49,7 @@ LIST: list[Parameter] = [
     moment("created_after", "Only runs created then or later"),
     moment("created_before", "Only runs created then or earlier", end=True),
     integer("last_n_hours", "Only runs created so recently; wins over `created_after`", least=1, cap=87_600),
-    free("waiting_on", "Only runs that wait for this, by the beginning of their wait reason"),
-    free("error_class", "Only failed runs whose error begins with this code"),
+    *narrowing(),
     free("order_by", "`created_at`, `started_at` or `ended_at`"),
     choice("order", ["desc", "asc"], "The newest or the oldest first", "desc"),
     integer("limit", "Runs on a page", least=1, default=50, cap=200),
@@ -173,6 +172,8 @@ def _query(request: Request, actor: Actor, asked: dict[str, Any]) -> RunQuery:
         statuses=_statuses(asked["status"]),
         created_after=after,
         created_before=asked["created_before"],
+        failing=asked["failing"],
+        attempt_gte=asked["attempt_gte"],
         waiting_on=asked["waiting_on"],
         error_class=asked["error_class"],
         order_by=order_by,
@@ -212,10 +213,11 @@ def _at(query: RunQuery, cursor: str) -> RunQuery:
 
 
 def _links(request: Request, query: RunQuery, asked: dict[str, Any], cursor: str | None, *, more: bool) -> str:
-    kept = {
-        name: value for name, value in asked.items() if name not in {"cursor", "offset"} and value not in {None, ()}
-    }
-    kept["status"] = list(asked["status"])
+    left_out = {None, (), False}
+    said = {name: "true" if value is True else value for name, value in asked.items() if value not in left_out}
+    kept = {**said, "status": list(asked["status"])}
+    kept.pop("cursor", None)
+    kept.pop("offset", None)
 
     def link(rel: str, **place: Any) -> str:
         return f'<{request.url.path}?{urlencode({**kept, **place}, doseq=True)}>; rel="{rel}"'

@@ -69,7 +69,19 @@ class DirectClient:
         """Return runs."""
         after, before = _moment(query.created_after, "created_after"), _moment(query.created_before, "created_before")
         statuses = () if query.status is None else (query.status,)
-        wanted = RunFilter(statuses, query.name, query.queue, query.parent_run_id, after, before, limit=query.limit)
+        wanted = RunFilter(
+            statuses,
+            query.name,
+            query.queue,
+            query.parent_run_id,
+            after,
+            before,
+            failing=query.failing,
+            attempt_gte=query.attempt_gte,
+            waiting_on=query.waiting_on,
+            error_class=query.error_class,
+            limit=query.limit,
+        )
         return [_run(view) for view in await self._engine.list_runs(wanted)]
 
     async def get_run(self, run_id: str) -> Row:

@@ -94,7 +94,15 @@ def _matches(row: RunRow, query: RunFilter) -> bool:
         and (query.created_after is None or created >= query.created_after)
         and (query.created_before is None or created <= query.created_before)
         and (query.before is None or (created, born.run_id) < query.before)
+        and (not query.failing or (row.failed_attempts is not None and row.head.status not in TERMINAL))
+        and (query.attempt_gte is None or (row.failed_attempts or 0) >= query.attempt_gte)
+        and (query.waiting_on is None or (row.head.wait_reason or "").startswith(query.waiting_on))
+        and (query.error_class is None or _begins(row.error, query.error_class))
     )
+
+
+def _begins(error: str | None, code: str) -> bool:
+    return error is not None and str(orjson.loads(error).get("message")).startswith(code)
 
 
 def view(row: RunRow, history_from_seq: int) -> RunView:

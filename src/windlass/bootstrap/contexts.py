@@ -48,11 +48,11 @@ def assemble(settings: Settings, engine: Engine) -> Contexts:
     outbound = Outbound(egress_policy(settings))
     webhooks = Webhooks(engine, outbound, webhook_options(settings))
     webhooks.audit_with(identity.record)
-    workflows = open_workflows(settings, engine, outbound)
+    workflows = open_workflows(settings, engine, outbound, identity.record)
     webhooks.describe_ends(workflows.describe_end)
     return Contexts(
         identity=identity,
-        people=People(engine),
+        people=People(engine, audit=identity.record),
         outbound=outbound,
         webhooks=webhooks,
         artifacts=open_artifacts(settings, engine, sealer),

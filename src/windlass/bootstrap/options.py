@@ -10,7 +10,7 @@ from windlass.contexts.schedules.api import Options as ScheduleOptions
 from windlass.contexts.schedules.api import PythonTarget, Schedules, Targets
 from windlass.contexts.webhooks.api import Options, Secrets
 from windlass.contexts.workflows.api import Rules as AttemptRules
-from windlass.contexts.workflows.api import RunRules, Workflows
+from windlass.contexts.workflows.api import Audit, RunRules, Workflows
 from windlass.contexts.workflows.definitions.catalogue import Registered
 from windlass.contexts.workflows.runs.vault import Vault
 from windlass.contexts.workflows.saved import ScheduledRuns
@@ -109,7 +109,7 @@ def catalogue() -> Registered:
     return Registered(StepTypes(CALLS))
 
 
-def open_workflows(settings: Settings, engine: Engine, outbound: Outbound) -> Workflows:
+def open_workflows(settings: Settings, engine: Engine, outbound: Outbound, audit: Audit) -> Workflows:
     """Return the workflows written as documents.
 
     Raises:
@@ -132,7 +132,7 @@ def open_workflows(settings: Settings, engine: Engine, outbound: Outbound) -> Wo
         outbound=way_outside(settings, outbound, engine),
     )
     vault = Vault(engine, None if key is None else key.get_secret_value(), settings.workflows_secrets_ttl_seconds)
-    return Workflows(engine, StepTypes(CALLS, functions=declared), tools, vault, rules)
+    return Workflows(engine, StepTypes(CALLS, functions=declared), tools, vault, rules, audit)
 
 
 def way_outside(settings: Settings, outbound: Outbound, engine: Engine) -> Outside:

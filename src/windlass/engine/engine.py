@@ -16,6 +16,7 @@ from windlass.engine.ops import CALL, Commits, Operation
 from windlass.engine.ports import Backend, Transaction
 from windlass.engine.registry import Definition, Registry, check_name, check_text, default_registry
 from windlass.engine.starting import KEY_SECONDS, Start, request
+from windlass.engine.telling import CONTROL_TOLD, START_TOLD, TellControl, TellStart, ToldControl, ToldStart
 from windlass.engine.telemetry import Silent, Telemetry
 from windlass.engine.types import (
     ControlRequest,
@@ -158,14 +159,17 @@ class Engine:
         """Return the checked request for a run; see ``starting.request``."""
         return request(start, self.registry, self.clock.now())
 
-    async def begin(self, request: StartRequest, *, bounded: bool = True) -> Started:
-        """Start the run of a request; when this returns it is on disk. See ``start_run``."""
+    async def begin(self, request: StartRequest, *, bounded: bool = True, tell: TellStart | None = None) -> Started:
+        """Start the run of a request; when this returns it is on disk, and what ``tell`` writes. See ``start_run``."""
         run = request.run
         holder = None if run.wake_at is not None else self.worker.birth(run.queue, run.name)
         run.holder = holder
         landed = False
         try:
-            starting = self.commits.submit(START, request, bounded=bounded)
+            if tell is None:
+                starting = self.commits.submit(START, request, bounded=bounded)
+            else:
+                starting = self.commits.submit(START_TOLD, ToldStart(request, tell), bounded=bounded)
             try:
                 return await starting
             finally:
@@ -232,8 +236,23 @@ class Engine:
         check_text("dedup_id", dedup_id)
         return SignalRequest(run_id, check_name(name), text, dedup_id, new_id(), self.clock.now())
 
-    async def control(self, run_id: str, action: str, *, by: str = "user", reason: str | None = None) -> ControlResult:
+    async def control(
+        self,
+        run_id: str,
+        action: str,
+        *,
+        by: str = "user",
+        reason: str | None = None,
+        tell: TellControl | None = None,
+    ) -> ControlResult:
         """Cancel, pause, resume or retry a run.
+
+        Args:
+            run_id: which.
+            action: cancel, pause, resume or retry.
+            by: who asks for it.
+            reason: why; kept with the run.
+            tell: hears of it in the transaction that does it.
 
         Returns:
             ``applied``, ``already_applied``, or ``sent``: the run's holder does it within a second.
@@ -245,6 +264,8 @@ class Engine:
         """
         check_control(action, by, reason)
         request = ControlRequest(run_id, action, by, reason, new_id(), self.clock.now())
+        if tell is not None:
+            return await self.commits.submit(CONTROL_TOLD, ToldControl(request, tell), bounded=True)
         return await self.commits.submit(CONTROL, request, bounded=True)
 
     async def set_queue(self, queue: str, *, limit: int | None = None, paused: bool = False) -> None:

@@ -141,6 +141,7 @@ async def listing(request: Request) -> Response:
     actor = await caller(request)
     asked = read_many(request, LIST)
     query = _query(request, actor, asked)
+    await told_of_owner(request, actor, asked["owner"])
     found = await runs(request).page(query._replace(limit=query.limit + 1))
     page = found[: query.limit]
     more = len(found) > query.limit
@@ -156,6 +157,17 @@ async def listing(request: Request) -> Response:
     }
     links = _links(request, query, asked, cursor, more=more)
     return Json(body, headers={"Link": links} if links else None)
+
+
+async def told_of_owner(request: Request, actor: Actor, owner: str | None) -> None:
+    """Tell the audit log of a caller who asks for the runs of somebody else, allowed to or not."""
+    if owner is None or owner == actor.user_id:
+        return
+    if actor.administers_workflows:
+        await runs(request).trail.note(actor, "run.admin_override", "run:*", {"action": "list", "owner_id": owner})
+    else:
+        told = {"reason": "owner_filter_denied", "owner_id": owner}
+        await runs(request).trail.note(actor, "run.denied", "run:*", told)
 
 
 def _query(request: Request, actor: Actor, asked: dict[str, Any]) -> RunQuery:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import orjson
 import sqlalchemy as sa
@@ -18,6 +18,7 @@ from windlass.contexts.workflows.definitions.format import whole_schema
 from windlass.contexts.workflows.definitions.preflight import Mode, preflight
 from windlass.contexts.workflows.definitions.store import Family, ListQuery, Row, Stored
 from windlass.contexts.workflows.definitions.validation import require_valid
+from windlass.contexts.workflows.trail import Audit
 from windlass.engine.engine import Engine
 from windlass.engine.ports import Transaction
 from windlass.kernel.actors import RUNS_READ, Actor
@@ -41,26 +42,6 @@ class VersionExists(WindlassError):
 
     code = "WORKFLOW_VERSION_EXISTS"
     kind = Kind.VALIDATION
-
-
-class Audit(Protocol):
-    """Hears of every change inside its transaction, and of what was refused.
-
-    ``action`` is ``workflow.create``, ``create_version``, ``delete``, ``activate``, ``rollback``, ``admin_override``
-    or ``denied`` (each behind ``workflow.``); ``target`` is ``workflow:<id>``; ``before`` and ``after`` are JSON.
-    """
-
-    def __call__(
-        self,
-        tx: Transaction,
-        actor: Actor,
-        action: str,
-        target: str,
-        before: Mapping[str, Any] | None,
-        after: Mapping[str, Any] | None,
-    ) -> None:
-        """Record one thing."""
-        ...
 
 
 class Definitions:

@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.apps import Served
 from tests.support.waiting import wait_until_async
+from windlass import workflow
 from windlass.contexts.identity.api import AuditQuery
 from windlass.kernel.actors import RUNS_CONTROL, RUNS_READ, WORKFLOWS_ADMIN, Actor
 
@@ -18,6 +19,13 @@ RIGHTS = {
 }
 SAY = {"id": "say", "type": "prompt", "config": {"template": "hello"}}
 BAD = {"id": "bad", "type": "prompt", "config": {"template": "{{ nobody.knows }}"}, "retry": 0}
+
+
+@workflow(name="audit_trail.plain")
+async def plain() -> None:
+    return None
+
+
 Told = tuple[str, str, str, Any, Any]
 
 
@@ -146,3 +154,40 @@ async def test_control_calls_and_decisions_are_told(desk: Desk) -> None:
     told = {(action, target, before["status"]) for _, action, target, before, _ in await desk.told()}
     assert told >= {("run.retry", f"run:{failed}", "failed")}
     assert (await desk.served.inside.identity.verify()).problems == []
+
+
+async def test_the_engines_own_routes_show_what_is_ones_own(desk: Desk) -> None:
+    served, engine = desk.served, desk.served.inside.engine
+    waiting = {"id": "ask", "type": "wait_for_approval", "config": {"assigned_to_user_id": "nobody"}}
+    body = {"definition": {"name": "private", "steps": [waiting]}}
+    private = (await desk("olga", "POST", "/run", body))["run_id"]
+    record = (await engine.start_run(plain)).run_id
+    delivery = (await engine.start_run("webhooks.redeliver", 1, "worker", delay=1000)).run_id
+    foreign = (await engine.start_run(plain, tenant_id="acme")).run_id
+    known = {private, record, delivery, foreign}
+
+    async def seen(headers: dict[str, str]) -> set[str]:
+        listed = {run["run_id"] for run in (await served.client.get("/runs", headers=headers)).json()["items"]}
+        for run_id in known:
+            for path in ("", "/events", "/explain"):
+                answer = await served.client.get(f"/runs/{run_id}{path}", headers=headers)
+                assert answer.status_code == (200 if run_id in listed else 404), (run_id, path)
+        return listed & known
+
+    def key(name: str) -> dict[str, str]:
+        return {"X-API-Key": desk.keys[name].text}
+
+    acme = await served.inside.identity.add_key(OPERATOR, "acme", "acme", permissions=[RUNS_READ])
+    blind = await served.inside.identity.add_key(OPERATOR, "blind")
+    assert await seen({"Authorization": "Bearer nonsense"}) == {record}
+    assert await seen({"X-API-Key": blind.text}) == {record}
+    assert await seen(key("stranger")) == {record}
+    assert await seen(key("olga")) == {record, private}
+    assert await seen(key("root")) == {record, private, delivery}
+    assert await seen({"X-API-Key": acme.text}) == {record, foreign}
+    assert await seen({}) == {record, private, delivery}
+
+    for headers, status in ((key("stranger"), 404), ({"X-API-Key": acme.text}, 404), (key("olga"), 200)):
+        assert (await served.client.post(f"/runs/{private}/cancel", headers=headers)).status_code == status
+    [cancelled] = await served.inside.identity.entries(AuditQuery(action="run.cancel"))
+    assert (cancelled["actor"]["id"], cancelled["target"]) == (desk.id_of("olga"), f"run:{private}")

@@ -9,8 +9,8 @@ from windlass.contexts.outbound.api import Outbound, Policy
 from windlass.contexts.schedules.api import Options as ScheduleOptions
 from windlass.contexts.schedules.api import PythonTarget, Schedules, Targets
 from windlass.contexts.webhooks.api import Options, Secrets
-from windlass.contexts.workflows.api import Rules as AttemptRules
 from windlass.contexts.workflows.api import Audit, RunRules, Workflows
+from windlass.contexts.workflows.api import Rules as AttemptRules
 from windlass.contexts.workflows.definitions.catalogue import Registered
 from windlass.contexts.workflows.runs.vault import Vault
 from windlass.contexts.workflows.saved import ScheduledRuns

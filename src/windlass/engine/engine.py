@@ -16,8 +16,8 @@ from windlass.engine.ops import CALL, Commits, Operation
 from windlass.engine.ports import Backend, Transaction
 from windlass.engine.registry import Definition, Registry, check_name, check_text, default_registry
 from windlass.engine.starting import KEY_SECONDS, Start, request
-from windlass.engine.telling import CONTROL_TOLD, START_TOLD, TellControl, TellStart, ToldControl, ToldStart
 from windlass.engine.telemetry import Silent, Telemetry
+from windlass.engine.telling import CONTROL_TOLD, START_TOLD, TellControl, TellStart, ToldControl, ToldStart
 from windlass.engine.types import (
     ControlRequest,
     ControlResult,

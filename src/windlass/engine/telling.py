@@ -1,4 +1,4 @@
-"""Operations with a word about each: what was done is told in the transaction that did it, to an audit log for instance."""
+"""Operations with a word about each: what was done is told in the transaction that did it, to an audit log say."""
 
 from __future__ import annotations
 

@@ -11,16 +11,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from windlass.contexts.records.api import read_json
+from windlass.contexts.workflows.api import may_control, may_see, sight
 from windlass.engine.errors import UnknownRun
-from windlass.engine.types import RunFilter, Status
+from windlass.engine.types import RunFilter, RunView, Status
+from windlass.http import callers
 from windlass.http.query import Parameter, choice, free, integer, moment, narrowing, read_query
 from windlass.http.responses import Json
 from windlass.http.routing import DirectRoute, Handler, application, route
 from windlass.http.schemas import ControlAnswer, EventsAnswer, ExplainAnswer, RunAnswer, RunsAnswer
+from windlass.kernel.actors import RUNS_CONTROL, Actor
 from windlass.kernel.clock import to_iso
 from windlass.kernel.errors import Issue, ValidationFailed
 from windlass.storage.explain import explain_run
 
+ANONYMOUS = Actor("user", "anonymous", kind="anonymous")
+"""Who may write because no key is asked for, and has shown a credential that is not known."""
 MAX_LIMIT = 200
 MAX_EVENTS = 1000
 ID_LENGTH = 200
@@ -67,6 +72,7 @@ async def listing(request: Request) -> Response:
             attempt_gte=asked["attempt_gte"],
             waiting_on=asked["waiting_on"],
             error_class=asked["error_class"],
+            sight=sight(await callers.visitor(request)),
             limit=limit + 1,
         )
     )
@@ -78,16 +84,14 @@ async def listing(request: Request) -> Response:
 async def get(request: Request) -> Response:
     """Get one run."""
     read_query(request, ())
-    return Json(await application(request).engine.get_run(_run_id(request)))
+    return Json(await _seen(request, await callers.visitor(request)))
 
 
 async def events(request: Request) -> Response:
     """Get the events of a run, in order."""
     asked = read_query(request, EVENTS)
-    engine, run_id = application(request).engine, _run_id(request)
-    found = await engine.events(run_id, since=asked["since"], limit=asked["limit"] + 1)
-    if not found:
-        await engine.get_run(run_id)
+    run = await _seen(request, await callers.visitor(request))
+    found = await application(request).engine.events(run.run_id, since=asked["since"], limit=asked["limit"] + 1)
     shown = found[: asked["limit"]]
     items = [
         {
@@ -106,16 +110,35 @@ async def events(request: Request) -> Response:
 async def explain(request: Request) -> Response:
     """Say why a run stands where it does: the reason, what is in the way, since when, and when it goes on."""
     read_query(request, ())
-    return Json((await explain_run(application(request).engine, _run_id(request)))._asdict())
+    run = await _seen(request, await callers.visitor(request))
+    return Json((await explain_run(application(request).engine, run.run_id))._asdict())
+
+
+async def _seen(request: Request, actor: Actor | None) -> RunView:
+    """Return the run of the path.
+
+    Raises:
+        UnknownRun: it is not there, or not for this caller.
+    """
+    run_id = _run_id(request)
+    run = await application(request).engine.get_run(run_id)
+    if not may_see(actor, run):
+        if actor not in {None, ANONYMOUS}:
+            await application(request).workflows.runs.trail.denied(actor, run)
+        raise UnknownRun(f"no run {run_id}", run_id=run_id)
+    return run
 
 
 def _control(action: str, words: str) -> Handler:
     async def control(request: Request) -> Response:
         read_query(request, ())
         reason = _reason(await request.body())
-        run_id = _run_id(request)
-        done = await application(request).engine.control(run_id, action, reason=reason)
-        return Json({"run_id": run_id, "result": done.result, "status": done.status})
+        actor = await callers.visitor(request) or ANONYMOUS
+        run = await _seen(request, actor)
+        if not may_control(actor, run):
+            actor.require(RUNS_CONTROL)
+        done = await application(request).workflows.runs.command(actor, run, action, reason)
+        return Json({"run_id": run.run_id, "result": done.result, "status": done.status})
 
     control.__name__ = action
     control.__doc__ = words

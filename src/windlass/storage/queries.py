@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from windlass.engine.types import TERMINAL, Ended, Event, InboxRow, Poll, RunFilter, RunView
 from windlass.kernel.clock import from_datetime, from_iso, to_iso
-from windlass.storage.run_filters import narrowed
+from windlass.storage.run_filters import narrowed, seen
 from windlass.storage.schema import (
     workflow_events,
     workflow_inbox,
@@ -87,6 +87,8 @@ class SqlReader:
             waiting_on=query.waiting_on,
             error_class=query.error_class,
         )
+        if query.sight is not None:
+            statement = statement.where(seen(query.sight))
         rows = self._backend.read(lambda connection: connection.execute(statement).mappings().all())
         return [view(row) for row in rows]
 

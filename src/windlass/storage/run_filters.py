@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from windlass.engine.types import Sight
 from windlass.storage.schema import FAILED_ONCE, FAILING, workflow_runs
 
 
@@ -34,3 +35,15 @@ def narrowed(
         message = runs.error.op("->>", return_type=sa.Text())(sa.literal("message", sa.Text()))
         statement = statement.where(runs.status == "failed", message.startswith(error_class, autoescape=True))
     return statement
+
+
+def seen(sight: Sight) -> sa.ColumnElement[bool]:
+    """Return the condition on runs that somebody may look at."""
+    runs = workflow_runs.c
+    open_to_all = runs.name.not_in(sight.closed)
+    if sight.tenant is None:
+        return sa.and_(runs.tenant_id.in_(sight.tenants), open_to_all)
+    own = runs.tenant_id == sight.tenant
+    if sight.owner is not None:
+        own = sa.and_(own, runs.user_id == sight.owner)
+    return sa.and_(runs.tenant_id.in_(sight.tenants), sa.or_(open_to_all, own))

@@ -24,6 +24,7 @@ from windlass.contexts.workflows.runs.projection import investigation, shown_att
 from windlass.contexts.workflows.runs.service import QUEUE, NotInTime, Order, RunRules, Runs
 from windlass.contexts.workflows.runs.tasks import RUN
 from windlass.contexts.workflows.service import Workflows
+from windlass.contexts.workflows.sight import may_control, may_see, sight
 from windlass.contexts.workflows.trail import Audit
 
 __all__ = [
@@ -58,6 +59,8 @@ __all__ = [
     "check_outputs",
     "difference",
     "investigation",
+    "may_control",
+    "may_see",
     "position_of",
     "preflight",
     "read",
@@ -68,6 +71,7 @@ __all__ = [
     "search",
     "shown_attempts",
     "shown_steps",
+    "sight",
     "tags",
     "template_text",
     "templates",

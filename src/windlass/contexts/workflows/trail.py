@@ -15,9 +15,9 @@ class Audit(Protocol):
     """Hears of every change inside its transaction, and of what was refused.
 
     ``action`` is ``workflow.create``, ``create_version``, ``delete``, ``activate``, ``rollback``, ``run_saved``,
-    ``run_adhoc``, ``admin_override`` or ``denied`` (each behind ``workflow.``), or ``run.`` and a control call, ``fork``,
-    ``supply``, ``list``, ``admin_override`` or ``denied``; ``target`` is ``workflow:<id>`` or ``run:<id>``; ``before`` and
-    ``after`` are JSON.
+    ``run_adhoc``, ``admin_override`` or ``denied`` (each behind ``workflow.``), or behind ``run.`` a control call,
+    ``fork``, ``supply``, ``admin_override`` or ``denied``; ``target`` is ``workflow:<id>`` or ``run:<id>``; ``before``
+    and ``after`` are JSON.
     """
 
     def __call__(
@@ -70,7 +70,7 @@ class Trail:
         """Tell in an open transaction what a caller did with a run, and that it was not its own where that is so."""
         noun, _, verb = action.partition(".")
         self._audit(tx, actor, action, f"run:{run_id}", before, after)
-        if owner != actor.user_id:
+        if owner not in {None, actor.user_id}:
             told = {"action": verb, "owner_id": owner}
             self._audit(tx, actor, f"{noun}.admin_override", f"run:{run_id}", None, told)
 

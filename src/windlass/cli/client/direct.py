@@ -11,10 +11,10 @@ import orjson
 
 from windlass import settings
 from windlass.bootstrap import Application, visit_application
+from windlass.cli.client.operators import operator
 from windlass.cli.client.protocol import RecordFilter, ReportFilter, Row, RunQuery, Stored
 from windlass.cli.client.results import stored
 from windlass.cli.modules import look_in_working_folder
-from windlass.cli.work.identity import operator
 from windlass.contexts.records.api import Accepted, Filter, Import, read_filter, read_moment, written
 from windlass.engine.types import Event, RunFilter, RunView
 from windlass.kernel.clock import to_iso

@@ -272,7 +272,8 @@ Fields that are not listed are refused by name. All that is wrong is told at onc
   `_end` ends the run. These targets lead in no circle. As soon as a step says `depends_on` the definition is a graph:
   a step starts when what it depends on has ended, those without dependencies at once, and there is no `_end`.
   `on_timeout` is for steps that wait for people; the time-out of any other step is a failure.
-* **Conditions** of `when` and `repeat`, and all templates, are read when a definition is checked: what is none is refused.
+* **Conditions** of `when` and `repeat`, and all templates, are read when a definition is checked; what is none is
+  refused.
 * **Secrets**: no key is called `api_key`, and no `signing` has a `secret`. Give them to the run.
 * **YAML** is that of version 1.2: dates, `yes` and `on` are strings. Anchors are followed; tags, `<<` and duplicate
   fields are refused.

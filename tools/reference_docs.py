@@ -116,6 +116,7 @@ CODES = {
     Kind.FORBIDDEN: "the caller may not do this",
     Kind.NOT_FOUND: "nothing is there under that name or path",
     Kind.CONFLICT: "the object is not in a state that allows this, or an idempotency key was used for something else",
+    Kind.STALE: "the object was changed since the caller read it (`If-Match`); nothing was done",
     Kind.TOO_LARGE: "the request is larger than the settings allow",
     Kind.RATE_LIMITED: "too many requests",
     Kind.UNAVAILABLE: "the database is away or writers have fallen behind: try again after `Retry-After` seconds",

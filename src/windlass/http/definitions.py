@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import re
 from collections.abc import AsyncIterator
@@ -43,6 +41,7 @@ from windlass.http.responses import Json
 from windlass.http.routing import DirectRoute, application, route, template_of
 from windlass.kernel.actors import RUNS_READ, Actor, Forbidden
 from windlass.kernel.errors import Invalid, Issue, ValidationFailed
+from windlass.storage.cursors import pack, refused, unpack
 
 PREFIX = "/api/v1/workflows"
 ONE = PREFIX + "/{workflow_id}"
@@ -174,20 +173,23 @@ def _mark(query: ListQuery) -> str:
 
 
 def _cursor(query: ListQuery, last: Row) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps([_mark(query), last.name, last.version])).rstrip(b"=").decode()
+    return pack([_mark(query), last.name, last.version])
 
 
 def _resumed(query: ListQuery, cursor: str) -> ListQuery:
+    message = "Input should be the cursor that a list with the same filters has answered"
     try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        mark, name, version = orjson.loads(text)
-        after = (str(name), int(version))
-    except (binascii.Error, ValueError, TypeError):
-        after, mark = ("", 0), None
+        mark, after = unpack(cursor, _marked)
+    except ValidationFailed:
+        raise refused(message) from None
     if mark != _mark(query) or "\0" in after[0] or not 0 <= after[1] < 1 << 31:
-        message = "Input should be the cursor that a list with the same filters has answered"
-        raise ValidationFailed([Issue(("query", "cursor"), message, "cursor_invalid")])
+        raise refused(message)
     return ListQuery(**{**{name: getattr(query, name) for name in query.__slots__}, "after": after})
+
+
+def _marked(told: Any) -> tuple[Any, tuple[str, int]]:
+    mark, name, version = told
+    return mark, (str(name), int(version))
 
 
 async def _array(first: list[Row], pages: AsyncIterator[list[Row]]) -> AsyncIterator[bytes]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import Any
 
 import orjson
@@ -20,8 +18,9 @@ from windlass.http.responses import Json
 from windlass.http.routing import DirectRoute, Handler, application, route
 from windlass.http.schemas import ControlAnswer, EventsAnswer, ExplainAnswer, RunAnswer, RunsAnswer
 from windlass.kernel.actors import RUNS_CONTROL, Actor
-from windlass.kernel.clock import to_iso
+from windlass.kernel.clock import from_iso, to_iso
 from windlass.kernel.errors import Issue, ValidationFailed
+from windlass.storage.cursors import pack, unpack
 from windlass.storage.explain import explain_run
 
 ANONYMOUS = Actor("user", "anonymous", kind="anonymous")
@@ -58,7 +57,7 @@ async def listing(request: Request) -> Response:
     """List runs, newest first."""
     asked = read_query(request, LIST)
     limit = asked["limit"]
-    before = None if asked["cursor"] is None else _position(asked["cursor"])
+    before = None if asked["cursor"] is None else unpack(asked["cursor"], _position)
     found = await application(request).engine.list_runs(
         RunFilter(
             status=() if asked["status"] is None else (asked["status"],),
@@ -77,7 +76,7 @@ async def listing(request: Request) -> Response:
         )
     )
     items = found[:limit]
-    cursor = _cursor(items[-1].created_at, items[-1].run_id) if len(found) > limit else None
+    cursor = pack([items[-1].created_at, items[-1].run_id]) if len(found) > limit else None
     return Json({"items": items, "count": len(items), "next_cursor": cursor})
 
 
@@ -170,18 +169,10 @@ def _run_id(request: Request) -> str:
     return run_id
 
 
-def _cursor(created_at: str, run_id: str) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps([created_at, run_id])).rstrip(b"=").decode()
-
-
-def _position(cursor: str) -> tuple[str, str]:
-    try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        created_at, run_id = orjson.loads(text)
-    except (binascii.Error, orjson.JSONDecodeError, ValueError, TypeError):
-        message = "Input should be a cursor that a list has answered"
-        raise ValidationFailed([Issue(("query", "cursor"), message, "cursor_invalid")]) from None
-    return str(created_at), str(run_id)
+def _position(told: Any) -> tuple[str, str]:
+    created_at, run_id = map(str, told)
+    from_iso(created_at)
+    return created_at, run_id
 
 
 def routes() -> list[DirectRoute]:

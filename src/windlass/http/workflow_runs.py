@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -22,8 +19,9 @@ from windlass.http.responses import Json
 from windlass.http.routing import DirectRoute, Handler, application, idempotency_key, route
 from windlass.http.shapes import WORKFLOW_RUN, WORKFLOW_RUNS, many, read_many
 from windlass.kernel.actors import RUNS_CONTROL, RUNS_READ, Actor
-from windlass.kernel.clock import to_iso
+from windlass.kernel.clock import from_iso, to_iso
 from windlass.kernel.errors import Invalid, Issue, ValidationFailed
+from windlass.storage.cursors import pack, unpack
 from windlass.storage.run_lists import ORDERS, RunQuery
 
 PREFIX = "/api/v1/workflows"
@@ -208,20 +206,21 @@ def _statuses(given: tuple[str, ...]) -> tuple[str, ...]:
 def _cursor(query: RunQuery, last: RunView) -> str:
     at = getattr(last, query.order_by)
     told = {"order_by": query.order_by, "order_desc": query.descending, "last_ts": at, "last_id": last.run_id}
-    return base64.urlsafe_b64encode(orjson.dumps(told)).rstrip(b"=").decode()
+    return pack(told)
 
 
 def _at(query: RunQuery, cursor: str) -> RunQuery:
     """Return the query at a cursor, whose order wins; one that cannot be read is refused: it would begin anew."""
-    try:
-        told = orjson.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
-        order_by, after = told["order_by"], (str(told["last_ts"]), str(told["last_id"]))
-        if order_by not in ORDERS:
-            raise ValueError(order_by)
-    except (binascii.Error, ValueError, TypeError, KeyError):
-        message = "Input should be a cursor that a list has answered"
-        raise ValidationFailed([Issue(("query", "cursor"), message, "cursor_invalid")]) from None
-    return query._replace(order_by=order_by, descending=bool(told["order_desc"]), after=after, offset=0)
+    order_by, descending, after = unpack(cursor, _place)
+    return query._replace(order_by=order_by, descending=descending, after=after, offset=0)
+
+
+def _place(told: Any) -> tuple[str, bool, tuple[str, str]]:
+    order_by, at, run_id = told["order_by"], str(told["last_ts"]), str(told["last_id"])
+    if order_by not in ORDERS:
+        raise ValueError(order_by)
+    from_iso(at)
+    return order_by, bool(told["order_desc"]), (at, run_id)
 
 
 def _links(request: Request, query: RunQuery, asked: dict[str, Any], cursor: str | None, *, more: bool) -> str:

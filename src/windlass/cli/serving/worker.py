@@ -10,7 +10,6 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
 import uvicorn
-from starlette.applications import Starlette
 
 from windlass.bootstrap import prepare_database, run_application
 from windlass.cli.output import note
@@ -67,7 +66,7 @@ class Monitor(uvicorn.Server):
 
 
 @asynccontextmanager
-async def _shown(app: Starlette, settings: Settings, port: socket.socket) -> AsyncIterator[None]:
+async def _shown(app: Any, settings: Settings, port: socket.socket) -> AsyncIterator[None]:
     """Answer for figures and health checks meanwhile."""
     server = Monitor(uvicorn.Config(app, lifespan="off", log_config=None, access_log=False))
     answering = asyncio.create_task(server.serve([port]), name="windlass-monitor")

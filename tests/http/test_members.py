@@ -85,6 +85,8 @@ async def test_an_administrator_looks_after_its_own_tenant(served: Served) -> No
     gone, other = await call("DELETE", "/keys/nothing"), await call("DELETE", f"/keys/{theirs.key.key_id}")
     assert gone.json()["detail"].replace("nothing", theirs.key.key_id) == other.json()["detail"]
     assert (gone.status_code, other.status_code) == (404, 404)
+    for path in ("/keys/%00", f"/keys/{'k' * 300}"):
+        assert (await call("DELETE", path)).status_code == 404
     for method, path, body, field in (
         ("POST", "/users", {"username": "x", "password": WORD, "colour": 1}, "colour"),
         ("POST", "/users", {"username": "x"}, "password"),

@@ -148,6 +148,8 @@ async def revoke_key(request: Request) -> Response:
     read_query(request, ())
     actor, key_id = await caller(request), request.path_params["key_id"]
     identity = application(request).identity
+    if not (key_id.isprintable() and len(key_id) <= 255):
+        raise NotFound("there is no such key")
     if actor.tenant_id != OPERATORS and not await identity.has_key(actor.tenant_id, key_id):
         raise NotFound(f"there is no key {key_id}")
     done = await identity.revoke_key(actor, key_id)

@@ -53,11 +53,11 @@ def assemble(settings: Settings, engine: Engine) -> Contexts:
     webhooks = Webhooks(engine, outbound, webhook_options(settings))
     webhooks.audit_with(identity.record)
     limits = Limits(engine, limit_options(settings), identity.record)
-    workflows = open_workflows(settings, engine, outbound, limits, minter(settings, identity))
+    workflows = open_workflows(settings, engine, outbound, identity.record, limits, minter(settings, identity))
     webhooks.describe_ends(workflows.describe_end)
     return Contexts(
         identity=identity,
-        people=People(engine),
+        people=People(engine, audit=identity.record),
         outbound=outbound,
         webhooks=webhooks,
         artifacts=open_artifacts(settings, engine, sealer),

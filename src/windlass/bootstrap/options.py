@@ -11,7 +11,7 @@ from windlass.contexts.outbound.api import Outbound, Policy
 from windlass.contexts.schedules.api import Options as ScheduleOptions
 from windlass.contexts.schedules.api import PythonTarget, Schedules, Targets
 from windlass.contexts.webhooks.api import Options, Secrets
-from windlass.contexts.workflows.api import Minted, Minter, RunRules, Workflows
+from windlass.contexts.workflows.api import Audit, Minted, Minter, RunRules, Workflows
 from windlass.contexts.workflows.api import Rules as AttemptRules
 from windlass.contexts.workflows.definitions.catalogue import Registered
 from windlass.contexts.workflows.runs.vault import Vault
@@ -141,7 +141,7 @@ def minter(settings: Settings, identity: Identity) -> Minter | None:
 
 
 def open_workflows(
-    settings: Settings, engine: Engine, outbound: Outbound, limits: Limits, mint: Minter | None = None
+    settings: Settings, engine: Engine, outbound: Outbound, audit: Audit, limits: Limits, mint: Minter | None = None
 ) -> Workflows:
     """Return the workflows written as documents.
 
@@ -166,7 +166,7 @@ def open_workflows(
     )
     vault = Vault(engine, None if key is None else key.get_secret_value(), settings.workflows_secrets_ttl_seconds)
     types = StepTypes(CALLS, functions=declared)
-    return Workflows(engine, types, tools, vault, rules, starting=limits, mint=mint)
+    return Workflows(engine, types, tools, vault, rules, audit, starting=limits, mint=mint)
 
 
 def way_outside(settings: Settings, outbound: Outbound, engine: Engine) -> Outside:

@@ -105,6 +105,10 @@ class Transaction(Protocol):
         """Write back ``last_seq`` and ``deaths`` only (the hot path touches no index)."""
         ...
 
+    def note_failures(self, rows: Sequence[tuple[str, int]]) -> None:
+        """Remember of each run the highest number, from 1, of an attempt of one of its steps that failed."""
+        ...
+
     def write_heads(self, heads: Sequence[RunHead]) -> None:
         """Write back every changeable column of the heads."""
         ...

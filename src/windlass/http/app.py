@@ -25,6 +25,7 @@ from windlass.http import (
     definitions,
     health,
     limits,
+    members,
     operations,
     people,
     queues,
@@ -99,7 +100,7 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.settings, app.state.log, app.state.meter, app.state.probe = settings, log, meter, system.Probe()
-    app.state.admit, app.state.watch = callers.admit, health.Watch()
+    app.state.admit, app.state.watch, app.state.reasons = callers.admit, health.Watch(), system.Reasons()
     app.router.routes[:0] = [*workflow_history.sockets(), *_routes()]
     app.add_exception_handler(WindlassError, answer_windlass)
     app.add_exception_handler(HTTPException, answer_http)
@@ -132,6 +133,7 @@ def _routes() -> list[DirectRoute]:
         health,
         operations,
         limits,
+        members,
     )
     found = [route for part in parts for route in part.routes()]
     return sorted(found, key=lambda route: route.path.startswith(definitions.ONE))  # these would hide others

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from windlass.engine.types import TERMINAL, Ended, Event, InboxRow, Poll, RunFilter, RunView
 from windlass.kernel.clock import from_datetime, from_iso, to_iso
+from windlass.storage.run_filters import narrowed, seen
 from windlass.storage.schema import (
     workflow_events,
     workflow_inbox,
@@ -79,6 +80,15 @@ class SqlReader:
             statement = statement.where(
                 sa.or_(runs.created_at < at, sa.and_(runs.created_at == at, runs.run_id < run_id))
             )
+        statement = narrowed(
+            statement,
+            failing=query.failing,
+            attempt_gte=query.attempt_gte,
+            waiting_on=query.waiting_on,
+            error_class=query.error_class,
+        )
+        if query.sight is not None:
+            statement = statement.where(seen(query.sight))
         rows = self._backend.read(lambda connection: connection.execute(statement).mappings().all())
         return [view(row) for row in rows]
 

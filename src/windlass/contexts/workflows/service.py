@@ -9,7 +9,7 @@ from windlass.contexts.people.api import wait_for_decision
 from windlass.contexts.webhooks.api import COMPLETE, Completion
 from windlass.contexts.workflows import schemas
 from windlass.contexts.workflows.definitions.catalogue import Registered
-from windlass.contexts.workflows.definitions.service import Audit, Definitions
+from windlass.contexts.workflows.definitions.service import Definitions
 from windlass.contexts.workflows.model import read
 from windlass.contexts.workflows.runs.kit import Callee, Facts, Kit, Question, Verdict
 from windlass.contexts.workflows.runs.minting import Minter, Minting
@@ -20,6 +20,7 @@ from windlass.contexts.workflows.runs.vault import Vault
 from windlass.contexts.workflows.saved import ScheduledRuns, Shelf
 from windlass.contexts.workflows.steptypes.base import Tools
 from windlass.contexts.workflows.steptypes.registry import StepTypes
+from windlass.contexts.workflows.trail import Audit, Trail
 from windlass.engine.engine import Engine
 from windlass.kernel.clock import from_iso
 from windlass.kernel.errors import ValidationFailed
@@ -34,7 +35,7 @@ class Workflows:
         tools: what the surroundings lend to steps.
         vault: keeps the secrets of runs.
         rules: what the settings say of runs.
-        audit: who hears of changes of definitions.
+        audit: who hears of changes of definitions, and of what callers do with runs.
         starting: starts runs; None is the engine itself.
         mint: makes keys for runs of schedules; None where they get none.
     """
@@ -55,7 +56,8 @@ class Workflows:
         self._snapshots = Snapshots(engine)
         self.definitions = Definitions(engine, Registered(types), audit)
         shelf = Shelf(self.definitions, self._snapshots)
-        self.runs = Runs(engine, shelf, self._snapshots, vault, rules, COMPLETE, starting)
+        trail = Trail(engine, audit)
+        self.runs = Runs(engine, shelf, self._snapshots, vault, rules, COMPLETE, trail, starting=starting)
         self.scheduled = ScheduledRuns(engine, self.runs, mints=mint is not None)
         self.runs.define(
             Kit(

@@ -22,6 +22,7 @@ from windlass.contexts.workflows.definitions.faults import (
     refuse,
 )
 from windlass.contexts.workflows.schemas import Fault, Path, declaration_faults, translated
+from windlass.contexts.workflows.templates import condition_problem
 
 HUMAN = frozenset({"wait_for_human", "wait_for_approval"})
 MOST_FAULTS = 200
@@ -145,6 +146,12 @@ def _step_faults(step: Mapping[str, Any], catalogue: Catalogue) -> Iterator[Faul
         yield Fault(("id",), "reserved_id", f"{step_id} means something else in templates: choose another id")
     if isinstance(kind, str) and isinstance(config, dict):
         yield from config_faults(kind, config, catalogue)
+    if step.get("on_timeout") is not None and isinstance(kind, str) and kind not in HUMAN and catalogue.known(kind):
+        message = (
+            f"on_timeout is for steps that wait for people, which {kind} does not: on_failure follows its time-out"
+        )
+        yield Fault(("on_timeout",), "on_timeout_unsupported", message)
+    yield from _condition_faults(step)
     repeat = step.get("repeat")
     if isinstance(repeat, dict) and (repeat.get("while") is None) == (repeat.get("until") is None):
         yield Fault(("repeat",), "repeat_condition", "Say either while or until")
@@ -153,6 +160,18 @@ def _step_faults(step: Mapping[str, Any], catalogue: Catalogue) -> Iterator[Faul
         faults = substeps.inner_faults(undo["type"], "compensate", catalogue)
         found: Iterable[Fault] = faults or config_faults(undo["type"], undo.get("config", {}), catalogue)
         yield from (_under(("compensate",), fault) for fault in found)
+
+
+def _condition_faults(step: Mapping[str, Any]) -> Iterator[Fault]:
+    """Yield what is wrong with the conditions of a step, before there are names to try them with."""
+    repeat = step.get("repeat")
+    said: list[tuple[Path, Any]] = [(("when",), step.get("when"))]
+    if isinstance(repeat, dict):
+        said += [(("repeat", name), repeat.get(name)) for name in ("while", "until")]
+    for path, text in said:
+        problem = condition_problem(text) if isinstance(text, str) and text.strip() else None
+        if problem is not None:
+            yield Fault(path, "condition_invalid", problem)
 
 
 def config_faults(kind: str, config: Mapping[str, Any], catalogue: Catalogue) -> Iterator[Fault]:

@@ -89,9 +89,7 @@ async def test_what_a_lost_doorbell_told_is_found_by_one_look_for_all(
     assert [(await follower)[-1][1] for follower in followers] == ["run_completed"] * 3
 
 
-async def test_who_follows_a_silent_run_reads_nothing(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_who_follows_a_silent_run_reads_nothing(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     handle = await engine.start_run(talk)
     asked: list[str] = []
     beats = 0

@@ -35,6 +35,7 @@ from windlass.http import (
     workflow_bulk,
     workflow_history,
     workflow_runs,
+    workflow_socket,
 )
 from windlass.http.access import GUARDED as GUARDED_PATHS
 from windlass.http.errors import answer_http, answer_windlass
@@ -119,7 +120,7 @@ def create_app(
     )
     found = [route for part in parts for route in part.routes()]
     found.sort(key=lambda route: getattr(route, "path", "").startswith(definitions.ONE))  # these would hide others
-    app.router.routes[:0] = [*workflow_history.sockets(), *found]
+    app.router.routes[:0] = [*workflow_socket.sockets(), *found]
     app.add_exception_handler(WindlassError, answer_windlass)
     app.add_exception_handler(HTTPException, answer_http)
     _surround(app, settings, log, meter)

@@ -1,12 +1,14 @@
 """A run's events are pushed to who follows it, from this process and from others."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
 from tests.engine.lab import Lab
 from tests.support.waiting import wait_until_async
 from windlass import Engine, signal, step, workflow
+from windlass.engine.types import Event
 from windlass.engine.watching import KEPT_RENEWALS, Audience
 from windlass.engine.worker import Worker
 
@@ -97,8 +99,17 @@ async def test_who_follows_a_silent_run_reads_nothing(engine: Engine, monkeypatc
         beats += not events
         if beats == 1 and not asked:
             reader = engine.backend.reader
-            monkeypatch.setattr(type(reader), "events", lambda *_: asked.append("events") or [])
-            monkeypatch.setattr(type(reader), "written", lambda *_: asked.append("written") or {})
+
+            def written(_self: object, run_ids: Sequence[str]) -> dict[str, int]:
+                asked.append("written")
+                return {}
+
+            def read(_self: object, run_id: str, since: int, limit: int) -> list[Event]:
+                asked.append("events")
+                return []
+
+            monkeypatch.setattr(type(reader), "written", written)
+            monkeypatch.setattr(type(reader), "events", read)
         if beats == 3:
             break
 

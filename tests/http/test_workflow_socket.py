@@ -81,7 +81,8 @@ async def refusals(service: Service, ann: Caller) -> None:
     """Who may not follow is told so before the handshake is complete; who may, may."""
     bob = Caller(service, "bob")
     run_id = ann.call("POST", "/run?mode=async", definition={**ASKING, "name": "socket.private"})["run_id"]
-    mine, nobody = f"run_id={run_id}", {"additional_headers": {}}
+    mine = f"run_id={run_id}"
+    nobody: dict[str, Any] = {"additional_headers": {}}
 
     assert await bob.refused(mine) == (404, "NOT_FOUND")
     assert await ann.refused("run_id=nothing") == (404, "NOT_FOUND")

@@ -11,6 +11,7 @@ from windlass.bootstrap.options import (
     open_schedules,
     open_sealer,
     open_workflows,
+    reminders,
     webhook_options,
 )
 from windlass.contexts.artifacts.api import Artifacts
@@ -52,7 +53,7 @@ def assemble(settings: Settings, engine: Engine) -> Contexts:
     webhooks.describe_ends(workflows.describe_end)
     return Contexts(
         identity=identity,
-        people=People(engine),
+        people=People(engine, reminders(settings, webhooks)),
         outbound=outbound,
         webhooks=webhooks,
         artifacts=open_artifacts(settings, engine, sealer),

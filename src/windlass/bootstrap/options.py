@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import orjson
+
 from windlass.contexts.artifacts.api import Artifacts, LocalFolder, Sealer
 from windlass.contexts.artifacts.api import Limits as ArtifactLimits
 from windlass.contexts.identity.api import Rules
 from windlass.contexts.outbound.api import Outbound, Policy
+from windlass.contexts.people.api import Remind, Task, reminder, reminder_id
 from windlass.contexts.schedules.api import Options as ScheduleOptions
 from windlass.contexts.schedules.api import PythonTarget, Schedules, Targets
-from windlass.contexts.webhooks.api import Options, Secrets
+from windlass.contexts.webhooks.api import Delivery, Options, Secrets, Webhooks
 from windlass.contexts.workflows.api import Rules as AttemptRules
 from windlass.contexts.workflows.api import RunRules, Workflows
 from windlass.contexts.workflows.definitions.catalogue import Registered
@@ -20,6 +23,7 @@ from windlass.contexts.workflows.steptypes.functions import declared
 from windlass.contexts.workflows.steptypes.outside import Outside
 from windlass.contexts.workflows.steptypes.registry import StepTypes
 from windlass.engine.engine import Engine
+from windlass.engine.ports import Transaction
 from windlass.engine.registry import default_registry
 from windlass.kernel.errors import ConfigError
 from windlass.settings import Settings
@@ -102,6 +106,24 @@ def webhook_options(settings: Settings) -> Options:
         worker_batch=settings.workflows_webhook_dlq_batch,
         worker_timeout=settings.workflows_webhook_dlq_timeout_sec,
     )
+
+
+def reminders(settings: Settings, webhooks: Webhooks) -> Remind:
+    """Return who reminds people: a webhook queued in the transaction that writes a reminder down, or nobody."""
+    url = settings.workflows_reminder_url
+
+    def remind(tx: Transaction, task: Task) -> None:
+        if url is not None:
+            headers = {"X-Run-Id": task.run_id}
+            webhooks.queue_in(
+                tx,
+                Delivery(
+                    reminder_id(task), url, orjson.dumps(reminder(task)).decode(), task.tenant_id, task.run_id, headers,
+                    webhooks.options.scheme,
+                ),
+            )  # fmt: skip
+
+    return remind
 
 
 def catalogue() -> Registered:

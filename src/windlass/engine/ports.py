@@ -32,9 +32,9 @@ T = TypeVar("T")
 class Ring(NamedTuple):
     """A doorbell to ring after the commit.
 
-    ``kind`` is ``ready`` (a run can be claimed), ``inbox`` (something new for a held run), ``ended``, ``news`` (something
-    was written to a run that is followed), ``follow`` (a run is followed here), or for this process alone ``orphans``
-    (an ended run has children left to be cancelled).
+    ``kind`` is ``ready`` (a run can be claimed), ``inbox`` (something new for a held run), ``ended``, ``news`` (of a
+    run that is followed), ``follow`` (a run is followed here), or for this process alone ``orphans`` (an ended run has
+    children left to be cancelled).
     """
 
     kind: str

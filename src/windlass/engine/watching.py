@@ -63,7 +63,7 @@ class Audience:
         return [run_id for run_id in touched if run_id in self.here or run_id in self.asked]
 
     def ask(self, run_id: str) -> bool:
-        """Hear that another process follows a run; True when that is new: it may have missed what was written so far."""
+        """Hear that another process follows a run; True when that is new: it may have missed what was written."""
         new = run_id not in self.asked
         self.asked[run_id] = self._renewals
         return new

@@ -17,11 +17,11 @@ from windlass.contexts.workflows.runs.snapshots import Snapshots
 from windlass.contexts.workflows.runs.tasks import RUN
 from windlass.contexts.workflows.runs.vault import Vault
 from windlass.contexts.workflows.saved import ScheduledRuns, Shelf
-from windlass.contexts.workflows.steptypes.base import Tools
+from windlass.contexts.workflows.steptypes.base import StepFailure, Tools
 from windlass.contexts.workflows.steptypes.registry import StepTypes
 from windlass.engine.engine import Engine
 from windlass.kernel.clock import from_iso
-from windlass.kernel.errors import ValidationFailed
+from windlass.kernel.errors import Invalid, ValidationFailed
 
 
 class Workflows:
@@ -100,18 +100,24 @@ class Workflows:
 
 async def _ask(facts: Facts, question: Question) -> Verdict:
     config = question.config
-    assigned = str(config["assigned_to_user_id"])
-    decided = await wait_for_decision(
-        kind=question.kind,
-        step_id=question.step_id,
-        assigned_to=assigned,
-        instructions=config.get("instructions", ""),
-        form_schema=config.get("form_schema"),
-        timeout=config.get("timeout_seconds"),
-        fail_on=question.fail_on,
-    )
+    given = config["assigned_to_user_id"]
+    assigned = [str(one) for one in given] if isinstance(given, list) else str(given)
+    try:
+        decided = await wait_for_decision(
+            kind=question.kind,
+            step_id=question.step_id,
+            assigned_to=assigned,
+            instructions=config.get("instructions", ""),
+            form_schema=config.get("form_schema"),
+            timeout=config.get("timeout_seconds"),
+            quorum=config.get("quorum", 1),
+            reminder=config.get("reminder"),
+            fail_on=question.fail_on,
+        )
+    except Invalid as error:
+        raise StepFailure("validation_error", error.message, retryable=False) from error
     del facts
-    outputs: dict[str, Any] = {**decided.edited_fields, "assigned_to": assigned}
+    outputs: dict[str, Any] = {**decided.edited_fields, "assigned_to": assigned, "decided_by": [*decided.decided_by]}
     if decided.comment is not None:
         outputs["comment"] = decided.comment
     return Verdict(decided.decision, outputs, timed_out=decided.decision == "timed_out")

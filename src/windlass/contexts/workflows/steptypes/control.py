@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from windlass.contexts.people.api import MOST_ASSIGNEES
 from windlass.contexts.workflows import templates
 from windlass.contexts.workflows.steptypes import fields, pii
 from windlass.contexts.workflows.steptypes.base import Capabilities, StepContext, StepFailure, StepType
@@ -67,12 +68,14 @@ async def cache_result(config: Mapping[str, Any], context: StepContext) -> dict[
 
 
 def _person(instructions: str, **more: fields.Schema) -> fields.Schema:
+    person = {"type": ["string", "integer"], "minLength": 1, "maxLength": 255, "pattern": r"\S"}
     assigned = {
-        "type": ["string", "integer"],
-        "minLength": 1,
-        "maxLength": 255,
-        "pattern": r"\S",
-        "description": "The user who decides",
+        **person,
+        "type": ["string", "integer", "array"],
+        "minItems": 1,
+        "maxItems": MOST_ASSIGNEES,
+        "items": person,
+        "description": "The user who decides, or several; role:<name> is everybody of a role",
     }
     return fields.config(
         {
@@ -80,12 +83,21 @@ def _person(instructions: str, **more: fields.Schema) -> fields.Schema:
             "instructions": fields.text(instructions, most=16_384),
             **more,
             "timeout_seconds": LONGEST_WAIT,
+            "quorum": fields.whole(
+                "How many different people have to approve; one unless it says more", 1, MOST_ASSIGNEES
+            ),
+            "reminder": fields.number("Seconds between reminders; without it there are none", 1, LONGEST_SECONDS),
         },
         required=["assigned_to_user_id"],
     )
 
 
-_DECISION = {"decision": "approved or rejected", "comment": "what the person wrote", "assigned_to": "who was asked"}
+_DECISION = {
+    "decision": "approved or rejected",
+    "comment": "what the person wrote",
+    "assigned_to": "who was asked",
+    "decided_by": "who decided, in order",
+}
 _PEOPLE = (
     StepType(
         name="wait_for_human",

@@ -49,14 +49,15 @@ def assemble(settings: Settings, engine: Engine) -> Contexts:
     outbound = Outbound(egress_policy(settings))
     webhooks = Webhooks(engine, outbound, webhook_options(settings))
     webhooks.audit_with(identity.record)
-    workflows = open_workflows(settings, engine, outbound)
+    artifacts = open_artifacts(settings, engine, sealer)
+    workflows = open_workflows(settings, engine, outbound, artifacts)
     webhooks.describe_ends(workflows.describe_end)
     return Contexts(
         identity=identity,
         people=People(engine, reminders(settings, webhooks)),
         outbound=outbound,
         webhooks=webhooks,
-        artifacts=open_artifacts(settings, engine, sealer),
+        artifacts=artifacts,
         schedules=open_schedules(settings, engine, workflows.scheduled),
         workflows=workflows,
     )

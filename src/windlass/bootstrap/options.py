@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import orjson
 
 from windlass.contexts.artifacts.api import Artifacts, LocalFolder, Sealer
@@ -15,9 +18,10 @@ from windlass.contexts.webhooks.api import Delivery, Options, Secrets, Webhooks
 from windlass.contexts.workflows.api import Rules as AttemptRules
 from windlass.contexts.workflows.api import RunRules, Workflows
 from windlass.contexts.workflows.definitions.catalogue import Registered
+from windlass.contexts.workflows.results.cache import ResultCache
 from windlass.contexts.workflows.runs.vault import Vault
 from windlass.contexts.workflows.saved import ScheduledRuns
-from windlass.contexts.workflows.steptypes.base import Tools
+from windlass.contexts.workflows.steptypes.base import SaveArtifact, Tools
 from windlass.contexts.workflows.steptypes.calls import CALLS
 from windlass.contexts.workflows.steptypes.functions import declared
 from windlass.contexts.workflows.steptypes.outside import Outside
@@ -131,7 +135,7 @@ def catalogue() -> Registered:
     return Registered(StepTypes(CALLS))
 
 
-def open_workflows(settings: Settings, engine: Engine, outbound: Outbound) -> Workflows:
+def open_workflows(settings: Settings, engine: Engine, outbound: Outbound, artifacts: Artifacts) -> Workflows:
     """Return the workflows written as documents.
 
     Raises:
@@ -151,10 +155,23 @@ def open_workflows(settings: Settings, engine: Engine, outbound: Outbound) -> Wo
         functions=declared,
         redact_logs=settings.workflows_redact_logs,
         files_root=settings.workflows_file_base_dir,
+        cache=ResultCache(engine),
+        save_artifact=saving(artifacts),
         outbound=way_outside(settings, outbound, engine),
     )
     vault = Vault(engine, None if key is None else key.get_secret_value(), settings.workflows_secrets_ttl_seconds)
     return Workflows(engine, StepTypes(CALLS, functions=declared), tools, vault, rules)
+
+
+def saving(artifacts: Artifacts) -> SaveArtifact:
+    """Return how steps keep files."""
+
+    async def save(
+        name: str, content: bytes, *, mime: str, kind: str, metadata: Mapping[str, Any] | None = None
+    ) -> str:
+        return (await artifacts.save(name, content, mime=mime, type=kind, metadata=metadata)).artifact_id
+
+    return save
 
 
 def way_outside(settings: Settings, outbound: Outbound, engine: Engine) -> Outside:

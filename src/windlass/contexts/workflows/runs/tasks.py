@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from windlass.contexts.workflows.model import read
+from windlass.contexts.workflows.redaction import redact, redact_text
 from windlass.contexts.workflows.runs.failures import DefinitionFailed, attempt_failed
 from windlass.contexts.workflows.runs.forks import Seed
 from windlass.contexts.workflows.runs.interpreter import Interpreter
 from windlass.contexts.workflows.runs.kit import Callee, Facts, Kit
 from windlass.contexts.workflows.runs.plan import FRAME, Frame, Plan, Planner, Rules
-from windlass.contexts.workflows.runs.redaction import redact, redact_text
 from windlass.contexts.workflows.steptypes.base import StepContext, StepFailure
 from windlass.contexts.workflows.templates import condition
 from windlass.engine.api import call_child

@@ -14,6 +14,7 @@ from windlass.bootstrap.options import (
     reminders,
     webhook_options,
 )
+from windlass.bootstrap.spans import open_spans
 from windlass.contexts.artifacts.api import Artifacts
 from windlass.contexts.identity.api import Identity
 from windlass.contexts.outbound.api import Outbound
@@ -22,6 +23,7 @@ from windlass.contexts.schedules.api import Schedules
 from windlass.contexts.webhooks.api import Webhooks
 from windlass.contexts.workflows.api import Workflows
 from windlass.engine.engine import Engine
+from windlass.kernel.spans import Spans
 from windlass.settings import Settings
 
 
@@ -36,6 +38,7 @@ class Contexts:
     artifacts: Artifacts
     schedules: Schedules
     workflows: Workflows
+    spans: Spans
 
 
 def assemble(settings: Settings, engine: Engine) -> Contexts:
@@ -47,10 +50,11 @@ def assemble(settings: Settings, engine: Engine) -> Contexts:
     sealer = open_sealer(settings)
     identity = Identity(engine, identity_rules(settings))
     outbound = Outbound(egress_policy(settings))
-    webhooks = Webhooks(engine, outbound, webhook_options(settings))
+    spans = open_spans()
+    webhooks = Webhooks(engine, outbound, webhook_options(settings), spans)
     webhooks.audit_with(identity.record)
     artifacts = open_artifacts(settings, engine, sealer)
-    workflows = open_workflows(settings, engine, outbound, artifacts)
+    workflows = open_workflows(settings, engine, outbound, artifacts, spans)
     webhooks.describe_ends(workflows.describe_end)
     return Contexts(
         identity=identity,
@@ -60,4 +64,5 @@ def assemble(settings: Settings, engine: Engine) -> Contexts:
         artifacts=artifacts,
         schedules=open_schedules(settings, engine, workflows.scheduled),
         workflows=workflows,
+        spans=spans,
     )

@@ -30,6 +30,7 @@ from windlass.engine.engine import Engine
 from windlass.engine.ports import Transaction
 from windlass.engine.registry import default_registry
 from windlass.kernel.errors import ConfigError
+from windlass.kernel.spans import Spans
 from windlass.settings import Settings
 
 
@@ -135,7 +136,9 @@ def catalogue() -> Registered:
     return Registered(StepTypes(CALLS))
 
 
-def open_workflows(settings: Settings, engine: Engine, outbound: Outbound, artifacts: Artifacts) -> Workflows:
+def open_workflows(
+    settings: Settings, engine: Engine, outbound: Outbound, artifacts: Artifacts, spans: Spans
+) -> Workflows:
     """Return the workflows written as documents.
 
     Raises:
@@ -157,10 +160,10 @@ def open_workflows(settings: Settings, engine: Engine, outbound: Outbound, artif
         files_root=settings.workflows_file_base_dir,
         cache=ResultCache(engine),
         save_artifact=saving(artifacts),
-        outbound=way_outside(settings, outbound, engine),
+        outbound=way_outside(settings, outbound, engine, spans),
     )
     vault = Vault(engine, None if key is None else key.get_secret_value(), settings.workflows_secrets_ttl_seconds)
-    return Workflows(engine, StepTypes(CALLS, functions=declared), tools, vault, rules)
+    return Workflows(engine, StepTypes(CALLS, functions=declared), tools, vault, rules, spans=spans)
 
 
 def saving(artifacts: Artifacts) -> SaveArtifact:
@@ -174,7 +177,7 @@ def saving(artifacts: Artifacts) -> SaveArtifact:
     return save
 
 
-def way_outside(settings: Settings, outbound: Outbound, engine: Engine) -> Outside:
+def way_outside(settings: Settings, outbound: Outbound, engine: Engine, spans: Spans) -> Outside:
     """Return what steps that speak to other hosts are lent."""
     token, key = settings.workflows_default_bearer_token, settings.workflows_default_api_key
     return Outside(
@@ -186,6 +189,7 @@ def way_outside(settings: Settings, outbound: Outbound, engine: Engine) -> Outsi
         redirects=settings.http_max_redirects,
         bearer_token=None if token is None else token.get_secret_value(),
         api_key=None if key is None else key.get_secret_value(),
+        spans=spans,
     )
 
 

@@ -22,6 +22,7 @@ from windlass.contexts.workflows.steptypes.registry import StepTypes
 from windlass.engine.engine import Engine
 from windlass.kernel.clock import from_iso
 from windlass.kernel.errors import Invalid, ValidationFailed
+from windlass.kernel.spans import NO_SPANS, TRACEPARENT, Spans
 
 
 class Workflows:
@@ -34,6 +35,7 @@ class Workflows:
         vault: keeps the secrets of runs.
         rules: what the settings say of runs.
         audit: who hears of changes of definitions.
+        spans: who traces runs and steps.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Workflows:
         vault: Vault,
         rules: RunRules,
         audit: Audit | None = None,
+        spans: Spans = NO_SPANS,
     ) -> None:
         self._engine = engine
         self._snapshots = Snapshots(engine)
@@ -62,6 +65,7 @@ class Workflows:
                 saved=shelf,
                 start_detached=self.runs.start_detached,
                 call=self._call,
+                spans=spans,
             )
         )
 
@@ -95,6 +99,7 @@ class Workflows:
             error=None if run.error is None else run.error.get("message"),
             outputs=run.outputs,
             include_outputs=webhook.include_outputs,
+            traceparent=run.attributes.get(TRACEPARENT),
         )
 
 

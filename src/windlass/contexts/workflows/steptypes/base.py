@@ -133,6 +133,7 @@ class StepContext:
     names: Mapping[str, Any]
     secrets: Mapping[str, str]
     tools: Tools
+    traceparent: str | None = None
 
 
 Work = Callable[[Mapping[str, Any], StepContext], Awaitable[dict[str, Any]]]

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -30,6 +30,7 @@ from windlass.contexts.workflows.steptypes.base import Capabilities, StepContext
 from windlass.contexts.workflows.steptypes.inserts import inserted
 from windlass.contexts.workflows.steptypes.outside import Outside
 from windlass.kernel.clock import SECOND
+from windlass.kernel.spans import TRACEPARENT, plain_url
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 LARGEST_BYTES = 8 * 1024 * 1024
@@ -133,6 +134,7 @@ async def webhook(config: Mapping[str, Any], context: StepContext) -> dict[str, 
     content = _content(config, context)
     own = {str(name): str(value) for name, value in (config.get("headers") or {}).items()}
     headers = {"Idempotency-Key": header_safe(context.idempotency_key), "X-Run-Id": header_safe(context.run_id)}
+    headers |= _traced(context)
     if content.type is not None:
         headers["Content-Type"] = content.type
     headers |= _credentials(own, context, outside) | _signature(config.get("signing"), content.body, context, outside)
@@ -171,6 +173,7 @@ async def notify(config: Mapping[str, Any], context: StepContext) -> dict[str, A
         told["subject"] = config["subject"]
     own = {str(name): str(value) for name, value in (config.get("headers") or {}).items()}
     headers = {"Content-Type": "application/json", "Idempotency-Key": header_safe(context.idempotency_key)}
+    headers |= _traced(context)
     call = Call(
         "POST", config["url"], _merged(headers, own), json.dumps(told).encode(), outside.notify_timeout,
         64 * 1024, cut=True, tenant=context.tenant_id,
@@ -192,7 +195,21 @@ def _outside(context: StepContext) -> Outside:
     return context.tools.outbound
 
 
+def _traced(context: StepContext) -> dict[str, str]:
+    return {} if context.traceparent is None else {TRACEPARENT: context.traceparent}
+
+
 async def _send(outside: Outside, call: Call) -> Answer:
+    spans = outside.spans
+    if not spans.enabled:
+        return await _sent(outside, call)
+    with spans.span("workflows.webhook", {"workflows.webhook.url": plain_url(call.url), "http.method": call.method}):
+        headers = {name: value for name, value in call.headers.items() if name.lower() != TRACEPARENT}
+        above = spans.traceparent()
+        return await _sent(outside, replace(call, headers=headers | ({} if above is None else {TRACEPARENT: above})))
+
+
+async def _sent(outside: Outside, call: Call) -> Answer:
     try:
         answer = await outside.client.request(call)
     except Refused as refused:

@@ -128,7 +128,15 @@ class Application:
     def parts(self) -> list[Part]:
         """Return those contexts that have work of their own beside the engine's runs."""
         found = self.contexts
-        return [self.records, found.identity, found.people, found.webhooks, found.artifacts, found.schedules]
+        return [
+            self.records,
+            found.identity,
+            found.people,
+            found.webhooks,
+            found.artifacts,
+            found.schedules,
+            found.upkeep,
+        ]
 
 
 def open_backend(url: DatabaseUrl) -> Backend:

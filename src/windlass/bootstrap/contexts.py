@@ -10,6 +10,7 @@ from windlass.bootstrap.options import (
     open_artifacts,
     open_schedules,
     open_sealer,
+    open_upkeep,
     open_workflows,
     reminders,
     webhook_options,
@@ -25,6 +26,7 @@ from windlass.contexts.workflows.api import Workflows
 from windlass.engine.engine import Engine
 from windlass.kernel.spans import Spans
 from windlass.settings import Settings
+from windlass.storage.upkeep import Upkeep
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class Contexts:
     schedules: Schedules
     workflows: Workflows
     spans: Spans
+    upkeep: Upkeep
 
 
 def assemble(settings: Settings, engine: Engine) -> Contexts:
@@ -65,4 +68,5 @@ def assemble(settings: Settings, engine: Engine) -> Contexts:
         schedules=open_schedules(settings, engine, workflows.scheduled),
         workflows=workflows,
         spans=spans,
+        upkeep=open_upkeep(settings, engine),
     )

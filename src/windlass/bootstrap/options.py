@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import orjson
@@ -32,6 +33,8 @@ from windlass.engine.registry import default_registry
 from windlass.kernel.errors import ConfigError
 from windlass.kernel.spans import Spans
 from windlass.settings import Settings
+from windlass.storage.sqlite.upkeep import maintain as maintain_file
+from windlass.storage.upkeep import Upkeep
 
 
 def identity_rules(settings: Settings) -> Rules:
@@ -201,3 +204,21 @@ def open_schedules(settings: Settings, engine: Engine, saved: ScheduledRuns) -> 
         settings.workflows_scheduler_enabled, settings.workflows_scheduler_tz, settings.workflows_scheduler_rescan_sec
     )
     return Schedules(engine, Targets(PythonTarget(engine, default_registry), saved), options)
+
+
+def open_upkeep(settings: Settings, engine: Engine) -> Upkeep:
+    """Return who looks after the database."""
+    interval = settings.workflows_db_maintenance_interval_sec if settings.workflows_db_maintenance_enabled else None
+    return Upkeep(engine, _maintenance(settings), interval)
+
+
+def _maintenance(settings: Settings) -> Callable[[], dict[str, Any]] | None:
+    url = settings.database
+    if url.path is not None:
+        mode, vacuum = settings.workflows_sqlite_checkpoint, settings.workflows_sqlite_vacuum
+        return partial(maintain_file, url.path.absolute(), mode, vacuum=vacuum)
+    if not settings.workflows_postgres_vacuum:
+        return None
+    from windlass.storage.postgres.upkeep import maintain  # noqa: PLC0415  its driver is an extra
+
+    return partial(maintain, url)

@@ -54,7 +54,7 @@ async def test_a_database_is_looked_after_once_for_all_processes(database_url: s
         assert (answer["vacuum"], answer["checkpoint"]["mode"]) == ("done", "TRUNCATE")
         assert not answer["checkpoint"]["busy"]
     else:
-        assert answer == {"vacuum": "done", "tables": answer["tables"]}
+        assert answer == {"vacuum": "done", "tables": answer.get("tables")}
         with psycopg.connect(database_url) as raw:
             row = raw.execute(
                 "SELECT count(*) FROM pg_stat_user_tables WHERE relname IN ('workflow_runs', 'workflow_events')"

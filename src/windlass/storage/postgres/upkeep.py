@@ -10,7 +10,7 @@ from windlass.storage.postgres.connect import connect
 from windlass.storage.schema import metadata
 from windlass.storage.urls import DatabaseUrl
 
-LOCK = 7_229_180_642
+LOCK = 7_229_180_644
 """Of whoever is at it."""
 GENTLE = {"statement_timeout": "0", "vacuum_cost_delay": "2", "application_name": "windlass maintenance"}
 

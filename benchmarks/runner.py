@@ -28,7 +28,9 @@ _PRELOADED = [
     "benchmarks.ours",
     "benchmarks.ours_apart",
     "benchmarks.ours_crash",
+    "benchmarks.ours_definitions",
     "benchmarks.ours_grown",
+    "benchmarks.ours_lists",
 ]
 Knobs = dict[str, str]
 Say = Callable[[str], None]

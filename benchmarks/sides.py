@@ -11,6 +11,8 @@ _CONTENDERS = {
     "windlass apart": "benchmarks.ours_apart",
     "windlass crash": "benchmarks.ours_crash",
     "windlass grown": "benchmarks.ours_grown",
+    "windlass documents": "benchmarks.ours_definitions",
+    "windlass lists": "benchmarks.ours_lists",
     "session": "benchmarks.ours_http",
     "bare": "benchmarks.bare",
     "dbos": "benchmarks.peers.dbos_peer",

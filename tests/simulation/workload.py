@@ -9,11 +9,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from tests.simulation.documents import FOLLOWER, RUN
 from tests.simulation.faults import Away, Refused
 from tests.simulation.process import Process, ProcessGone
 from tests.simulation.world import World
 from windlass.engine.engine import Engine
 from windlass.engine.errors import RunConflict, UnknownRun
+from windlass.engine.starting import Start
 from windlass.engine.types import ControlResult
 from windlass.kernel.errors import Unavailable
 
@@ -99,15 +101,19 @@ class Client:
             await self._start(self.label, None)
 
     async def _start(self, label: str, give_up: float | None) -> None:
-        inputs = {"label": label, **self.inputs}
         try:
-            handle = await self.ask(
-                lambda engine: engine.start_run(self.shape, **self.options, **inputs), give_up=give_up
-            )
+            run_id = await self.ask(lambda engine: self._started(engine, label), give_up=give_up)
         except Unsure:
             return
-        self.run_ids.add(handle.run_id)
-        self.world.trace(f"client {label} has {handle.run_id[-6:]} acknowledged")
+        self.run_ids.add(run_id)
+        self.world.trace(f"client {label} has {run_id[-6:]} acknowledged")
+
+    async def _started(self, engine: Engine, label: str) -> str:
+        if self.shape != RUN:
+            return (await engine.start_run(self.shape, **self.options, label=label, **self.inputs)).run_id
+        given = {"digest": self.inputs["digest"], "inputs": {"label": label}, "secrets": [], "callers": []}
+        start = Start(self.shape, kwargs=given, on_end=FOLLOWER, **self.options)
+        return (await engine.begin(engine.request(start))).run_id
 
     # speaking
     async def limit(self, queue: str, limit: int) -> None:

@@ -71,6 +71,7 @@ EVENTS = {
     "waiting_human": "a person was asked: `assigned_to` says whom, `due_at` until when (microseconds)",
     "waiting_approval": "a person was asked for consent; as `waiting_human`",
     "human_reminded": "whoever was asked and has not answered was reminded",
+    "checkpoint": "a step of a definition kept `data` under `checkpoint_id`; it is an artifact of the run, too",
     "human_rejected": "a person has said no",
     "human_timeout": "nobody has answered in the time that was given",
     "child_started": "a child run was started; `run_id` is its id",

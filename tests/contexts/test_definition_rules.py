@@ -117,6 +117,23 @@ def test_people_are_named(kind: str, config: Document) -> None:
 
 
 @pytest.mark.parametrize(
+    "config,found",
+    [
+        ({"assigned_to_user_id": ["ann", 7], "quorum": 2, "reminder": 3600}, []),
+        ({"assigned_to_user_id": ["{{ inputs.who }}"], "quorum": 2}, []),
+        ({"assigned_to_user_id": ["role:boss"], "quorum": 2}, []),
+        ({"assigned_to_user_id": ["ann", "ann"], "quorum": 2}, [("steps.0.config.quorum", "value_error")]),
+        ({"assigned_to_user_id": []}, [("steps.0.config.assigned_to_user_id", "config_invalid")]),
+        ({"assigned_to_user_id": ["ann", " "]}, [("steps.0.config.assigned_to_user_id.1", "config_invalid")]),
+        ({"assigned_to_user_id": "ann", "quorum": 0}, [("steps.0.config.quorum", "config_invalid")]),
+        ({"assigned_to_user_id": "ann", "reminder": 0.5}, [("steps.0.config.reminder", "config_invalid")]),
+    ],
+)
+def test_several_people_may_be_asked(config: Document, found: list[tuple[str, str]]) -> None:
+    assert codes(definition([{"id": "ask", "type": "wait_for_approval", "config": config}])) == found
+
+
+@pytest.mark.parametrize(
     "config,path,code",
     [
         ({"condition": "1", "true_next": "nowhere"}, "config.true_next", "unknown_target"),

@@ -38,6 +38,7 @@ from windlass.http import (
     workflow_bulk,
     workflow_history,
     workflow_runs,
+    workflow_socket,
 )
 from windlass.http.access import GUARDED as GUARDED_PATHS
 from windlass.http.errors import answer_http, answer_windlass
@@ -101,7 +102,7 @@ def create_app(
     )
     app.state.settings, app.state.log, app.state.meter, app.state.probe = settings, log, meter, system.Probe()
     app.state.admit, app.state.watch, app.state.reasons = callers.admit, health.Watch(), system.Reasons()
-    app.router.routes[:0] = [*workflow_history.sockets(), *_routes()]
+    app.router.routes[:0] = [*workflow_socket.sockets(), *_routes()]
     app.add_exception_handler(WindlassError, answer_windlass)
     app.add_exception_handler(HTTPException, answer_http)
     _surround(app, settings, log, meter)

@@ -21,6 +21,7 @@ from windlass.http.shapes import WORKFLOW_RUN, WORKFLOW_RUNS, many, read_many
 from windlass.kernel.actors import RUNS_CONTROL, RUNS_READ, Actor
 from windlass.kernel.clock import from_iso, to_iso
 from windlass.kernel.errors import Invalid, Issue, ValidationFailed
+from windlass.kernel.spans import TRACEPARENT, checked_traceparent
 from windlass.storage.cursors import pack, unpack
 from windlass.storage.run_lists import ORDERS, RunQuery
 
@@ -118,7 +119,9 @@ def _ordered(request: Request, asked: dict[str, Any]) -> Order:
         message = "idempotency_key and the header Idempotency-Key differ: give one"
         raise Invalid(message, field="idempotency_key")
     mode = read_many(request, MODE)["mode"] or "async"
-    return Order(**asked, idempotency_key=key or header, mode="async" if mode.lower() == "async" else "sync")
+    above = application(request).contexts.spans.traceparent() or checked_traceparent(request.headers.get(TRACEPARENT))
+    how = "async" if mode.lower() == "async" else "sync"
+    return Order(**asked, idempotency_key=key or header, mode=how, traceparent=above)
 
 
 def workflow_id(request: Request) -> int:

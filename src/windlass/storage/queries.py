@@ -101,6 +101,11 @@ class SqlReader:
         rows = self._backend.read(lambda connection: connection.execute(query).all())
         return [Ended(row[0], row[1], text(row[2] if row[2] is not None else row[3])) for row in rows]
 
+    def written(self, run_ids: Sequence[str]) -> dict[str, int]:
+        """Return the number of the last event of each of the runs."""
+        query = sa.select(workflow_runs.c.run_id, workflow_runs.c.last_seq).where(workflow_runs.c.run_id.in_(run_ids))
+        return {row[0]: row[1] for row in self._backend.read(lambda connection: connection.execute(query).all())}
+
     def events(self, run_id: str, since: int, limit: int) -> list[Event]:
         """Return events after ``since``, in order."""
         c = workflow_events.c

@@ -47,6 +47,12 @@ class MemoryReader:
             if row.head.status in TERMINAL
         ]
 
+    def written(self, run_ids: Sequence[str]) -> dict[str, int]:
+        """Return the number of the last event of each of the runs."""
+        with self._store.turn():
+            rows = [row for run_id in run_ids if (row := self._store.runs.get(run_id)) is not None]
+            return {row.born.run_id: row.head.last_seq for row in rows}
+
     def events(self, run_id: str, since: int, limit: int) -> list[Event]:
         """Return events after ``since``, in order."""
         with self._store.turn():

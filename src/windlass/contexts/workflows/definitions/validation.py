@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -190,6 +190,8 @@ def config_faults(kind: str, config: Mapping[str, Any], catalogue: Catalogue) ->
     if unassigned:
         message = f"{kind} requires a non-blank assigned_to_user_id"
         yield Fault(("config", "assigned_to_user_id"), "assigned_to_required", message)
+    elif kind in HUMAN and isinstance(assigned, list) and assigned and (too_many := _beyond_quorum(config, assigned)):
+        yield Fault(("config", "quorum"), "value_error", too_many)
     for fault in catalogue.check(kind, config):
         told = (unassigned and fault.path == ("assigned_to_user_id",)) or substeps.is_inner(kind, fault.path)
         if not told:
@@ -199,6 +201,14 @@ def config_faults(kind: str, config: Mapping[str, Any], catalogue: Catalogue) ->
     for path, inner in substeps.inner_steps(kind, config):
         yield from (_under(path, fault) for fault in _sub_step_faults(inner, kind, catalogue))
     yield from substeps.duplicate_faults(kind, config)
+
+
+def _beyond_quorum(config: Mapping[str, Any], assigned: Sequence[object]) -> str | None:
+    quorum, asked = config.get("quorum", 1), {str(one) for one in assigned}
+    open_ended = any(one.startswith("role:") or "{{" in one for one in asked)
+    if open_ended or not isinstance(quorum, int) or quorum <= len(asked):
+        return None
+    return f"{quorum} have to approve, and only {len(asked)} are asked"
 
 
 def _retried_faults(config: Mapping[str, Any], catalogue: Catalogue) -> Iterator[Fault]:

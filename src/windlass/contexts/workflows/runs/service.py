@@ -23,6 +23,7 @@ from windlass.engine.telling import TellStart
 from windlass.engine.types import ControlResult, Event, RunView, Started, StartRequest
 from windlass.kernel.actors import Actor, Forbidden
 from windlass.kernel.errors import Kind, NotFound, WindlassError
+from windlass.kernel.spans import TRACEPARENT
 from windlass.storage.run_lists import RunQuery, list_page, matching_ids
 
 QUEUE = "workflows"
@@ -107,6 +108,7 @@ class Order:
     secrets: Mapping[str, str] = field(default_factory=dict)
     validation_mode: str = "block"
     mode: str = "async"
+    traceparent: str | None = None
 
 
 class Runs:
@@ -400,5 +402,6 @@ def _attributes(order: Order, version: int, secrets: list[str]) -> dict[str, Any
         "validation_mode": order.validation_mode,
         "session_id": order.session_id,
         "secrets": secrets or None,
+        TRACEPARENT: order.traceparent,
     }
     return {name: value for name, value in found.items() if value is not None}

@@ -6,8 +6,10 @@ import threading
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 from typing import TYPE_CHECKING
 
+from windlass import contexts
 from windlass.bootstrap import migration_lock
 from windlass.bootstrap.carrying import Flow, Report, Tell
 from windlass.kernel.clock import Clock, SystemClock
@@ -31,10 +33,6 @@ SETTLE_LOOKS = 60
 SETTLE_SECONDS = 0.5
 """How often, and how long apart, the server is asked what became of a COMMIT whose answer was lost."""
 _OURS = frozenset({"filling", "returned"})
-_TABLES = (
-    "artifacts.tables", "identity.tables", "limits.tables", "people.tables", "records.tables", "schedules.tables",
-    "webhooks.tables", "workflows.definitions.tables", "workflows.runs.tables",
-)  # fmt: skip
 
 
 @dataclass
@@ -79,8 +77,9 @@ class Move:
         without_foreign: bool = False,
         clock: Clock | None = None,
     ) -> None:
-        for name in _TABLES:
-            import_module(f"windlass.contexts.{name}")
+        for module in walk_packages(contexts.__path__, "windlass.contexts."):
+            if module.name.endswith(".tables"):
+                import_module(module.name)
         self.shapes: list[Shape] = shapes(metadata)
         self.clock = clock or SystemClock()
         self._settings = settings

@@ -71,10 +71,15 @@ class Controls(Operation[ControlRequest, ControlResult]):
             if head is None:
                 answers.append(UnknownRun(f"no run {unit.run_id}", run_id=unit.run_id))
                 continue
+            before = head.status
             try:
-                answers.append(ControlResult(control(tx, head, unit), head.status))
+                answer = ControlResult(control(tx, head, unit), head.status)
             except RunConflict as error:
                 answers.append(error)
+                continue
+            if unit.tell is not None:
+                unit.tell(tx, before, answer)
+            answers.append(answer)
         return answers
 
 

@@ -17,7 +17,6 @@ from windlass.engine.ports import Backend, Transaction
 from windlass.engine.registry import Definition, Registry, check_name, check_text, default_registry
 from windlass.engine.starting import KEY_SECONDS, Start, request
 from windlass.engine.telemetry import Silent, Telemetry
-from windlass.engine.telling import CONTROL_TOLD, TellControl, TellStart, ToldControl, ToldStart, told
 from windlass.engine.types import (
     ControlRequest,
     ControlResult,
@@ -28,6 +27,7 @@ from windlass.engine.types import (
     SignalRequest,
     Started,
     StartRequest,
+    TellControl,
 )
 from windlass.engine.worker import Worker
 from windlass.kernel.checks import check_limit
@@ -159,22 +159,14 @@ class Engine:
         """Return the checked request for a run; see ``starting.request``."""
         return request(start, self.registry, self.clock.now())
 
-    async def begin(
-        self, request: StartRequest, *, bounded: bool = True, op: StartRuns = START, tell: TellStart | None = None
-    ) -> Started:
-        """Start the run of a request by a kind of start; when this returns it is on disk, and what ``tell`` writes.
-
-        See ``start_run``.
-        """
+    async def begin(self, request: StartRequest, *, bounded: bool = True, op: StartRuns = START) -> Started:
+        """Start the run of a request by a kind of start; when this returns it is on disk. See ``start_run``."""
         run = request.run
         holder = None if run.wake_at is not None else self.worker.birth(run.queue, run.name)
         run.holder = holder
         landed = False
         try:
-            if tell is None:
-                starting = self.commits.submit(op, request, bounded=bounded)
-            else:
-                starting = self.commits.submit(told(op), ToldStart(request, tell), bounded=bounded)
+            starting = self.commits.submit(op, request, bounded=bounded)
             try:
                 return await starting
             finally:
@@ -268,9 +260,7 @@ class Engine:
             RunConflict: the run's state does not allow it; its outcome is unchanged.
         """
         check_control(action, by, reason)
-        request = ControlRequest(run_id, action, by, reason, new_id(), self.clock.now())
-        if tell is not None:
-            return await self.commits.submit(CONTROL_TOLD, ToldControl(request, tell), bounded=True)
+        request = ControlRequest(run_id, action, by, reason, new_id(), self.clock.now(), tell)
         return await self.commits.submit(CONTROL, request, bounded=True)
 
     async def set_queue(self, queue: str, *, limit: int | None = None, paused: bool = False) -> None:

@@ -196,10 +196,14 @@ class StartRuns(Operation[StartRequest, Started]):
         if fresh:
             insert(tx, [unit.run for unit in fresh])
         holders = {unit.run.run_id: unit.run.holder for unit in fresh}
-        return [
+        answers = [
             answer._replace(holder=holders.get(answer.run_id)) if isinstance(answer, Started) else answer
             for answer in answers
         ]
+        for unit, answer in zip(units, answers, strict=True):
+            if unit.tell is not None and isinstance(answer, Started):
+                unit.tell(tx, answer)
+        return answers
 
     def refuse(self, tx: Transaction, fresh: Sequence[StartRequest]) -> Mapping[str, Exception]:  # noqa: ARG002
         """Return why runs that are about to be inserted must not be, by their ids; their keys are free again then."""

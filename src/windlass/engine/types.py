@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -191,12 +191,17 @@ class Advance:
     consumed: list[str] = field(default_factory=list)
 
 
+TellStart = Callable[[Any, "Started"], None]
+TellControl = Callable[[Any, str, "ControlResult"], None]
+"""Both get the open transaction first."""
+
+
 @dataclass(slots=True)
 class StartRequest:
     """A run to start, once per idempotency key.
 
     ``request_hash`` tells a repeated request from another one under the same key. ``own_id``: the id was chosen
-    by the caller, so it may be taken.
+    by the caller, so it may be taken. ``tell`` hears of the answer, a repeated key's too, in the transaction itself.
     """
 
     run: NewRun
@@ -204,6 +209,7 @@ class StartRequest:
     request_hash: str = ""
     expires_at: int | None = None
     own_id: bool = False
+    tell: TellStart | None = None
 
 
 class Started(NamedTuple):
@@ -215,7 +221,10 @@ class Started(NamedTuple):
 
 
 class ControlRequest(NamedTuple):
-    """``action`` is cancel, pause, resume or retry; ``by`` says who asks."""
+    """``action`` is cancel, pause, resume or retry; ``by`` says who asks.
+
+    ``tell`` hears in the transaction what status the run had and what was done.
+    """
 
     run_id: str
     action: str
@@ -223,6 +232,7 @@ class ControlRequest(NamedTuple):
     reason: str | None
     inbox_id: str
     at: int
+    tell: TellControl | None = None
 
 
 class ControlResult(NamedTuple):

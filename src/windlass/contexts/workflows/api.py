@@ -20,9 +20,10 @@ from windlass.contexts.workflows.definitions.validation import require_valid, va
 from windlass.contexts.workflows.definitions.yamltext import TextFault, Unreadable, write_yaml
 from windlass.contexts.workflows.model import Definition, read
 from windlass.contexts.workflows.runs.minting import Minted, Minter
+from windlass.contexts.workflows.runs.orders import NotInTime, Order, RunRules
 from windlass.contexts.workflows.runs.plan import Rules
 from windlass.contexts.workflows.runs.projection import investigation, shown_attempts, shown_steps
-from windlass.contexts.workflows.runs.service import QUEUE, NotInTime, Order, RunRules, Runs
+from windlass.contexts.workflows.runs.service import QUEUE, Runs
 from windlass.contexts.workflows.runs.tasks import RUN
 from windlass.contexts.workflows.service import Workflows
 from windlass.contexts.workflows.sight import may_control, may_see, sight

@@ -16,7 +16,8 @@ from windlass.contexts.workflows.definitions.service import Definitions
 from windlass.contexts.workflows.model import read
 from windlass.contexts.workflows.runs.kit import Callee, Facts
 from windlass.contexts.workflows.runs.minting import JWT, may_have_key
-from windlass.contexts.workflows.runs.service import Order, Runs, SavedDefinition
+from windlass.contexts.workflows.runs.orders import Order, SavedDefinition
+from windlass.contexts.workflows.runs.service import Runs
 from windlass.contexts.workflows.runs.snapshots import Snapshots, canonical, digest_of, store_in
 from windlass.contexts.workflows.steptypes.base import StepFailure
 from windlass.engine.engine import Engine

@@ -13,7 +13,8 @@ from windlass.contexts.workflows.definitions.service import Definitions
 from windlass.contexts.workflows.model import read
 from windlass.contexts.workflows.runs.kit import Callee, Facts, Kit, Question, Verdict
 from windlass.contexts.workflows.runs.minting import Minter, Minting
-from windlass.contexts.workflows.runs.service import RunRules, Runs, Starting
+from windlass.contexts.workflows.runs.orders import RunRules, Starting
+from windlass.contexts.workflows.runs.service import Runs
 from windlass.contexts.workflows.runs.snapshots import Snapshots
 from windlass.contexts.workflows.runs.tasks import RUN
 from windlass.contexts.workflows.runs.vault import Vault

@@ -19,7 +19,7 @@ from windlass.storage.urls import DatabaseUrl
 
 BYTES = 256 * 1024
 """Of rows in one message to the server."""
-MOVE_LOCK = 7_229_180_642
+MOVE_LOCK = 7_229_180_645
 SETTINGS = {
     "idle_in_transaction_session_timeout": "0",
     "statement_timeout": "0",

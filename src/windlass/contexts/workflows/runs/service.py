@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 from windlass.contexts.workflows.model import read
 from windlass.contexts.workflows.runs.forks import again, seed_of
 from windlass.contexts.workflows.runs.kit import Callee, Facts, Kit
-from windlass.contexts.workflows.runs.plan import Rules
+from windlass.contexts.workflows.runs.orders import Definitions, NotInTime, Order, RunRules, SavedDefinition, Starting
 from windlass.contexts.workflows.runs.projection import step_runs
 from windlass.contexts.workflows.runs.snapshots import Snapshots, canonical
 from windlass.contexts.workflows.runs.tasks import RUN, call, define
@@ -19,10 +18,9 @@ from windlass.engine.engine import Engine
 from windlass.engine.errors import RunCancelled, RunFailed, UnknownRun
 from windlass.engine.ports import Transaction
 from windlass.engine.starting import Start
-from windlass.engine.telling import TellStart
-from windlass.engine.types import ControlResult, Event, RunView, Started, StartRequest
+from windlass.engine.types import ControlResult, Event, RunView, Started, TellStart
 from windlass.kernel.actors import Actor, Forbidden
-from windlass.kernel.errors import Kind, NotFound, WindlassError
+from windlass.kernel.errors import NotFound
 from windlass.kernel.spans import TRACEPARENT
 from windlass.storage.run_lists import RunQuery, list_page, matching_ids
 
@@ -30,85 +28,6 @@ QUEUE = "workflows"
 NO_RUN = "Run not found"
 MOST_EVENTS = 10_000
 BULK = 1000
-
-
-class NotInTime(WindlassError):
-    """The run goes on, but nobody waits for it any more."""
-
-    code = "RUN_TIMEOUT"
-    kind = Kind.TIMED_OUT
-
-
-@dataclass(frozen=True, slots=True)
-class RunRules:
-    """What the settings say of runs; times are seconds."""
-
-    wait_seconds: float = 3300.0
-    key_seconds: float = 24 * 3600.0
-    adhoc: bool = True
-    attempts: Rules = field(default_factory=Rules)
-
-
-class SavedDefinition(NamedTuple):
-    """A saved definition as a run needs it."""
-
-    id: int
-    version: int
-    document: Mapping[str, Any]
-    owner: str | None = None
-
-
-class Definitions(Protocol):
-    """The saved definitions, and the rules of all of them."""
-
-    async def fetch(self, actor: Actor, workflow_id: int) -> SavedDefinition:
-        """Return one that exists for this caller.
-
-        Raises:
-            NotFound: none does.
-        """
-        ...
-
-    def check(self, document: Any, mode: str) -> Mapping[str, Any]:
-        """Return a definition sent for one run.
-
-        Raises:
-            ValidationFailed, TooLarge: it breaks a rule; names each.
-        """
-        ...
-
-    def check_inputs(self, document: Mapping[str, Any], inputs: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return inputs with the defaults of the definition.
-
-        Raises:
-            ValidationFailed: they break its schema; names each.
-        """
-        ...
-
-
-class Starting(Protocol):
-    """What starts runs: the engine, or who counts them first."""
-
-    async def begin(self, request: StartRequest, *, tell: TellStart | None = None) -> Started:
-        """Start the run of a request; when this returns it is on disk, and what ``tell`` writes."""
-        ...
-
-    def begin_in(self, tx: Transaction, request: StartRequest) -> Started:
-        """Start the run of a request inside an open transaction."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What a caller says of a run it starts."""
-
-    inputs: Mapping[str, Any] = field(default_factory=dict)
-    idempotency_key: str | None = None
-    session_id: str | None = None
-    secrets: Mapping[str, str] = field(default_factory=dict)
-    validation_mode: str = "block"
-    mode: str = "async"
-    traceparent: str | None = None
 
 
 class Runs:
@@ -188,7 +107,8 @@ class Runs:
         told = {"workflow_id": which[0], "version": saved.version, "mode": order.mode}
         created = False
         try:
-            started = await self.starting.begin(request, tell=self._told(actor, action, saved.owner, told))
+            request.tell = self._told(actor, action, saved.owner, told)
+            started = await self.starting.begin(request)
             created = started.created
         finally:
             if order.secrets and not created:
@@ -295,8 +215,8 @@ class Runs:
         request = self._engine.request(start.with_input(seed=seed.packed()))
         if secrets:
             await self._vault.keep(request.run.run_id, secrets)
-        told = self._told(actor, "run.fork", run.owner, {"forked_from": run_id, "from_step": from_step})
-        return await self._engine.get_run((await self.starting.begin(request, tell=told)).run_id)
+        request.tell = self._told(actor, "run.fork", run.owner, {"forked_from": run_id, "from_step": from_step})
+        return await self._engine.get_run((await self.starting.begin(request)).run_id)
 
     async def steps_again(self, actor: Actor, run_id: str, from_step: str | None) -> list[str]:
         """Return the steps that a fork, or without a step a retry, may do anew."""

@@ -8,6 +8,7 @@ from typing import Any
 from windlass.contexts.workflows.model import read
 from windlass.contexts.workflows.runs.forks import again, seed_of
 from windlass.contexts.workflows.runs.kit import Callee, Facts, Kit
+from windlass.contexts.workflows.runs.newborn import newborn
 from windlass.contexts.workflows.runs.orders import Definitions, NotInTime, Order, RunRules, SavedDefinition, Starting
 from windlass.contexts.workflows.runs.projection import step_runs
 from windlass.contexts.workflows.runs.snapshots import Snapshots, canonical
@@ -115,6 +116,8 @@ class Runs:
                 await self._vault.forget(request.run.run_id)
         if order.mode != "async":
             await self._wait(started.run_id)
+        elif created:
+            return newborn(request.run, started)
         return await self._engine.get_run(started.run_id)
 
     def _told(self, actor: Actor, action: str, owner: str | None, told: Mapping[str, Any]) -> TellStart:

@@ -49,6 +49,7 @@ def assemble(settings: Settings, engine: Engine) -> Contexts:
     webhooks = Webhooks(engine, outbound, webhook_options(settings))
     webhooks.audit_with(identity.record)
     workflows = open_workflows(settings, engine, outbound)
+    workflows.limits.audit_with(identity.record)
     webhooks.describe_ends(workflows.describe_end)
     return Contexts(
         identity=identity,

@@ -16,6 +16,7 @@ from windlass.cli import (
     doctor,
     info,
     keys,
+    limits,
     people,
     queues,
     records,
@@ -57,6 +58,7 @@ for register in (
     keys.register,
     audit.register,
     workflows.register,
+    limits.register,
 ):
     register(app)
 quicken(app)

@@ -23,6 +23,7 @@ from windlass.http import (
     callers,
     definitions,
     health,
+    limits,
     operations,
     people,
     queues,
@@ -116,6 +117,7 @@ def create_app(
         definitions,
         health,
         operations,
+        limits,
     )
     found = [route for part in parts for route in part.routes()]
     found.sort(key=lambda route: getattr(route, "path", "").startswith(definitions.ONE))  # these would hide others

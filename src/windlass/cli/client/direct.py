@@ -97,6 +97,18 @@ class DirectClient:
         """Change a queue."""
         return (await change_queue(self._engine, queue, changes))._asdict()
 
+    async def limits(self) -> list[Row]:
+        """Return the limits."""
+        return [limit._asdict() for limit in await self.application.workflows.limits.all(OPERATOR)]
+
+    async def set_limit(self, name: str, changes: Row | None) -> Row:
+        """Set or clear a limit."""
+        service = self.application.workflows.limits
+        if changes is None:
+            return (await service.clear(OPERATOR, name))._asdict()
+        told = await service.change(OPERATOR, name, most=changes.get("limit"), weight=changes.get("weight"))
+        return told._asdict()
+
     async def inbox(self, *, everybody: bool, limit: int) -> list[Row]:
         """Return questions; who works on the database itself sees everybody's."""
         items: list[Row] = []

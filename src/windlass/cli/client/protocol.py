@@ -125,6 +125,14 @@ class Client(Protocol):
         """Change a queue's ``limit`` or whether it is ``paused``; returns it as it is then."""
         ...
 
+    async def limits(self) -> list[Row]:
+        """Return the limits of runs of definitions that are set or in use."""
+        ...
+
+    async def set_limit(self, name: str, changes: Row | None) -> Row:
+        """Set a limit's ``limit``, a tenant's ``weight``, or both; None clears it. Returns it as it is then."""
+        ...
+
     async def inbox(self, *, everybody: bool, limit: int) -> list[Row]:
         """Return questions that wait for the caller, or for anybody, oldest first."""
         ...

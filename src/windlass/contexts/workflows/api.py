@@ -21,8 +21,8 @@ from windlass.contexts.workflows.definitions.yamltext import TextFault, Unreadab
 from windlass.contexts.workflows.model import Definition, read
 from windlass.contexts.workflows.runs.plan import Rules
 from windlass.contexts.workflows.runs.projection import investigation, shown_attempts, shown_steps
-from windlass.contexts.workflows.runs.service import QUEUE, NotInTime, Order, RunRules, Runs
-from windlass.contexts.workflows.runs.tasks import RUN
+from windlass.contexts.workflows.runs.service import NotInTime, Order, RunRules, Runs
+from windlass.contexts.workflows.runs.tasks import QUEUE, RUN
 from windlass.contexts.workflows.service import Workflows
 
 __all__ = [

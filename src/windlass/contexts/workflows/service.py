@@ -10,6 +10,7 @@ from windlass.contexts.webhooks.api import COMPLETE, Completion
 from windlass.contexts.workflows import schemas
 from windlass.contexts.workflows.definitions.catalogue import Registered
 from windlass.contexts.workflows.definitions.service import Audit, Definitions
+from windlass.contexts.workflows.limits import Limits
 from windlass.contexts.workflows.model import read
 from windlass.contexts.workflows.runs.kit import Callee, Facts, Kit, Question, Verdict
 from windlass.contexts.workflows.runs.service import RunRules, Runs
@@ -51,6 +52,7 @@ class Workflows:
         shelf = Shelf(self.definitions, self._snapshots)
         self.runs = Runs(engine, shelf, self._snapshots, vault, rules, COMPLETE)
         self.scheduled = ScheduledRuns(engine, self.runs)
+        self.limits = Limits(engine)
         self.runs.define(
             Kit(
                 types=types,

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple, Protocol
 from windlass.contexts.workflows.model import read
 from windlass.contexts.workflows.runs.forks import again, seed_of
 from windlass.contexts.workflows.runs.kit import Callee, Facts, Kit
+from windlass.contexts.workflows.runs.lanes import lane_for
 from windlass.contexts.workflows.runs.plan import Rules
 from windlass.contexts.workflows.runs.projection import step_runs
 from windlass.contexts.workflows.runs.snapshots import Snapshots, canonical
-from windlass.contexts.workflows.runs.tasks import RUN, call, define
+from windlass.contexts.workflows.runs.tasks import QUEUE, RUN, call, define
 from windlass.contexts.workflows.runs.vault import Vault
 from windlass.engine.engine import Engine
 from windlass.engine.errors import RunCancelled, RunFailed, UnknownRun
@@ -22,7 +23,6 @@ from windlass.kernel.actors import Actor, Forbidden
 from windlass.kernel.errors import Kind, NotFound, WindlassError
 from windlass.storage.run_lists import RunQuery, list_page, matching_ids
 
-QUEUE = "workflows"
 NO_RUN = "Run not found"
 MOST_EVENTS = 10_000
 BULK = 1000
@@ -174,7 +174,11 @@ class Runs:
         order: Order,
         saved: tuple[int | None, int],
     ) -> Start:
-        """Return the start of a run; ``saved`` is the id of its definition, if it has one, and its version."""
+        """Return the start of a run; ``saved`` is the id of its definition, if it has one, and its version.
+
+        Raises:
+            ValidationFailed: the inputs make no concurrency key.
+        """
         workflow_id, version = saved
         names = sorted(order.secrets)
         key = None if order.idempotency_key is None else f"{actor.user_id}:{order.idempotency_key}"
@@ -191,6 +195,7 @@ class Runs:
             on_end=self._on_end if document.get("on_completion_webhook") else None,
             workflow_id=workflow_id,
             fingerprint=canonical(said),
+            lane=lane_for(actor.tenant_id, workflow_id, document, inputs),
         )
 
     async def call(self, facts: Facts, callee: Callee) -> Any:
@@ -224,6 +229,7 @@ class Runs:
                 attributes={"mode": "async", "caller": facts.run_id},
                 on_end=self._on_end,
                 workflow_id=callee.workflow_id,
+                lane=callee.lane,
             )
         )
         return (await self._engine.begin(request)).run_id

@@ -8,6 +8,7 @@ from benchmarks.table import (
     apart,
     bulk_import,
     children,
+    crowd,
     grown,
     idle,
     one_step,
@@ -31,4 +32,5 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     sleeping.BENCHMARK,
     recovery.BENCHMARK,
     grown.BENCHMARK,
+    crowd.BENCHMARK,
 )

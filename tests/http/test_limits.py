@@ -27,7 +27,11 @@ async def gate(name: str) -> str:
     return name
 
 
-STEP = {"id": "gate", "type": "python", "config": {"function": "limits_gate", "arguments": {"name": "{{ inputs.gate }}"}}}
+STEP = {
+    "id": "gate",
+    "type": "python",
+    "config": {"function": "limits_gate", "arguments": {"name": "{{ inputs.gate }}"}},
+}
 HELD: dict[str, Any] = {"name": "held", "inputs": {"gate": "string"}, "steps": [STEP]}
 
 
@@ -120,7 +124,9 @@ async def test_a_key_has_a_limit_beside_those_of_the_settings(database_url: str)
 
 async def test_a_parent_that_waits_for_its_child_holds_no_place(database_url: str) -> None:
     async with serving(database_url, workflows_tenant_concurrency=1) as served:
-        inner = await saved(served, {"name": "inner", "steps": [{"id": "x", "type": "log", "config": {"message": "in"}}]})
+        inner = await saved(
+            served, {"name": "inner", "steps": [{"id": "x", "type": "log", "config": {"message": "in"}}]}
+        )
         call = {"id": "sub", "type": "workflow_call", "config": {"workflow_id": inner}}
         outer = await saved(served, {"name": "outer", "steps": [call]})
 

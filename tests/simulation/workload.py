@@ -14,6 +14,8 @@ from tests.simulation.process import Process, ProcessGone
 from tests.simulation.world import World
 from windlass.engine.engine import Engine
 from windlass.engine.errors import RunConflict, UnknownRun
+from windlass.engine.lanes import lane_of
+from windlass.engine.starting import Start
 from windlass.engine.types import ControlResult
 from windlass.kernel.errors import Unavailable
 
@@ -99,15 +101,20 @@ class Client:
             await self._start(self.label, None)
 
     async def _start(self, label: str, give_up: float | None) -> None:
-        inputs = {"label": label, **self.inputs}
+        start = Start(self.shape, kwargs={"label": label, **self.inputs}, lane=self.lane, **self.options)
         try:
-            handle = await self.ask(
-                lambda engine: engine.start_run(self.shape, **self.options, **inputs), give_up=give_up
-            )
+            started = await self.ask(lambda engine: engine.begin(engine.request(start)), give_up=give_up)
         except Unsure:
             return
-        self.run_ids.add(handle.run_id)
-        self.world.trace(f"client {label} has {handle.run_id[-6:]} acknowledged")
+        self.run_ids.add(started.run_id)
+        self.world.trace(f"client {label} has {started.run_id[-6:]} acknowledged")
+
+    @property
+    def lane(self) -> str:
+        """Return which limits its runs share: every third client's do, with few others."""
+        said = self.label.removeprefix(self.shape)
+        number = int(said) if said.isdigit() else 1
+        return "" if number % 3 else lane_of("ab"[number % 2], self.shape, "key" if number % 4 == 0 else "", 1)
 
     # speaking
     async def limit(self, queue: str, limit: int) -> None:

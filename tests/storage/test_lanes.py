@@ -9,6 +9,7 @@ from tests.storage.scene import DONE, Scene
 from windlass.engine.control import CLAIM
 from windlass.engine.journal import ADVANCE
 from windlass.engine.lanes import STRICT_AGEING, LaneRules, ageing_of, lane_of, limits_of
+from windlass.engine.ports import Transaction
 from windlass.engine.types import ClaimRequest, ClaimResult, Status
 from windlass.kernel.clock import SECOND
 
@@ -29,6 +30,14 @@ def ask(scene: Scene, holder: str, limit: int = 100, rules: LaneRules = RULES, *
 
 def take(scene: Scene, holder: str, limit: int = 100, rules: LaneRules = RULES, **more: Any) -> list[str]:
     return [run.head.run_id for run in ask(scene, holder, limit, rules, **more).runs]
+
+
+def limit(scene: Scene, **limits: int | None) -> None:
+    def change(tx: Transaction) -> None:
+        for name, most in limits.items():
+            tx.set_limit(name.replace("_", "/"), most)
+
+    scene.call(change)
 
 
 def ready(scene: Scene, rules: LaneRules = RULES) -> bool:
@@ -75,7 +84,7 @@ def test_limits_change_while_runs_are_going(scene: Scene) -> None:
     runs = [start(scene, "acme", "1") for _ in range(8)]
     assert take(scene, holder) == runs[:1]
 
-    scene.call(lambda tx: (tx.set_limit("acme/1", 4), tx.set_limit("acme", 3)))
+    limit(scene, acme_1=4, acme=3)
     assert ready(scene)
     assert take(scene, holder) == runs[1:3]
     scene.call(lambda tx: tx.set_limit("acme", 2))
@@ -83,7 +92,7 @@ def test_limits_change_while_runs_are_going(scene: Scene) -> None:
         assert take(scene, holder) == []
         scene.finish(run, holder)
     assert take(scene, holder) == runs[3:4]
-    scene.call(lambda tx: (tx.set_limit("acme/1", None), tx.set_limit("acme", None)))
+    limit(scene, acme_1=None, acme=None)
     for run in runs[2:4]:
         assert take(scene, holder) == []
         scene.finish(run, holder)
@@ -214,7 +223,7 @@ def test_more_tenants_than_one_claim_looks_at_get_their_turn(scene: Scene) -> No
     rules = LaneRules(1, 1, SECOND)
     for number in range(300):
         start(scene, f"t{number:03}")
-    scene.call(lambda tx: [tx.set_limit(f"t{number:03}", 1) for number in range(300)])
+    limit(scene, **{f"t{number:03}": 1 for number in range(300)})
 
     cursor, starts = "", 0
     for _ in range(20):
@@ -279,7 +288,8 @@ def test_queues_that_are_closed_or_not_asked_for_give_nothing(scene: Scene) -> N
     assert (take(scene, holder), ready(scene)) == ([], False)
     scene.finish(run, holder)
     assert take(scene, holder) == [more]
-    scene.call(lambda tx: (tx.set_queue("workflows", None, False), tx.set_queue("*", 2, False)))
+    scene.call(lambda tx: tx.set_queue("workflows", None, False))
+    scene.call(lambda tx: tx.set_queue("*", 2, False))
     start(scene, "fourth")
     assert take(scene, holder) == []
     assert scene.claim(scene.holder(), queues=["elsewhere"]) == []

@@ -20,9 +20,9 @@ from windlass.engine.control import CLAIM, CONTROL, SIGNAL, TAKEOVER, TakeoverRe
 from windlass.engine.errors import Fenced
 from windlass.engine.heads import append
 from windlass.engine.journal import ADVANCE, START
+from windlass.engine.lanes import lane_of
 from windlass.engine.ops import CALL, Operation
 from windlass.engine.ports import Ring, Transaction
-from windlass.engine.lanes import lane_of
 from windlass.engine.types import (
     ClaimRequest,
     ControlRequest,

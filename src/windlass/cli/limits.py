@@ -1,4 +1,4 @@
-"""``windlass limits``: how many runs of definitions run at once, by tenant, workflow and key, and who gets more turns."""
+"""``windlass limits``: how many runs of definitions run at once, by tenant, workflow and key, and who goes first."""
 
 from __future__ import annotations
 

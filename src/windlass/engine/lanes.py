@@ -56,7 +56,7 @@ def limits_of(lane: str) -> tuple[str, ...]:
 def default_of(lane: str, name: str, rules: LaneRules) -> int:
     """Return the limit of one of a lane's names where nobody has set one."""
     depth = name.count("/")
-    return int(lane.rpartition("/")[2]) if depth == 2 else (rules.tenant, rules.workflow)[depth]  # noqa: PLR2004
+    return int(lane.rpartition("/")[2]) if depth == 2 else (rules.tenant, rules.workflow)[depth]
 
 
 def ageing_of(priority: int, ageing: int) -> int:

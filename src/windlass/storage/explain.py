@@ -86,7 +86,11 @@ class _Facts(NamedTuple):
 
 
 def explain(
-    connection: sa.Connection, run_id: str, dead: Collection[str], now: int, rules: LaneRules = LaneRules()  # noqa: B008
+    connection: sa.Connection,
+    run_id: str,
+    dead: Collection[str],
+    now: int,
+    rules: LaneRules = LaneRules(),  # noqa: B008
 ) -> Explanation | None:
     """Explain a run at ``now`` (microseconds); None when there is none.
 
@@ -138,9 +142,7 @@ def _last_events(connection: sa.Connection, run_id: str) -> list[tuple[str, str 
     return [(row[0], row[1], orjson.loads(text(row[2]) or "{}"), micros(row[3])) for row in reversed(rows)]
 
 
-def _cause(
-    connection: sa.Connection, facts: _Facts, dead: Collection[str], now: int, rules: LaneRules
-) -> _Cause:
+def _cause(connection: sa.Connection, facts: _Facts, dead: Collection[str], now: int, rules: LaneRules) -> _Cause:
     run = facts.run
     last = facts.events[-1][3] if facts.events else None
     if run.status in TERMINAL:
@@ -218,7 +220,13 @@ def _full_lane(connection: sa.Connection, facts: _Facts, rules: LaneRules) -> _C
         if len(held) >= most:
             told = ", ".join(held[:HOLDERS_TOLD]) + (", …" if len(held) > HOLDERS_TOLD else "")
             reason = f"{KINDS[name.count('/')]}_full"
-            return reason, shown(name), facts.ready_at or facts.wake_at, None, f"{most} of {most} places are taken: {told}"
+            return (
+                reason,
+                shown(name),
+                facts.ready_at or facts.wake_at,
+                None,
+                f"{most} of {most} places are taken: {told}",
+            )
     return None
 
 

@@ -27,7 +27,8 @@ LONGEST_NAME = 2048
 
 class LimitView(NamedTuple):
     """A limit in force: how many runs may be held at once (None: none is known), whether somebody has ``set`` it, how
-    many are held, and of a tenant how many turns it gets for one of a tenant of weight 1."""
+    many are held, and of a tenant how many turns it gets for one of a tenant of weight 1.
+    """
 
     name: str
     limit: int | None

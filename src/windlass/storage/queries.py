@@ -108,9 +108,7 @@ class SqlReader:
         """Answer the once-a-second question of a process."""
         return self._backend.read(lambda connection: self._poll(connection, holder, names, now, rules))
 
-    def _poll(
-        self, connection: sa.Connection, holder: str, names: Sequence[str], now: int, rules: LaneRules
-    ) -> Poll:
+    def _poll(self, connection: sa.Connection, holder: str, names: Sequence[str], now: int, rules: LaneRules) -> Poll:
         runs = workflow_runs.c
         soonest = connection.execute(
             sa.select(runs.wake_at)

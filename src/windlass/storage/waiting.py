@@ -42,9 +42,5 @@ def claimable(connection: sa.Connection, names: Sequence[str], rules: LaneRules)
     if anything(connection, rules, Open(frozenset(names), None, closed)):
         return True
     runs = workflow_runs.c
-    ready = (
-        sa.select(sa.literal(1))
-        .where(sa.text(READY), runs.queue.in_(opened), runs.name.in_(list(names)))
-        .limit(1)
-    )
+    ready = sa.select(sa.literal(1)).where(sa.text(READY), runs.queue.in_(opened), runs.name.in_(list(names))).limit(1)
     return bool(opened) and connection.execute(ready).first() is not None

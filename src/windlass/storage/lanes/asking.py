@@ -76,7 +76,8 @@ def tenants_query(d: Dialect, after: str, default: str) -> str:
  UNION ALL SELECT {following}, g.place + 1 FROM g WHERE g.lane IS NOT NULL AND g.place < {TENANTS}),
  t (name) AS (SELECT {_tenant("g.lane", d)} FROM g WHERE g.lane IS NOT NULL)
  SELECT t.name AS a, coalesce(w.weight, 1) AS b, w.turn AS c, coalesce(w.lane, '') AS d,
- {_free("t.name", default)} AS e, (SELECT max(turn) FROM workflow_turns) AS f FROM t LEFT JOIN workflow_turns w ON w.tenant = t.name"""
+ {_free("t.name", default)} AS e, (SELECT max(turn) FROM workflow_turns) AS f
+ FROM t LEFT JOIN workflow_turns w ON w.tenant = t.name"""
 
 
 @lru_cache
@@ -113,7 +114,7 @@ class Found(NamedTuple):
     cursor: str
 
 
-Ask = Callable[[Sequence[object]], Sequence[Sequence[Any]]]
+Ask = Callable[[Sequence[Any]], Sequence[Sequence[Any]]]
 
 
 def plan(tenants: Ask, lanes: Ask, rules: LaneRules, cursor: str, room: int, door: Open) -> Found:

@@ -10,8 +10,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from windlass.engine.ports import IdempotencyRow
 from windlass.engine.lanes import LaneRules, limits_of
+from windlass.engine.ports import IdempotencyRow
 from windlass.engine.types import RESUMED, ClaimedRun, Event, InboxRow, LaneClaim, Lease, NewRun, RunHead
 from windlass.storage import lite
 from windlass.storage.lanes.choosing import Open, in_turn, seats, turns
@@ -119,7 +119,9 @@ class MemoryTransaction(TransactionState):
         store = self._store
         door = Open(names, queues, store.closed_queues())
         found = Asking(store, rules).plan(cursor, limit, door)
-        rows = {row.born.run_id: row for lane, many in found.plan.wanted.items() for row in store.runs.ready_in(lane, many)}
+        rows = {
+            row.born.run_id: row for lane, many in found.plan.wanted.items() for row in store.runs.ready_in(lane, many)
+        }
         runs = []
         for planned in in_turn(found.plan, (row.claimed() for row in rows.values()), door, None):
             if min(store.room("*"), store.room(planned.head.queue)) > 0:

@@ -204,8 +204,8 @@ SET_WEIGHT = """INSERT INTO workflow_turns (tenant, weight) VALUES ($1, $2)
  ON CONFLICT (tenant) DO UPDATE SET weight = excluded.weight"""
 FREE_SLOTS = f"UPDATE workflow_queue_slots SET run_id = NULL WHERE run_id = ANY ({ids('$1')})"
 _BEST = "priority, claim_rank, ready_at, run_id"
-_READY = f"""FROM workflow_runs r WHERE r.holder IS NULL AND r.ready_at IS NOT NULL AND r.lane = '' AND r.name = ANY ({ids("$1")})
- AND r.queue"""
+_READY = f"""FROM workflow_runs r WHERE r.holder IS NULL AND r.ready_at IS NOT NULL AND r.lane = ''
+ AND r.name = ANY ({ids("$1")}) AND r.queue"""
 READY = f"""WITH opened AS MATERIALIZED (SELECT queue FROM ({WAITING_QUEUES}) w
  WHERE ($2::jsonb IS NULL OR queue = ANY ({ids("$2")})) AND queue <> ALL ({ids("$3")})
  AND NOT EXISTS (SELECT 1 FROM ({CLOSED_QUEUES}) c WHERE c.queue IN (w.queue, '*'))),

@@ -10,8 +10,8 @@ from typing import Any
 import orjson
 
 from windlass.engine.types import RESUMED, ClaimedRun
-from windlass.storage import rows as shapes
 from windlass.kernel.checks import MOST_PLACES
+from windlass.storage import rows as shapes
 from windlass.storage.waiting import READY, WAITING_QUEUES
 
 OVERALL = "*"
@@ -19,7 +19,9 @@ TOGETHER = 32
 """How many queues one statement merges; more are asked for one part after the other."""
 
 _COLUMNS = ",".join(shapes.HEAD + shapes.CLAIMED)
-_OF_KNOWN_NAMES = f"""SELECT {_COLUMNS} FROM workflow_runs WHERE {READY} AND name IN (SELECT value FROM json_each(?1))"""
+_OF_KNOWN_NAMES = (
+    f"""SELECT {_COLUMNS} FROM workflow_runs WHERE {READY} AND name IN (SELECT value FROM json_each(?1))"""
+)
 _WAITING = f"SELECT json_group_array(queue) FROM ({WAITING_QUEUES})"
 _SLOTS = """SELECT json_group_array(json_array(q.queue, q.paused, q.concurrency_limit,
  (SELECT count(*) FROM workflow_queue_slots s WHERE s.queue = q.queue AND s.run_id IS NOT NULL)))

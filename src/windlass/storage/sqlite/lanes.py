@@ -60,10 +60,7 @@ def claim_lanes(
         rules, cursor, min(limit, limits.room), door,
     )  # fmt: skip
     plan = found.plan
-    if plan.lanes:
-        runs = limits.fit(in_turn(plan, _first(raw, plan.wanted), door, None))
-    else:
-        runs = []
+    runs = limits.fit(in_turn(plan, _first(raw, plan.wanted), door, None)) if plan.lanes else []
     moved = turns(plan, runs)
     if moved:
         raw.execute(_TURN, (orjson.dumps(moved).decode(),))

@@ -136,7 +136,9 @@ WEBHOOK = _object(
 )
 CONCURRENCY = _object(
     {
-        "key": _text(limits.LONGEST_KEY, "A template over `inputs`: runs for which it renders the same share the limit"),
+        "key": _text(
+            limits.LONGEST_KEY, "A template over `inputs`: runs for which it renders the same share the limit"
+        ),
         "limit": {
             "type": "integer",
             "minimum": 1,

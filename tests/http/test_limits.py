@@ -43,8 +43,8 @@ def gates() -> None:
     STARTED.clear()
 
 
-async def start(served: Served, number: int, name: str) -> str:
-    answer = await served.client.post(f"{BASE}/{number}/run", json={"inputs": {"gate": name}})
+async def start(served: Served, number: int, name: str, **body: Any) -> str:
+    answer = await served.client.post(f"{BASE}/{number}/run", json={"inputs": {"gate": name}, **body})
     assert answer.status_code == 200, answer.text
     run_id: str = answer.json()["run_id"]
     return run_id
@@ -65,6 +65,7 @@ async def test_runs_over_a_limit_wait_and_then_run(served: Served) -> None:
     first, second = await start(served, one, "a"), await start(served, one, "b")
     middle = await start(served, other, "c")
     last = await start(served, third, "d")
+    urgent = await start(served, one, "e", priority=-1)
     await reached("a", "c")
 
     assert await explained(served, second) == ("tenant_full", "tenant:default", (await explained(served, last))[2])
@@ -79,11 +80,11 @@ async def test_runs_over_a_limit_wait_and_then_run(served: Served) -> None:
     assert {"name": f"workflow:default:{one}", "limit": 1, "set": False, "running": 1, "weight": None} in found
 
     GATES["a"].set()
-    await reached("a", "b", "c", "d")
+    await reached("a", "c", "d", "e")
     for event in GATES.values():
         event.set()
-    for run_id in (first, second, middle, last):
-        assert (await at(served, run_id, "succeeded"))["outputs"]["result"] in "abcd"
+    for run_id in (first, second, middle, last, urgent):
+        assert (await at(served, run_id, "succeeded"))["outputs"]["result"] in "abcde"
     cleared = await served.client.delete(f"{BASE}/limits/tenant:default")
     assert cleared.json() == {"name": "tenant:default", "limit": 2, "set": False, "running": 0, "weight": 1}
     log = (await served.client.get("/api/v1/audit?target=limit:tenant:default")).json()["items"]
@@ -128,7 +129,9 @@ async def test_a_parent_that_waits_for_its_child_holds_no_place(database_url: st
             served, {"name": "inner", "steps": [{"id": "x", "type": "log", "config": {"message": "in"}}]}
         )
         call = {"id": "sub", "type": "workflow_call", "config": {"workflow_id": inner}}
-        outer = await saved(served, {"name": "outer", "steps": [call]})
+        logs = [{"id": name, "type": "log", "config": {"message": name}} for name in "abc"]
+        many = {"id": "many", "type": "parallel", "config": {"steps": logs}}
+        outer = await saved(served, {"name": "outer", "steps": [many, call, {**many, "id": "again"}]})
 
         ended = await served.client.post(f"{BASE}/{outer}/run?mode=sync", json={})
 

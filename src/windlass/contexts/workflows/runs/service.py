@@ -83,7 +83,7 @@ class Definitions(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a caller says of a run it starts."""
+    """What a caller says of a run it starts; of those that share their limits a smaller ``priority`` goes first."""
 
     inputs: Mapping[str, Any] = field(default_factory=dict)
     idempotency_key: str | None = None
@@ -91,6 +91,7 @@ class Order:
     secrets: Mapping[str, str] = field(default_factory=dict)
     validation_mode: str = "block"
     mode: str = "async"
+    priority: int | None = None
 
 
 class Runs:
@@ -189,6 +190,7 @@ class Runs:
             idempotency_key=key,
             key_seconds=self.rules.key_seconds,
             queue=QUEUE,
+            priority=order.priority,
             tenant_id=actor.tenant_id,
             owner=actor.user_id,
             attributes=_attributes(order, version, names),

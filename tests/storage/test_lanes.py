@@ -209,11 +209,11 @@ def test_full_lanes_hide_no_open_one(scene: Scene) -> None:
 
     scene.call(lambda tx: tx.set_limit("acme/1", 1000))
     found: list[str] = []
-    for _ in range(8):
+    for _ in range(16):
         found.extend(take(scene, holder, 100, rules))
     assert seats(scene)["acme/1"] == 150
     last = start(scene, "acme", "1", "zzz", 1)
-    for _ in range(8):
+    for _ in range(16):
         found = take(scene, holder, 100, rules) or found
     assert found == [last]
 
@@ -225,19 +225,31 @@ def test_more_tenants_than_one_claim_looks_at_get_their_turn(scene: Scene) -> No
         start(scene, f"t{number:03}")
     limit(scene, **{f"t{number:03}": 1 for number in range(300)})
 
-    cursor, starts = "", 0
-    for _ in range(20):
+    cursor, starts, fruitful = "", 0, True
+    while fruitful or cursor:
+        fruitful = fruitful and cursor != ""
         answer = ask(scene, holder, 40, rules, cursor=cursor)
-        starts, cursor = starts + len(answer.runs), answer.cursor
-        if not answer.more:
-            break
-    assert (starts, seats(scene)["t299"], cursor) == (300, 1, "")
+        starts, cursor, fruitful = starts + len(answer.runs), answer.cursor, fruitful or bool(answer.runs)
+    assert (starts, seats(scene)["t299"]) == (300, 1)
     for number in range(300):
         start(scene, f"t{number:03}")
     assert ready(scene, rules)
     only = ask(scene, holder, 40, rules)
-    assert (only.runs, only.more, only.cursor) == ([], True, "t2550")
-    assert ask(scene, holder, 40, rules, cursor=only.cursor).more is False
+    assert (only.runs, only.more, only.cursor) == ([], True, "t1270")
+    second = ask(scene, holder, 40, rules, cursor=only.cursor)
+    assert (second.more, second.cursor) == (True, "t2550")
+    assert ask(scene, holder, 40, rules, cursor=second.cursor).more is False
+
+
+def test_tenants_whose_workflows_are_full_hide_nobody(scene: Scene) -> None:
+    holder = scene.holder()
+    for _ in range(2):
+        for number in range(100):
+            start(scene, f"t{number:02}")
+    assert len(take(scene, holder)) == 100
+    late = start(scene, "zz")
+
+    assert take(scene, holder, 1) == [late]
 
 
 def test_waiting_makes_up_for_priority(scene: Scene) -> None:

@@ -116,6 +116,7 @@ class Worker:
         self._guardian = Guardian(commits, clock)
         self._rounds = 0
         self._cursor = ""
+        self._fruitful = False  # whether the tenants passed since the cursor's last round gave anything
         self._lanes_first = True
         self._bell = asyncio.Event()
         self._drained = asyncio.Event()
@@ -288,10 +289,15 @@ class Worker:
             if claim.done() and claim.exception() is None and holder == self.holder and not self._reliving:
                 for claimed in claim.result().runs:
                     self.adopt(claimed)
-        self.backlog = answer.more
+        more = answer.more
+        if request.cursor and not answer.cursor:
+            more, self._fruitful = more or self._fruitful, False
+        elif answer.cursor and answer.runs:
+            self._fruitful = True
+        self.backlog = more
         self._cursor = answer.cursor
         self._set_alarm(answer.next_wake)
-        return answer.more
+        return more
 
     def _set_alarm(self, next_wake: int | None) -> None:
         if self._alarm is not None:

@@ -14,7 +14,7 @@ import orjson
 import sqlalchemy as sa
 
 from windlass.engine.lanes import LaneRules
-from windlass.storage.lanes.choosing import LANES, TENANTS, Lane, Open, Plan, Tenant, choose, served
+from windlass.storage.lanes.choosing import LANES, TENANTS, Lane, Open, Plan, Tenant, choose
 
 READY = "holder IS NULL AND ready_at IS NOT NULL AND lane <> ''"
 DUE = "ready_at + (priority + claim_rank) * ageing"
@@ -131,7 +131,7 @@ def plan(tenants: Ask, lanes: Ask, rules: LaneRules, cursor: str, room: int, doo
     rows = tenants((cursor, rules.tenant))
     following = max(f"{row[0]}/" for row in rows)[:-1] + "0" if len(rows) >= TENANTS else ""
     newest = next((row[5] for row in rows if row[5] is not None), 0)
-    waiting = served((Tenant(*row[:5]) for row in rows), newest)
+    waiting = [tenant for tenant in (Tenant(*row[:5]) for row in rows) if tenant.free > 0]
     if not waiting:
         return Found(Plan(), following)
     asked = orjson.dumps([(tenant.name, tenant.cursor) for tenant in waiting]).decode()

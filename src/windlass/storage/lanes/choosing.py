@@ -17,11 +17,9 @@ from windlass.engine.types import ClaimedRun
 
 STRIDE = 1_000_000
 """How long a turn is of a tenant of weight 1; one of weight 2 is half as long."""
-TENANTS = 256
+TENANTS = 128
 """How many tenants with ready runs one claim looks at."""
-SERVED = 64
-"""Of those with a free seat, how many may get something in one claim: those whose turn comes first."""
-LANES = 32
+LANES = 16
 """How many lanes of a tenant one claim looks at, before and after the one that came last."""
 AT_ONCE = 100
 """How many runs of lanes one claim takes."""
@@ -74,13 +72,14 @@ class Plan:
     """The lanes of the runs to be taken, in the order of their turns, one entry for each run.
 
     ``starts`` and ``strides`` are the tenants' first turn and how long each is; ``skipped`` moves the cursors of
-    tenants on that got nothing although lanes are left to look at.
+    tenants on that got nothing although lanes are left to look at. ``whole``: there is nothing to take beside it.
     """
 
     lanes: list[str] = field(default_factory=list)
     starts: dict[str, int] = field(default_factory=dict)
     strides: dict[str, int] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    whole: bool = True
 
     @property
     def wanted(self) -> Counter[str]:
@@ -91,12 +90,6 @@ class Plan:
     def tenants(self) -> list[str]:
         """Return the tenants whose rows change, in order."""
         return sorted({*self.starts, *self.skipped})
-
-
-def served(tenants: Iterable[Tenant], newest: int) -> list[Tenant]:
-    """Return the tenants that may get something, those whose turn is first."""
-    waiting = (tenant for tenant in tenants if tenant.free > 0)
-    return heapq.nsmallest(SERVED, waiting, key=lambda tenant: (_start(tenant, newest), tenant.name))
 
 
 def choose(tenants: Sequence[Tenant], lanes: Iterable[Lane], newest: int, room: int, door: Open) -> Plan:
@@ -133,6 +126,8 @@ def choose(tenants: Sequence[Tenant], lanes: Iterable[Lane], newest: int, room: 
         plan.starts.setdefault(tenant, start)
         heapq.heapreplace(turns, (start + plan.strides[tenant], tenant))
     plan.skipped = {name: lane.name for name, lane in seen.items() if name not in plan.starts}
+    full = len(plan.lanes) >= min(room, AT_ONCE) or any(many >= FROM_ONE for many in taken.values())
+    plan.whole = not full and seen.keys() <= plan.skipped.keys()
     return plan
 
 
@@ -185,6 +180,11 @@ def turns(plan: Plan, runs: Iterable[ClaimedRun]) -> list[tuple[str, int | None,
         last = rows.get(name, (None, ""))[0]
         rows[name] = (plan.starts[name] if last is None else last + plan.strides[name], run.head.lane)
     return [(name, *row) for name, row in rows.items()]
+
+
+def more(plan: Plan, runs: Sequence[ClaimedRun], cursor: str) -> bool:
+    """Say whether to claim again at once: tenants are left to look at, or more may be had than was planned or found."""
+    return cursor != "" or (bool(runs) and not (plan.whole and len(runs) == len(plan.lanes)))
 
 
 def seats(runs: Iterable[ClaimedRun]) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ from windlass.engine.lanes import LaneRules, limits_of
 from windlass.engine.ports import IdempotencyRow
 from windlass.engine.types import RESUMED, ClaimedRun, Event, InboxRow, LaneClaim, Lease, NewRun, RunHead
 from windlass.storage import lite
-from windlass.storage.lanes.choosing import Open, in_turn, seats, turns
+from windlass.storage.lanes.choosing import Open, in_turn, more, seats, turns
 from windlass.storage.memory.lanes import Asking
 from windlass.storage.memory.leases import LeaseRow, micros
 from windlass.storage.memory.runs import RunRow, Shelf, new_row
@@ -132,7 +132,7 @@ class MemoryTransaction(TransactionState):
         for tenant, turn, lane in turns(found.plan, runs):
             known = store.turns.get(tenant) or Turn()
             store.turns.put(tenant, Turn(known.weight, known.turn if turn is None else turn, lane))
-        return LaneClaim(runs, bool(runs) or found.cursor != "", found.cursor)
+        return LaneClaim(runs, more(found.plan, runs, found.cursor), found.cursor)
 
     def _hold(self, row: RunRow, holder: str) -> ClaimedRun:
         run = row.claimed()

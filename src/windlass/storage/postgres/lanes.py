@@ -15,7 +15,7 @@ from windlass.engine.lanes import LaneRules, default_of, limits_of, tenant_of
 from windlass.engine.types import LaneClaim
 from windlass.storage import rows as shapes
 from windlass.storage.lanes import asking
-from windlass.storage.lanes.choosing import Open, Plan, in_turn, seats, turns
+from windlass.storage.lanes.choosing import Open, Plan, in_turn, more, seats, turns
 from windlass.storage.postgres import claims, sql
 from windlass.storage.postgres.wire import Wire
 
@@ -73,7 +73,7 @@ def claim_lanes(
     if runs:
         wire.send(SIT, orjson.dumps(seats(runs)))
         claims.hold(wire, holder, runs)
-    return LaneClaim(runs, bool(runs) or missed or found.cursor != "", found.cursor)
+    return LaneClaim(runs, missed or more(plan, runs, found.cursor), found.cursor)
 
 
 def _lock(wire: Wire, plan: Plan) -> bool:

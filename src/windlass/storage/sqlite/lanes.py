@@ -12,7 +12,7 @@ from windlass.engine.lanes import LaneRules
 from windlass.engine.types import ClaimedRun, LaneClaim
 from windlass.storage import rows as shapes
 from windlass.storage.lanes import asking
-from windlass.storage.lanes.choosing import AT_ONCE, Open, in_turn, seats, turns
+from windlass.storage.lanes.choosing import AT_ONCE, Open, in_turn, more, seats, turns
 from windlass.storage.sqlite import claims
 
 _TENANTS = f"""SELECT json_group_array(json_array(a, b, c, d, e, f)) FROM
@@ -67,7 +67,7 @@ def claim_lanes(
     if runs:
         raw.execute(_SIT, (orjson.dumps(seats(runs)).decode(),))
         claims.hold(raw, holder, runs, limits.limited)
-    return LaneClaim(runs, bool(runs) or found.cursor != "", found.cursor)
+    return LaneClaim(runs, more(plan, runs, found.cursor), found.cursor)
 
 
 def _first(raw: sqlite3.Connection, wanted: Mapping[str, int]) -> list[ClaimedRun]:

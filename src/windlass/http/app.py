@@ -21,9 +21,9 @@ from windlass.http import (
     audit,
     auth,
     callers,
+    concurrency,
     definitions,
     health,
-    limits,
     operations,
     people,
     queues,
@@ -117,7 +117,7 @@ def create_app(
         definitions,
         health,
         operations,
-        limits,
+        concurrency,
     )
     found = [route for part in parts for route in part.routes()]
     found.sort(key=lambda route: getattr(route, "path", "").startswith(definitions.ONE))  # these would hide others

@@ -151,7 +151,7 @@ async def test_who_may_change_which_limit(served: Served, monkeypatch: pytest.Mo
         async def known(_request: object) -> Actor:
             return actor
 
-        monkeypatch.setattr("windlass.http.limits.caller", known)
+        monkeypatch.setattr("windlass.http.concurrency.caller", known)
         assert callers.caller is not known
 
     async def put(name: str, **body: Any) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import Sequence
 
 import psycopg
 
@@ -51,22 +52,40 @@ _EVENTS = """INSERT INTO workflow_events (run_id, event_seq, event_type, step_id
  '{{"step_id":"settle","type":"step","input":"a8e028d9454fe358","attempt":1,"output":"processed"}}'
  UNION ALL SELECT 6, 'run_completed', NULL, '{{"success":true}}') e"""
 
+_GROWN = (_RECORDS, _RUNS, _EVENTS)
+_DEFINITION_RUNS = """INSERT INTO workflow_runs (run_id, name, status, claim_rank, last_seq, workflow_id, user_id,
+ attributes, inputs_json, outputs_json, error, created_at, started_at, ended_at)
+ {numbers} SELECT id, 'workflows.run', CASE WHEN n % 50 = 10 THEN 'failed' ELSE 'succeeded' END, 0, 4, n % 40, 'dev',
+ {json}('{{"mode":"async","version":1}}'), {json}('{{"digest":"none","inputs":{{"number":' || n || '}}}}'),
+ CASE WHEN n % 50 = 10 THEN NULL ELSE {json}('{{"number":1}}') END,
+ CASE WHEN n % 50 = 10 THEN {json}('{{"code":"webhook_failed","message":"webhook_failed: 500"}}') END,
+ at, at, at FROM r"""
+
+
+def fill_runs(database: str, count: int) -> None:
+    """Put ``count`` ended runs of forty definitions into an empty database; one in fifty has failed."""
+    make_tables(database)
+    if database.startswith("sqlite"):
+        _fill_sqlite(database.removeprefix("sqlite:///"), count, [_DEFINITION_RUNS])
+    else:
+        _fill_postgres(database, count, [_DEFINITION_RUNS])
+
 
 def fill(database: str, count: int) -> None:
     """Put ``count`` records, runs and journals into an empty database, and bring its counts up to date."""
     make_tables(database)
     if database.startswith("sqlite"):
-        _fill_sqlite(database.removeprefix("sqlite:///"), count)
+        _fill_sqlite(database.removeprefix("sqlite:///"), count, _GROWN)
     else:
-        _fill_postgres(database, count)
+        _fill_postgres(database, count, _GROWN)
     asyncio.run(_recount(database))
 
 
-def _fill_sqlite(path: str, count: int) -> None:
+def _fill_sqlite(path: str, count: int, templates: Sequence[str]) -> None:
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA synchronous = OFF")
     connection.execute("PRAGMA cache_size = -500000")
-    for template in (_RECORDS, _RUNS, _EVENTS):
+    for template in templates:
         statement = template.format(numbers=_SQLITE_NUMBERS, json="")
         for first in range(0, count, _CHUNK):
             connection.execute(statement, {"first": first, "last": min(first + _CHUNK, count) - 1})
@@ -75,10 +94,10 @@ def _fill_sqlite(path: str, count: int) -> None:
     connection.close()
 
 
-def _fill_postgres(database: str, count: int) -> None:
+def _fill_postgres(database: str, count: int, templates: Sequence[str]) -> None:
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("SET synchronous_commit = off")
-        for template in (_RECORDS, _RUNS, _EVENTS):
+        for template in templates:
             numbers = _POSTGRES_NUMBERS.format(last=count - 1)
             connection.execute(template.format(numbers=numbers, json="jsonb").encode())
         connection.execute("VACUUM ANALYZE")

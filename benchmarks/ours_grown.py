@@ -29,7 +29,7 @@ _LISTS = (
 
 
 @contextmanager
-def _empty_database(options: Options) -> Iterator[str]:
+def empty_database(options: Options) -> Iterator[str]:
     """Yield a second, empty database beside the one that was given."""
     if options.sqlite:
         yield f"sqlite:///{options.folder / 'empty.db'}"
@@ -60,7 +60,7 @@ def _grown(options: Options) -> Outcome:
     }
     fill(options.database, options.size)
     with (
-        _empty_database(options) as empty,
+        empty_database(options) as empty,
         server("windlass", options.database, options) as full_port,
         server("windlass", empty, options) as empty_port,
     ):

@@ -29,7 +29,9 @@ _PRELOADED = [
     "benchmarks.ours_apart",
     "benchmarks.ours_crash",
     "benchmarks.ours_crowd",
+    "benchmarks.ours_definitions",
     "benchmarks.ours_grown",
+    "benchmarks.ours_lists",
 ]
 Knobs = dict[str, str]
 Say = Callable[[str], None]

@@ -12,6 +12,8 @@ _CONTENDERS = {
     "windlass crash": "benchmarks.ours_crash",
     "windlass crowd": "benchmarks.ours_crowd",
     "windlass grown": "benchmarks.ours_grown",
+    "windlass documents": "benchmarks.ours_definitions",
+    "windlass lists": "benchmarks.ours_lists",
     "session": "benchmarks.ours_http",
     "bare": "benchmarks.bare",
     "dbos": "benchmarks.peers.dbos_peer",

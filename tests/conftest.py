@@ -11,6 +11,8 @@ from tests.support.fixtures import (
     pg_server_dsn,
     pg_template,
     private_pg,
+    quick_passwords,
+    reused_postgres,
     sqlite_template,
     sqlite_url,
     valkey_server,
@@ -25,6 +27,8 @@ __all__ = [
     "pg_server_dsn",
     "pg_template",
     "private_pg",
+    "quick_passwords",
+    "reused_postgres",
     "sqlite_template",
     "sqlite_url",
     "valkey_server",
@@ -42,4 +46,7 @@ def _neutral_surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             name, assigned, _ = line.removeprefix("#").strip().partition("=")
             if assigned and name.isidentifier():
                 patch.delenv(name, raising=False)
+        # Tests start more runs than a user may; those of limits say what they want.
+        patch.setenv("WORKFLOWS_DISABLE_QUOTAS", "true")
+        patch.setenv("WORKFLOWS_DISABLE_RATE_LIMITS", "true")
         yield

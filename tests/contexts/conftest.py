@@ -8,6 +8,12 @@ from windlass.bootstrap import Application, run_application
 from windlass.settings import Settings
 
 
+@pytest.fixture(autouse=True)
+def _quick_passwords(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("production_passwords") is None:
+        request.getfixturevalue("quick_passwords")
+
+
 @pytest.fixture(params=["migrated_sqlite_url", "migrated_pg_dsn"], ids=["sqlite", "postgres"])
 def database_url(request: pytest.FixtureRequest) -> str:
     """A migrated, empty database of each kind."""

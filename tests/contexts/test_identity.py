@@ -109,6 +109,7 @@ async def test_what_is_no_user_is_refused_by_field(identity: Identity, given: di
     assert await identity.list_users() == []
 
 
+@pytest.mark.production_passwords
 async def test_wrong_names_and_wrong_passwords_are_one_answer_and_one_work(
     identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -464,6 +465,7 @@ async def test_no_use_at_all_is_a_quota_too(identity: Identity) -> None:
     await identity.spend(grant)
 
 
+@pytest.mark.production_passwords
 async def test_old_hashes_are_made_anew_at_a_login(identity: Identity, running: Application) -> None:
     from argon2 import PasswordHasher
 

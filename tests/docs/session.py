@@ -9,6 +9,7 @@ from pathlib import Path
 from tests.docs.blocks import Block
 from tests.docs.shell import SERVERS, WORKERS, Shell, checkout, search_path, shell
 from tests.support.ports import free_port
+from tests.support.warmth import warm
 
 POSTGRES = "postgresql://windlass:secret@localhost:5432/windlass"
 """The database of a document that wants a PostgreSQL; the test's own takes its place."""
@@ -52,6 +53,7 @@ class Session:
         environment = {
             "HOME": str(self.folder),
             "PATH": search_path(self.stand_ins),
+            "WARM": warm().address,
             "PORT": str(self._port),
             "LOG_FILE": "logs/app.log",
         }

@@ -7,6 +7,12 @@ import pytest
 from tests.support.apps import Served, serving
 
 
+@pytest.fixture(autouse=True)
+def _quick_passwords(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("production_passwords") is None:
+        request.getfixturevalue("quick_passwords")
+
+
 @pytest.fixture(params=["migrated_sqlite_url", "migrated_pg_dsn"], ids=["sqlite", "postgres"])
 def database_url(request: pytest.FixtureRequest) -> str:
     """A migrated, empty database of each kind."""

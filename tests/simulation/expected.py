@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.simulation.documents import RUN
+
+SPOKEN = {"go", "left", "right", "last", "decision"}
+
 
 def expected(shape: str, label: str, inputs: dict[str, Any]) -> list[str] | None:
     """Return the labels that a run of a shape sees, or None where signals and failures decide."""
@@ -19,6 +23,8 @@ def expected(shape: str, label: str, inputs: dict[str, Any]) -> list[str] | None
         told = [f"{label}.t"] if inputs["peer"] is not None else []
         places = [f"{label}.{place}" for place in range(inputs["width"])]
         return [f"{label}.a", *places, f"{label}.s", f"{label}.w", *told, f"{label}.z"]
+    if shape == RUN and inputs["labels"] is not None:
+        return [name if name in SPOKEN else f"{label}.{name}" for name in inputs["labels"]]
     if shape == "narrow":
         return _narrow(label, inputs["depth"])
     return None

@@ -35,6 +35,7 @@ class Ledger:
         self.executions: list[Execution] = []
         self.attempts: Counter[tuple[str, str]] = Counter()
         self.broken: set[str] = set()
+        self.told: Counter[str] = Counter()
         self.slow = 0.05
         self.clumsy = 0.1
 

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from windlass.contexts.workflows.runs.interpreter import Interpreter
+from windlass.contexts.workflows.runs.outcome import Outcome
 from windlass.engine import control, ending
 from windlass.engine.history import History, Recorded
 from windlass.engine.journal import AdvanceRuns
 from windlass.engine.mailbox import Mailbox
 from windlass.engine.run import Run
-from windlass.engine.scope import Scope
+from windlass.engine.scope import Scope, current_scope
 from windlass.engine.transact import Effects
 from windlass.engine.types import InboxRow, Park
 from windlass.storage.batches import BatchWriter
@@ -175,11 +177,28 @@ def outlive_the_transaction(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MemoryTransaction, "savepoint", lambda _self, _seconds=None: nullcontext())
 
 
+def follow_nobody(patch: pytest.MonkeyPatch) -> None:
+    """Start nothing when a run ends."""
+    patch.setattr(ending, "follow", lambda _tx, _ended, _at: None)
+
+
+def forget_outputs_over_a_restart(patch: pytest.MonkeyPatch) -> None:
+    """Let a definition that goes on in another process see nothing of what its steps had returned."""
+    see = Interpreter.see
+
+    def forgetful(self: Interpreter, planned: Any, outcome: Outcome) -> None:
+        replaying = current_scope("see").run.replaying
+        see(self, planned, Outcome({"seen": []}) if replaying and outcome.succeeded else outcome)
+
+    patch.setattr(Interpreter, "see", forgetful)
+
+
 PLANTS: dict[str, Plant] = {
     plant.__name__: plant
     for plant in (
         no_fence, numbers_in_memory, blind_retry, blind_trust, park_without_looking, park_on_what_just_came,
         silent_children, silent_signals, no_alarm, consume_early, consume_never, deaf_to_copies,
         repeat_what_succeeded, match_without_scopes, keep_places, forget_keys, outlive_the_transaction,
+        follow_nobody, forget_outputs_over_a_restart,
     )
 }  # fmt: skip

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from tests.simulation import documents
 from tests.simulation.chaos import Chaos, rates
 from tests.simulation.checks import Violation, name
 from tests.simulation.process import SimClock
@@ -25,7 +26,11 @@ CALM_SECONDS = 600.0
 MOST_TURNS = 150_000
 """Callbacks after which something is going round in circles; a simulation takes some thousands."""
 
-SHAPES = ("chain", "fan", "family", "waits", "retries", "money", "narrow")
+DOCUMENT = documents.RUN
+SHAPES = ("chain", "fan", "family", "waits", "retries", "money", "narrow", DOCUMENT, DOCUMENT)
+
+SPOKEN_TO = {"waits", DOCUMENT}
+"""Those that end only when somebody speaks to them."""
 
 MakeStore = Callable[[SimClock], Store]
 """What makes a store, given the clock of its machine."""
@@ -116,6 +121,8 @@ def _inputs(shape: str, dice: random.Random) -> dict[str, Any]:
             return {"depth": dice.randint(0, 2)}
         case "waits":
             return {"signals": dice.randint(0, 4), "patience": dice.choice([0.3, 2.0, 6.0])}
+        case documents.RUN:
+            return documents.throw(dice)
         case "money":
             return {"width": dice.randint(1, 4), "peer": None}
         case _:
@@ -127,20 +134,23 @@ async def _life(client: Client, clients: list[Client], dice: random.Random, last
     await asyncio.sleep(0.8 * lasts * dice.random())
     if client.shape == "money" and (peers := [c for c in clients if c.shape == "waits" and c.run_ids]):
         client.inputs["peer"] = dice.choice(peers).run_id
-    if client.shape == "retries":
-        client.world.ledger.broken.update(
-            f"{label}.{name}"
-            for name in ("b", "d", "e")
-            if dice.random() < 0.6
-            for label in ([client.label] if client.key else [f"{client.label}~{n}" for n in range(40)])
-        )
+    breakable = ("b", "d", "e") if client.shape == "retries" else client.inputs.get("broken", ())
+    client.world.ledger.broken.update(
+        f"{label}.{name}"
+        for name in breakable
+        if dice.random() < 0.6
+        for label in ([client.label] if client.key else [f"{client.label}~{n}" for n in range(40)])
+    )
     await client.start()
     speech = []
     if client.shape == "waits":
         signals = ["go"] * client.inputs["signals"] + ["left", "right", "last"]
         speech += [_later(client, dice, lambda name=name: client.signal(name)) for name in signals]
         speech += [_later(client, dice, lambda: client.signal("go", keyed=False)) for _ in range(dice.randint(0, 2))]
-    if client.shape == "retries":
+    speech += [
+        _later(client, dice, lambda: client.signal("decision")) for _ in range(client.inputs.get("decisions", 0))
+    ]
+    if breakable:
         speech.append(client.repair())
     roll = dice.random()
     if roll < 0.15:
@@ -183,7 +193,7 @@ async def rest(world: World, clients: list[Client], work: list[asyncio.Task[None
         for head in open_runs:
             if head.status == Status.PAUSED and head.status_reason == "poisoned":
                 await clients[0].order(head.run_id, "resume")
-            elif idle and head.name == "waits" and head.run_id not in known:
+            elif idle and head.name in SPOKEN_TO and head.parent_run_id is None and head.run_id not in known:
                 # Whoever started it hung up before it was told so; nobody will ever speak to it.
                 await clients[0].order(head.run_id, "cancel")
         await asyncio.sleep(0.5)

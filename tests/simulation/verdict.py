@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from tests.simulation.checks import Violation, name
-from tests.simulation.expected import expected
+from tests.simulation.documents import FOLLOWER, RUN
+from tests.simulation.expected import SPOKEN, expected
 from windlass.engine.types import TERMINAL, Event, RunHead, Status
 
 if TYPE_CHECKING:
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 ONCE = {"step_completed", "timer_fired", "signal_received", "signal_timed_out", "child_completed", "value_recorded"}
-SPOKEN = {"go", "left", "right", "last"}
-HONEST = {"StepFailed", "RunFailed", "RunCancelled"}
+HONEST = {"StepFailed", "RunFailed", "RunCancelled", "DefinitionFailed"}
 """Errors by which runs of the workload may end."""
 
 
@@ -49,6 +49,7 @@ class Verdict:
             raise Violation(f"places are still taken: {self._world.store.slots()}")
         self._effects()
         self._started()
+        self._followed()
         for client in self._clients:
             self._client(client)
         for execution in self._world.ledger.executions:
@@ -73,8 +74,7 @@ class Verdict:
                     raise Violation(f"{name(head)} has two outcomes of {path}")
                 outcomes.add(path)
             if event.type == "step_completed":
-                output = orjson.loads(event.payload)["output"]
-                self._outputs[output] = (head.run_id, path)
+                self._output(head.run_id, path, orjson.loads(event.payload)["output"])
             elif event.type == "signal_received":
                 self._spoken.setdefault(head.run_id, []).append(orjson.loads(event.payload)["payload"])
             elif event.type == "run_retried":
@@ -83,6 +83,12 @@ class Verdict:
             error = orjson.loads(self._world.store.ended(head.run_id)[1] or "{}")
             if error.get("type") not in HONEST:
                 raise Violation(f"{name(head)} failed by {error}")
+
+    def _output(self, run_id: str, path: str, output: Any) -> None:
+        """Remember which step has which token; those of documents have it among their outputs, if any."""
+        token = output.get("token") if isinstance(output, dict) else output
+        if token is not None:
+            self._outputs[token] = (run_id, path)
 
     @staticmethod
     def _kept(journal: list[Event], seq: int) -> set[str]:
@@ -133,9 +139,26 @@ class Verdict:
             if label.endswith("/echo") and (count > 1 or label.removesuffix("/echo") not in spawned):
                 raise Violation(f"{label} is there {count} times, the step that starts it was {sorted(spawned)}")
 
+    def _followed(self) -> None:
+        """Check that what follows the end of a document is there once for each end, and for nothing else."""
+        roots = {run_id for client in self._clients if client.shape == RUN for run_id in client.run_ids}
+        ends = {
+            f"{run_id}.end{event.seq}"
+            for run_id, journal in self._journals.items()
+            for event in journal
+            if event.type in {"run_completed", "run_failed", "run_cancelled"} and run_id in roots
+        }
+        followers = {run_id for run_id, head in self._heads.items() if head.name == FOLLOWER}
+        if missing := ends - followers:
+            raise Violation(f"nothing followed {missing}")
+        for run_id in followers:
+            told, _, seq = run_id.rpartition(".end")
+            if told not in self._heads or self._heads[told].last_seq < int(seq):
+                raise Violation(f"{run_id} follows nothing")
+
     def _label(self, run_id: str) -> str:
         inputs: dict[str, Any] = orjson.loads(self._world.store.inputs(run_id))
-        return str(inputs["label"])
+        return str(inputs.get("inputs", inputs).get("label", ""))
 
     def _client(self, client: Client) -> None:
         """Check what a client was told and what came of it."""
@@ -168,6 +191,11 @@ class Verdict:
     def _result(self, client: Client, run_id: str) -> None:
         """Check that the code saw what the journals hold, each thing in its place."""
         seen = orjson.loads(self._world.store.ended(run_id)[0] or "null")
+        if client.shape == RUN:
+            seen = seen["seen"]
+            for step_id in client.inputs["told"]:
+                if not self._world.ledger.told[f"{client.label_used}.{step_id}"]:
+                    raise Violation(f"{client.label} went on before anybody heard of {step_id}")
         wanted = expected(client.shape, client.label_used, client.inputs)
         if wanted is not None and [pair[0] for pair in seen] != wanted:
             raise Violation(f"{client.label} returned {seen} instead of {wanted}")

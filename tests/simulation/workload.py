@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from tests.simulation.documents import FOLLOWER, RUN
 from tests.simulation.faults import Away, Refused
 from tests.simulation.process import Process, ProcessGone
 from tests.simulation.world import World
@@ -101,13 +102,20 @@ class Client:
             await self._start(self.label, None)
 
     async def _start(self, label: str, give_up: float | None) -> None:
-        start = Start(self.shape, kwargs={"label": label, **self.inputs}, lane=self.lane, **self.options)
         try:
-            started = await self.ask(lambda engine: engine.begin(engine.request(start)), give_up=give_up)
+            run_id = await self.ask(lambda engine: self._started(engine, label), give_up=give_up)
         except Unsure:
             return
-        self.run_ids.add(started.run_id)
-        self.world.trace(f"client {label} has {started.run_id[-6:]} acknowledged")
+        self.run_ids.add(run_id)
+        self.world.trace(f"client {label} has {run_id[-6:]} acknowledged")
+
+    async def _started(self, engine: Engine, label: str) -> str:
+        if self.shape != RUN:
+            own = Start(self.shape, kwargs={"label": label, **self.inputs}, lane=self.lane, **self.options)
+            return (await engine.begin(engine.request(own))).run_id
+        given = {"digest": self.inputs["digest"], "inputs": {"label": label}, "secrets": [], "callers": []}
+        start = Start(self.shape, kwargs=given, on_end=FOLLOWER, lane=self.lane, **self.options)
+        return (await engine.begin(engine.request(start))).run_id
 
     @property
     def lane(self) -> str:

@@ -67,7 +67,7 @@ def sql_tables(backend: Backend) -> Tables:
         "slots": sorted(
             (r.queue, r.run_id) for r in rows(schema.workflow_queue_slots, "queue") if r.run_id is not None
         ),
-        "limits": [(r.name, r.most) for r in rows(schema.workflow_limits, "name")],
+        "limits": [(r.name, r.most) for r in rows(schema.workflow_concurrency, "name")],
         "seats": [(r.name, r.run_id) for r in rows(schema.workflow_seats, "name", "run_id")],
         "turns": [(r.tenant, r.weight, r.turn, r.lane) for r in rows(schema.workflow_turns, "tenant")],
     }  # fmt: skip

@@ -16,6 +16,7 @@ import psutil
 
 from tests.support.paths import BIN
 from tests.support.waiting import wait_until
+from tests.support.warmth import warm
 from windlass import settings
 from windlass.bootstrap import visit_application
 
@@ -58,15 +59,7 @@ class Windlass:
             stdin: what it reads.
             code: the exit code it must have; None takes any.
         """
-        ended = subprocess.run(
-            self.command(*arguments),
-            cwd=self.folder,
-            env=self.environment,
-            input=stdin,
-            capture_output=True,
-            check=False,
-        )
-        done = Done(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
+        done = Done(*warm().run(self.command(*arguments), self.folder, self.environment, stdin))
         assert code is None or done.code == code, f"exit code {done.code}\n{done.out}\n{done.err}"
         return done
 

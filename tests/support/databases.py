@@ -5,7 +5,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -28,6 +28,68 @@ def fresh_postgres(server_dsn: str, template: str = "template1") -> Iterator[str
         yield with_database(server_dsn, name)
     finally:
         _administer(server_dsn, "DROP DATABASE {} WITH (FORCE)", name)
+
+
+_EMPTY = """DO $$ DECLARE named text; used bool; BEGIN
+ SET LOCAL session_replication_role = replica; -- past the triggers that keep journals
+ SET LOCAL synchronous_commit = off;
+ PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid();
+ FOR named IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version' LOOP
+  EXECUTE format('SELECT EXISTS (SELECT 1 FROM %I)', named) INTO used;
+  IF used THEN EXECUTE format('DELETE FROM %I', named); END IF;
+ END LOOP;
+ FOR named IN SELECT sequencename FROM pg_sequences WHERE schemaname = 'public' AND last_value IS NOT NULL LOOP
+  EXECUTE format('ALTER SEQUENCE %I RESTART', named);
+ END LOOP;
+END $$"""
+_SHAPE = """SELECT md5(string_agg(said, ',' ORDER BY said)) FROM (
+ SELECT relname || relkind::text || coalesce(reloptions::text, '') FROM pg_class
+ WHERE relnamespace = 'public'::regnamespace
+ UNION ALL SELECT attrelid::regclass || '.' || attname || atttypid::regtype || attnotnull FROM pg_attribute
+ WHERE attnum > 0 AND attrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace)
+ UNION ALL SELECT tgrelid::regclass || tgname || tgenabled::text FROM pg_trigger
+ UNION ALL SELECT conrelid::regclass || conname FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+ UNION ALL SELECT version_num FROM alembic_version) things (said)"""
+
+
+class ReusedPostgres:
+    """A migrated database that is emptied between its users; a new one takes its place when one has changed its tables.
+
+    Args:
+        server_dsn: the server.
+        template: the migrated database it is a copy of.
+    """
+
+    def __init__(self, server_dsn: str, template: str) -> None:
+        self._server_dsn, self._template = server_dsn, template
+        self._made: ExitStack | None = None
+        self._dsn = ""
+        self._shape: object = None
+
+    def empty(self) -> str:
+        """Return the address of a database without rows, whatever its last user did."""
+        if self._made is not None and not self._emptied():
+            self.close()
+        if self._made is None:
+            self._made = ExitStack()
+            self._dsn = self._made.enter_context(fresh_postgres(self._server_dsn, self._template))
+            with psycopg.connect(self._dsn) as connection:
+                self._shape = connection.execute(_SHAPE.encode()).fetchone()
+        return self._dsn
+
+    def _emptied(self) -> bool:
+        try:
+            with psycopg.connect(self._dsn, autocommit=True) as connection:
+                connection.execute(_EMPTY.encode())
+                return connection.execute(_SHAPE.encode()).fetchone() == self._shape
+        except psycopg.Error:
+            return False
+
+    def close(self) -> None:
+        """Drop it."""
+        if self._made is not None:
+            self._made.close()
+            self._made = None
 
 
 def migrate(url: str) -> None:

@@ -16,7 +16,7 @@ class ConditionNotMet(AssertionError):
     """The condition did not hold before the deadline; the message carries what was seen last."""
 
 
-def wait_until(condition: Callable[[], T], timeout: float = 10.0, what: str = "") -> T:
+def wait_until(condition: Callable[[], T], timeout: float = 30.0, what: str = "") -> T:
     """Call `condition` until its value is true and return that value.
 
     Args:
@@ -40,15 +40,15 @@ def wait_until(condition: Callable[[], T], timeout: float = 10.0, what: str = ""
 
 
 @overload
-async def wait_until_async(condition: Callable[[], Awaitable[T]], timeout: float = 10.0, what: str = "") -> T: ...
+async def wait_until_async(condition: Callable[[], Awaitable[T]], timeout: float = 30.0, what: str = "") -> T: ...
 
 
 @overload
-async def wait_until_async(condition: Callable[[], T], timeout: float = 10.0, what: str = "") -> T: ...
+async def wait_until_async(condition: Callable[[], T], timeout: float = 30.0, what: str = "") -> T: ...
 
 
 async def wait_until_async(
-    condition: Callable[[], Awaitable[T]] | Callable[[], T], timeout: float = 10.0, what: str = ""
+    condition: Callable[[], Awaitable[T]] | Callable[[], T], timeout: float = 30.0, what: str = ""
 ) -> T:
     """Like `wait_until`, giving way to the event loop; `condition` may be a coroutine function."""
     deadline = time.monotonic() + timeout

@@ -3,7 +3,6 @@
 import pytest
 
 from windlass import settings
-from windlass.bootstrap import run_application
 from windlass.kernel.errors import ConfigError
 
 
@@ -59,11 +58,3 @@ def test_a_wrong_value_is_refused(name: str, value: str, allowed: str, monkeypat
 
     with pytest.raises(ConfigError, match=f"{name}: .*{allowed}"):
         settings.load()
-
-
-async def test_keys_that_nothing_takes_are_refused(migrated_sqlite_url: str) -> None:
-    wanted = settings.load(database_url=migrated_sqlite_url, workflows_mint_virtual_keys=True)
-
-    with pytest.raises(ConfigError, match="WORKFLOWS_MINT_VIRTUAL_KEYS"):
-        async with run_application(wanted):
-            pass

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
+from windlass.bootstrap.gate import Gate
 from windlass.contexts.records.api import Limits, Records, load_processors
 from windlass.engine.engine import Engine
 from windlass.engine.lanes import STRICT_AGEING, LaneRules
@@ -18,6 +19,7 @@ from windlass.kernel.clock import SECOND
 from windlass.settings import Settings
 from windlass.storage import migrate
 from windlass.storage.committer import Committer
+from windlass.storage.moving.marks import refuse_marked
 from windlass.storage.own import OwnTransactions
 from windlass.storage.sqlite.backend import SqliteBackend
 from windlass.storage.sqlite.folder import RunFolder, TurnLock
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from windlass.bootstrap.contexts import Contexts
     from windlass.contexts.artifacts.api import Artifacts
     from windlass.contexts.identity.api import Identity
+    from windlass.contexts.limits.api import Limits as StartLimits
     from windlass.contexts.outbound.api import Outbound
     from windlass.contexts.people.api import People
     from windlass.contexts.schedules.api import Schedules
@@ -68,6 +71,7 @@ class Application:
         self.commits = commits
         self.engine = engine
         self.records = records
+        self.gate = Gate(engine, watches=settings.database.path is not None)
         self.assembled: Contexts | None = None
 
     @property
@@ -127,10 +131,16 @@ class Application:
         return self.contexts.workflows.definitions
 
     @property
+    def limits(self) -> StartLimits:
+        """Return how much may be started."""
+        return self.contexts.limits
+
+    @property
     def parts(self) -> list[Part]:
         """Return those contexts that have work of their own beside the engine's runs."""
         found = self.contexts
-        return [self.records, found.identity, found.people, found.webhooks, found.artifacts, found.schedules]
+        first: list[Part] = [self.records, found.identity, found.people, found.webhooks, found.artifacts]
+        return [*first, found.schedules, found.limits, self.gate]
 
 
 def open_backend(url: DatabaseUrl) -> Backend:
@@ -165,7 +175,7 @@ def prepare_database(settings: Settings) -> migrate.Version:
     """Bring the database to this version where that is wanted, else make sure that it is.
 
     Raises:
-        ConfigError: it is newer than the code, or older and not to be migrated.
+        ConfigError: it is newer than the code, or older and not to be migrated, or it is being or has been moved.
         Unavailable: it cannot be reached.
     """
     url = settings.database
@@ -174,6 +184,7 @@ def prepare_database(settings: Settings) -> migrate.Version:
     if wanted and not found.matches:
         found = migrate.upgrade(url, migration_lock(url))
     migrate.refuse_other(url, found)
+    refuse_marked(url)
     return found
 
 

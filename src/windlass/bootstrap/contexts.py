@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from windlass.bootstrap.options import (
     egress_policy,
     identity_rules,
+    limit_options,
+    minter,
     open_artifacts,
     open_schedules,
     open_sealer,
@@ -15,6 +17,7 @@ from windlass.bootstrap.options import (
 )
 from windlass.contexts.artifacts.api import Artifacts
 from windlass.contexts.identity.api import Identity
+from windlass.contexts.limits.api import Limits
 from windlass.contexts.outbound.api import Outbound
 from windlass.contexts.people.api import People
 from windlass.contexts.schedules.api import Schedules
@@ -35,6 +38,7 @@ class Contexts:
     artifacts: Artifacts
     schedules: Schedules
     workflows: Workflows
+    limits: Limits
 
 
 def assemble(settings: Settings, engine: Engine) -> Contexts:
@@ -48,8 +52,9 @@ def assemble(settings: Settings, engine: Engine) -> Contexts:
     outbound = Outbound(egress_policy(settings))
     webhooks = Webhooks(engine, outbound, webhook_options(settings))
     webhooks.audit_with(identity.record)
-    workflows = open_workflows(settings, engine, outbound)
-    workflows.limits.audit_with(identity.record)
+    limits = Limits(engine, limit_options(settings), identity.record)
+    workflows = open_workflows(settings, engine, outbound, limits, minter(settings, identity))
+    workflows.concurrency.audit_with(identity.record)
     webhooks.describe_ends(workflows.describe_end)
     return Contexts(
         identity=identity,
@@ -59,4 +64,5 @@ def assemble(settings: Settings, engine: Engine) -> Contexts:
         artifacts=open_artifacts(settings, engine, sealer),
         schedules=open_schedules(settings, engine, workflows.scheduled),
         workflows=workflows,
+        limits=limits,
     )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from windlass.contexts.artifacts.api import Artifacts, LocalFolder, Sealer
 from windlass.contexts.artifacts.api import Limits as ArtifactLimits
-from windlass.contexts.identity.api import Rules
+from windlass.contexts.identity.api import Identity, Rules, VirtualKey
+from windlass.contexts.limits.api import Limit, Limits
+from windlass.contexts.limits.api import Options as LimitOptions
 from windlass.contexts.outbound.api import Outbound, Policy
 from windlass.contexts.schedules.api import Options as ScheduleOptions
 from windlass.contexts.schedules.api import PythonTarget, Schedules, Targets
 from windlass.contexts.webhooks.api import Options, Secrets
+from windlass.contexts.workflows.api import Minted, Minter, RunRules, Workflows
 from windlass.contexts.workflows.api import Rules as AttemptRules
-from windlass.contexts.workflows.api import RunRules, Workflows
 from windlass.contexts.workflows.definitions.catalogue import Registered
 from windlass.contexts.workflows.runs.vault import Vault
 from windlass.contexts.workflows.saved import ScheduledRuns
@@ -21,7 +23,7 @@ from windlass.contexts.workflows.steptypes.outside import Outside
 from windlass.contexts.workflows.steptypes.registry import StepTypes
 from windlass.engine.engine import Engine
 from windlass.engine.registry import default_registry
-from windlass.kernel.errors import ConfigError
+from windlass.kernel.errors import ConfigError, Invalid
 from windlass.settings import Settings
 
 
@@ -109,7 +111,38 @@ def catalogue() -> Registered:
     return Registered(StepTypes(CALLS))
 
 
-def open_workflows(settings: Settings, engine: Engine, outbound: Outbound) -> Workflows:
+def limit_options(settings: Settings) -> LimitOptions:
+    """Return how much may be started."""
+    values: dict[Limit, int | None] = {
+        Limit.DAILY: settings.workflows_quota_daily_per_user,
+        Limit.BURST: settings.workflows_quota_burst_per_min,
+        Limit.ADHOC: settings.workflows_rate_run_adhoc_per_min,
+        Limit.SAVED: settings.workflows_rate_run_saved_per_min,
+        Limit.DEPTH: settings.workflows_queue_depth_per_tenant,
+        Limit.DEPTH_ALL: settings.workflows_queue_depth,
+    }
+    return LimitOptions(values, not settings.workflows_disable_quotas, not settings.workflows_disable_rate_limits)
+
+
+def minter(settings: Settings, identity: Identity) -> Minter | None:
+    """Return what gives scheduled runs a key of their owner's, or None where they get none."""
+    if not settings.workflows_mint_virtual_keys:
+        return None
+    minutes = settings.workflows_virtual_key_ttl_min
+
+    async def mint(user_id: str, schedule_id: str) -> Minted | None:
+        try:
+            made = await identity.mint_for(user_id, VirtualKey(ttl_minutes=minutes, schedule_id=schedule_id))
+        except Invalid:
+            return None
+        return Minted(made.token, minutes * 60.0)
+
+    return mint
+
+
+def open_workflows(
+    settings: Settings, engine: Engine, outbound: Outbound, limits: Limits, mint: Minter | None = None
+) -> Workflows:
     """Return the workflows written as documents.
 
     Raises:
@@ -132,7 +165,8 @@ def open_workflows(settings: Settings, engine: Engine, outbound: Outbound) -> Wo
         outbound=way_outside(settings, outbound, engine),
     )
     vault = Vault(engine, None if key is None else key.get_secret_value(), settings.workflows_secrets_ttl_seconds)
-    return Workflows(engine, StepTypes(CALLS, functions=declared), tools, vault, rules)
+    types = StepTypes(CALLS, functions=declared)
+    return Workflows(engine, types, tools, vault, rules, starting=limits, mint=mint)
 
 
 def way_outside(settings: Settings, outbound: Outbound, engine: Engine) -> Outside:
@@ -152,8 +186,6 @@ def way_outside(settings: Settings, outbound: Outbound, engine: Engine) -> Outsi
 
 def open_schedules(settings: Settings, engine: Engine, saved: ScheduledRuns) -> Schedules:
     """Return the schedules, with what they can start."""
-    if settings.workflows_mint_virtual_keys:
-        raise ConfigError("WORKFLOWS_MINT_VIRTUAL_KEYS=true: no workflow here takes a key, leave it false")
     options = ScheduleOptions(
         settings.workflows_scheduler_enabled, settings.workflows_scheduler_tz, settings.workflows_scheduler_rescan_sec
     )

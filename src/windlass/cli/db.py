@@ -100,6 +100,60 @@ def check() -> None:
     print(f"{url} is at {found.current}, as it should be")
 
 
+@group.command()
+def move(
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            metavar="URL",
+            envvar="MOVE_TO",
+            help="The new database, postgresql://user:password@host:5432/name: empty, or not even migrated."
+            " MOVE_TO keeps the password out of the list of processes.",
+            show_default=False,
+        ),
+    ],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be moved, and what stands in its way; change nothing.")
+    ] = False,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Open the old database again, as long as the new one has not been used.")
+    ] = False,
+    drain_seconds: Annotated[
+        float,
+        typer.Option("--drain-seconds", metavar="SECONDS", help="How long running steps may take to end.", min=0),
+    ] = 60.0,
+    without_foreign: Annotated[
+        bool, typer.Option("--without-foreign", help="Leave tables behind that are not Windlass's own.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Move the SQLite database of DATABASE_URL to PostgreSQL, with its open runs, while servers go on.
+
+    History is copied while servers work. Then they drain: running steps end, new work is refused with 503 and
+    Retry-After. What is left is copied, every row is compared, and the new database is whole in one commit. Start
+    servers with DATABASE_URL=postgresql://... afterwards: every open run goes on there, no step is done twice.
+
+    The old file stays as it is, marked as moved: nothing starts on it. Should the command die, give it again: it
+    ends what it had begun, or begins anew. Should it fail, servers go on where they were. The files of artifacts are
+    not touched: keep WORKFLOWS_ARTIFACTS_DIR, or copy that folder when the new servers are on another machine.
+
+    The exit code of --dry-run is 1 when something stands in the way, that of the move 4; it is 5 when a database
+    does not answer or servers do not drain in time.
+    """
+    from windlass.cli.work import move as work
+
+    if dry_run and undo:
+        bad_input("--dry-run and --undo say different things")
+    given = work.Given(to, drain_seconds, without_foreign)
+    if dry_run:
+        work.plan(given, json=json)
+    elif undo:
+        work.undo(given, json=json)
+    else:
+        work.move(given, json=json)
+
+
 def _tell(url: str, before: Version, after: Version) -> None:
     if before.current == after.current:
         print(f"{url} is at {after.current or 'no version'}: nothing to do")

@@ -19,6 +19,7 @@ from windlass.cli import (
     limits,
     people,
     queues,
+    quotas,
     records,
     runs,
     schedules,
@@ -59,6 +60,7 @@ for register in (
     audit.register,
     workflows.register,
     limits.register,
+    quotas.register,
 ):
     register(app)
 quicken(app)

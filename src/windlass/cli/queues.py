@@ -50,6 +50,22 @@ def pause(queue: Queue, json: Json = False, url: Url = None, api_key: ApiKey = N
 
 
 @group.command()
+def drain(
+    queue: Queue,
+    timeout: Annotated[
+        float | None, typer.Option(metavar="SECONDS", min=0, help="Give up waiting then, with exit code 5.")
+    ] = None,
+    json: Json = False,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Pause a queue and wait until none of its runs is worked on; it stays paused until it is resumed."""
+    from windlass.cli.work import queues as work
+
+    run(work.drain(queue, timeout, url, api_key, json=json))
+
+
+@group.command()
 def resume(queue: Queue, json: Json = False, url: Url = None, api_key: ApiKey = None) -> None:
     """Start runs of a paused queue again."""
     from windlass.cli.work import queues as work

@@ -11,7 +11,7 @@ from windlass.engine.codec import encode
 from windlass.engine.control import CONTROL, SIGNAL, check_control
 from windlass.engine.errors import UnknownRun
 from windlass.engine.handle import Handle, outcome
-from windlass.engine.journal import START
+from windlass.engine.journal import START, StartRuns
 from windlass.engine.lanes import LaneRules
 from windlass.engine.ops import CALL, Commits, Operation
 from windlass.engine.ports import Backend, Transaction
@@ -167,14 +167,14 @@ class Engine:
         """Return the limits of lanes where nobody has set one."""
         return self.worker.lanes
 
-    async def begin(self, request: StartRequest, *, bounded: bool = True) -> Started:
-        """Start the run of a request; when this returns it is on disk. See ``start_run``."""
+    async def begin(self, request: StartRequest, *, bounded: bool = True, op: StartRuns = START) -> Started:
+        """Start the run of a request by a kind of start; when this returns it is on disk. See ``start_run``."""
         run = request.run
         holder = None if run.wake_at is not None else self.worker.birth(run.queue, run.name, run.lane)
         run.holder = holder
         landed = False
         try:
-            starting = self.commits.submit(START, request, bounded=bounded)
+            starting = self.commits.submit(op, request, bounded=bounded)
             try:
                 return await starting
             finally:
@@ -183,10 +183,10 @@ class Engine:
             self.worker.born(run, holder is not None, landed)
 
     @staticmethod
-    def begin_in(tx: Transaction, request: StartRequest) -> Started:
+    def begin_in(tx: Transaction, request: StartRequest, op: StartRuns = START) -> Started:
         """Start the run of a request inside an open transaction: both happen, or neither."""
-        tx.lock_runs(START.locks(request))
-        answer = START.apply(tx, [request])[0]
+        tx.lock_runs(op.locks(request))
+        answer = op.apply(tx, [request])[0]
         if isinstance(answer, Exception):
             raise answer
         return answer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from windlass.engine.births import insert
 from windlass.engine.ending import finish
@@ -188,6 +188,10 @@ class StartRuns(Operation[StartRequest, Started]):
                 )
             else:
                 answers.append(Started(owner.run_id, False, None))
+        refused = self.refuse(tx, fresh)
+        if refused:
+            fresh = [unit for unit in fresh if unit.run.run_id not in refused]
+            answers = [refused.get(found.run_id, found) if isinstance(found, Started) else found for found in answers]
         if fresh:
             insert(tx, [unit.run for unit in fresh])
         holders = {unit.run.run_id: unit.run.holder for unit in fresh}
@@ -195,6 +199,10 @@ class StartRuns(Operation[StartRequest, Started]):
             answer._replace(holder=holders.get(answer.run_id)) if isinstance(answer, Started) else answer
             for answer in answers
         ]
+
+    def refuse(self, tx: Transaction, fresh: Sequence[StartRequest]) -> Mapping[str, Exception]:  # noqa: ARG002
+        """Return why runs that are about to be inserted must not be, by their ids; their keys are free again then."""
+        return {}
 
 
 def scope(unit: StartRequest) -> str:

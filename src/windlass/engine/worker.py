@@ -124,7 +124,7 @@ class Worker:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loops: list[asyncio.Task[None]] = []
         self.stopping = False
-        self._ended = False
+        self._ended = self._withdrawn = False
         self._patience_ends = 0.0
         self._reliving = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -133,7 +133,7 @@ class Worker:
     async def start(self) -> None:
         """Take a lease and begin to claim."""
         self._loop = asyncio.get_running_loop()
-        self.stopping = False
+        self.stopping = self._withdrawn = False
         await self._take_lease()
         self._loops = [self._loop.create_task(self._poll_loop(), name="windlass-poll")]
         if self.claims:
@@ -145,13 +145,27 @@ class Worker:
 
         A database that is away is not waited for: others take the runs over once the lease has run out.
         """
+        if not self._withdrawn:
+            await self._withdraw(grace)
+        self._ended = True
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        await asyncio.to_thread(self._readers.shutdown)
+
+    async def withdraw(self) -> None:
+        """Give every run back once its running steps have ended, and end the lease; ``start`` comes back from this."""
+        await self._withdraw(None)
+        self._withdrawn = True
+
+    async def _withdraw(self, grace: float | None) -> None:
         self.stopping = True
         for loop in self._loops:
             loop.cancel()
-        self._patience_ends = self.clock.monotonic() + STOP_SECONDS + grace
+        self._patience_ends = self.clock.monotonic() + STOP_SECONDS + (grace or 0)
         await self._patiently(self._loops)
-        if grace > 0:
+        if grace is None or grace > 0:
             await self._drain(grace)
+        if grace is None:
+            self._patience_ends = self.clock.monotonic() + STOP_SECONDS
         for run in list(self.runs.values()):
             self.keep(asyncio.get_running_loop().create_task(run.give_back()))
         await self._patiently(self._tasks)
@@ -159,12 +173,10 @@ class Worker:
         if self._alarm is not None:
             self._alarm.cancel()
         self._lease.close()
+        ended = "this process has been stopped" if grace is not None else "this process has given its runs back"
         for future in [future for waiting in self.results.values() for future in waiting]:
             if not future.done():
-                future.set_exception(Unavailable("this process has been stopped"))
-        self._ended = True
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        await asyncio.to_thread(self._readers.shutdown)
+                future.set_exception(Unavailable(ended))
 
     @property
     def ending(self) -> bool:
@@ -188,7 +200,7 @@ class Worker:
         if not ended:
             self.telemetry.event("lease.not_ended", holder=holder)
 
-    async def _drain(self, grace: float) -> None:
+    async def _drain(self, grace: float | None) -> None:
         """Wait until no step is running any more."""
         self._drained.clear()
         if any(run.executing for run in self.runs.values()):

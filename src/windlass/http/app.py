@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any
 
 from fastapi import FastAPI
@@ -24,6 +25,7 @@ from windlass.http import (
     concurrency,
     definitions,
     health,
+    limits,
     operations,
     people,
     queues,
@@ -41,9 +43,9 @@ from windlass.http.access import GUARDED as GUARDED_PATHS
 from windlass.http.errors import answer_http, answer_windlass
 from windlass.http.logs import Log, open_log
 from windlass.http.metrics import Meter, share_with_siblings
-from windlass.http.middleware import GUARDED, BodyLimit, Frame, Keyhole
+from windlass.http.middleware import GUARDED, BodyLimit, Closed, Frame, Keyhole
 from windlass.http.query import NO_NUL
-from windlass.http.routing import DirectRoute
+from windlass.http.routing import ENVELOPES, DirectRoute
 from windlass.http.tracing import Traced, tracer
 from windlass.kernel.errors import ConfigError, WindlassError
 from windlass.settings import Settings
@@ -99,6 +101,19 @@ def create_app(
     )
     app.state.settings, app.state.log, app.state.meter, app.state.probe = settings, log, meter, system.Probe()
     app.state.admit, app.state.watch = callers.admit, health.Watch()
+    app.router.routes[:0] = [*workflow_history.sockets(), *_routes()]
+    app.add_exception_handler(WindlassError, answer_windlass)
+    app.add_exception_handler(HTTPException, answer_http)
+    _surround(app, settings, log, meter)
+    guarded = settings.api_key is not None
+    known = guarded or settings.app_env != "dev"
+    setattr(app, "openapi", _described(app, guarded=guarded, known=known))  # noqa: B010  as FastAPI documents
+    return app
+
+
+@cache
+def _routes() -> list[DirectRoute]:
+    """Return all routes. They know no application; describing them takes longer than making one."""
     parts = (
         records,
         reports,
@@ -118,17 +133,10 @@ def create_app(
         health,
         operations,
         concurrency,
+        limits,
     )
     found = [route for part in parts for route in part.routes()]
-    found.sort(key=lambda route: getattr(route, "path", "").startswith(definitions.ONE))  # these would hide others
-    app.router.routes[:0] = [*workflow_history.sockets(), *found]
-    app.add_exception_handler(WindlassError, answer_windlass)
-    app.add_exception_handler(HTTPException, answer_http)
-    _surround(app, settings, log, meter)
-    guarded = settings.api_key is not None
-    known = guarded or settings.app_env != "dev"
-    setattr(app, "openapi", _described(app, guarded=guarded, known=known))  # noqa: B010  as FastAPI documents
-    return app
+    return sorted(found, key=lambda route: route.path.startswith(definitions.ONE))  # these would hide others
 
 
 def _surround(app: FastAPI, settings: Settings, log: Log, meter: Meter) -> None:
@@ -142,6 +150,8 @@ def _surround(app: FastAPI, settings: Settings, log: Log, meter: Meter) -> None:
     )
     if settings.api_key is not None:
         app.add_middleware(Keyhole, key=settings.api_key.get_secret_value())
+    if settings.database.path is not None:
+        app.add_middleware(Closed)
     app.add_middleware(Frame, log=log, meter=meter)
 
 
@@ -198,7 +208,7 @@ def _described(app: FastAPI, *, guarded: bool, known: bool) -> Callable[[], dict
         if app.openapi_schema is None:
             made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
             components = made.setdefault("components", {})
-            components.setdefault("schemas", {}).update(JSON_SCHEMAS)
+            components.setdefault("schemas", {}).update(JSON_SCHEMAS | ENVELOPES)
             for path, operations in made["paths"].items():
                 for method, operation in operations.items():
                     security = _security(app, path, method, guarded=guarded, known=known)

@@ -28,8 +28,8 @@ from windlass.http.errors import envelope
 from windlass.http.query import Parameter, choice, free, read_query
 from windlass.http.ranges import Part, Unsatisfiable, asked_part, attachment, unchanged
 from windlass.http.responses import Json
-from windlass.http.routing import DirectRoute, application, route
-from windlass.http.schemas import DetailAnswer, Shape
+from windlass.http.routing import DirectRoute, application, refusal, route
+from windlass.http.schemas import Shape
 from windlass.http.uploads import read_upload
 from windlass.kernel.actors import RUNS_CONTROL, RUNS_READ, Actor
 from windlass.kernel.errors import Issue, TooLarge, ValidationFailed
@@ -295,15 +295,11 @@ def _typed(handler: Handler) -> Handler:
     return typed
 
 
-def _refusal(status: int, meaning: str) -> Answers:
-    return {status: {"model": DetailAnswer, "description": meaning}}
-
-
 def routes() -> list[DirectRoute]:
     """Return the routes of artifacts."""
     tag, of_run = "artifacts", f"{PREFIX}/runs/{{run_id}}/artifacts"
-    refused = _refusal(415, "Files of this media type do not come in or go out")
-    beyond = _refusal(416, "The Range cannot be read, or the file does not have it")
+    refused: Answers = {415: refusal(PREFIX, "Files of this media type do not come in or go out")}
+    beyond: Answers = {416: refusal(PREFIX, "The Range cannot be read, or the file does not have it")}
     sent: Answers = {
         200: {"description": "The file", "content": {"*/*": _BINARY}},
         206: {"description": "A part", "content": {"*/*": _BINARY}},

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from starlette.requests import Request
 
 from windlass.contexts.identity.api import KEEPER, SCOPE, Caller, Grant
+from windlass.contexts.limits.api import Limit
 from windlass.http.access import ANYBODY, Access
 from windlass.http.logs import REQUEST_ID
 from windlass.http.routing import application
@@ -16,6 +18,8 @@ __all__ = ["KEEPER", "admit", "caller"]
 
 SCHEDULE_HEADER = "x-workflow-schedule-id"
 _KNOWN = "windlass.caller"
+RATES: Mapping[str | None, Limit] = {"workflows.run_adhoc": Limit.ADHOC, "workflows.run_saved": Limit.SAVED}
+"""Which rate counts the requests of an endpoint."""
 
 
 async def caller(request: Request) -> Actor:
@@ -35,6 +39,7 @@ async def admit(request: Request, access: Access) -> Actor:
     Raises:
         NotAuthenticated: no credential, or one that is not known.
         Forbidden: a permission is missing, or the token does not reach as far as this call.
+        LimitExceeded: it has been asked for too often in this minute.
         Unavailable: the database is away.
     """
     identity = application(request).identity
@@ -43,6 +48,9 @@ async def admit(request: Request, access: Access) -> Actor:
     if grant is not None:
         check_grant(request, grant, access)
     access.admit(actor)
+    rate = RATES.get(access.endpoint)
+    if rate is not None:
+        await application(request).limits.request(actor, rate)
     if grant is not None:
         await identity.spend(grant, runs=int(access.runs))
     actor = replace(actor, request_id=REQUEST_ID.get())

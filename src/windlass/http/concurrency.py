@@ -34,7 +34,7 @@ LIMIT: dict[str, Any] = {
 async def listing(request: Request) -> Response:
     """List the limits that are set or in use, and tenants with a weight; a workflows admin sees those of its tenant."""
     read_query(request, ())
-    found = await application(request).workflows.limits.all(await caller(request))
+    found = await application(request).workflows.concurrency.all(await caller(request))
     return Json({"limits": [_shown(view) for view in found]})
 
 
@@ -43,14 +43,14 @@ async def change(request: Request) -> Response:
     read_query(request, ())
     actor = await caller(request)
     asked = read_body(await request.body(), CHANGES)
-    service, name = application(request).workflows.limits, request.path_params["name"]
+    service, name = application(request).workflows.concurrency, request.path_params["name"]
     return Json(_shown(await service.change(actor, name, most=asked.get("limit"), weight=asked.get("weight"))))
 
 
 async def clear(request: Request) -> Response:
     """Go back to the limit of the settings, and of a tenant to weight 1."""
     read_query(request, ())
-    service = application(request).workflows.limits
+    service = application(request).workflows.concurrency
     return Json(_shown(await service.clear(await caller(request), request.path_params["name"])))
 
 

@@ -12,10 +12,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from windlass.contexts.limits.api import LimitExceeded
 from windlass.http.logs import REQUEST_ID, Log
 from windlass.http.responses import DETAILED, Json
 from windlass.http.routing import methods_of
-from windlass.kernel.errors import Kind, Unavailable, ValidationFailed, WindlassError
+from windlass.kernel.errors import Kind, Moving, Unavailable, ValidationFailed, WindlassError
 
 
 class Unauthorized(WindlassError):
@@ -87,6 +88,8 @@ def answer_windlass(request: Request, error: Exception) -> Response:
     """Answer an error of the product."""
     assert isinstance(error, WindlassError)  # noqa: S101  registered for it
     status, code = TABLE[error.kind]
+    if isinstance(error, Moving):
+        code = error.code
     log: Log = request.app.state.log
     if error.kind is Kind.INTERNAL:
         log.events.error("unhandled exception", exc_info=error)
@@ -117,10 +120,23 @@ def _plain(data: Mapping[str, object]) -> dict[str, Any]:
 def _headers(error: WindlassError) -> dict[str, str]:
     after = getattr(error, "retry_after", None)
     if after is not None:
-        return {"Retry-After": str(max(1, math.ceil(after)))}
+        wait = {"Retry-After": str(max(1, math.ceil(after)))}
+        return wait | _rates(error) if isinstance(error, LimitExceeded) else wait
     if error.kind is Kind.UNAUTHORIZED:
         return {"WWW-Authenticate": getattr(error, "challenge", "ApiKey")}
     return {}
+
+
+def _rates(error: LimitExceeded) -> dict[str, str]:
+    """Return the headers of the contract: seconds to the reset without ``X-``, and with it the second it comes in."""
+    return {
+        "RateLimit-Limit": str(error.allowed),
+        "RateLimit-Remaining": "0",
+        "RateLimit-Reset": str(error.retry_after),
+        "X-RateLimit-Limit": str(error.allowed),
+        "X-RateLimit-Remaining": "0",
+        "X-RateLimit-Reset": str(error.reset_at),
+    }
 
 
 def answer_http(request: Request, error: Exception) -> Response:

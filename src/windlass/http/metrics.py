@@ -31,6 +31,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 COUNTED = {
     "workflows_webhook_deliveries": ("Attempts to deliver a webhook.", ("status", "host")),
+    "workflows_starts_refused": ("Starts of runs of definitions over a limit.", ("limit",)),
 }
 """What contexts count, by name: its meaning and labels."""
 MOST_HOSTS = 100

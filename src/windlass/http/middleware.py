@@ -11,16 +11,21 @@ from time import perf_counter_ns
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from windlass.bootstrap import Application
 from windlass.http.errors import Unauthorized, answer_windlass, internal_error
 from windlass.http.logs import REQUEST_ID, Log
 from windlass.http.metrics import Meter
 from windlass.kernel.errors import TooLarge, WindlassError
 from windlass.kernel.ids import new_id
+from windlass.storage.moving.marks import refusal
 
 _REQUEST_ID = re.compile(rb"[\x20-\x7e]{1,128}")
 _WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 GUARDED = ("/records", "/runs", "/queues")
 """Writes below these need the API key."""
+
+OWN = ("/health", "/ready", "/metrics", "/api/v1/health", "/api/v1/ready")
+"""What tells of the process, not of its database; also ``/healthz`` and ``/readyz``."""
 
 
 def header(scope: Scope, name: bytes) -> bytes | None:
@@ -125,6 +130,24 @@ class Keyhole:
         return path.startswith(self._guarded) and any(
             path == below or path.startswith(f"{below}/") for below in self._guarded
         )
+
+
+class Closed:
+    """Refuses writes while the database is being moved, and once it has been, all that is not about this process."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] == "http":
+            running: Application | None = getattr(scope["app"].state, "application", None)
+            mark = running.gate.closed if running is not None else None
+            wants = scope["method"] in _WRITES or (mark is not None and mark.state == "moved")
+            if mark is not None and wants and not scope["path"].startswith(OWN):
+                await answer_windlass(Request(scope), refusal(mark))(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
 
 class BodyLimit:

@@ -30,16 +30,19 @@ async def config(request: Request) -> Response:
 def effective(settings: Settings) -> dict[str, Any]:
     """Return the settings in force, in the contract's words (section 1.7); null where there is no such limit."""
     s = settings
-    disabled = _said(s, "workflows_disable_rate_limits")
     return {
         "backend": {"type": "sqlite" if s.database.path is not None else "postgres"},
         "rate_limits": {
             "ingress_source": "settings",
-            "disabled": disabled,
-            "quotas_disabled": _said(s, "workflows_disable_quotas"),
+            "disabled": s.workflows_disable_rate_limits,
+            "run_adhoc_per_min": s.workflows_rate_run_adhoc_per_min,
+            "run_saved_per_min": s.workflows_rate_run_saved_per_min,
+            "quotas_disabled": s.workflows_disable_quotas,
             "quota_daily_cap_source": "settings",
-            "quota_burst_per_min": _said(s, "workflows_quota_burst_per_min"),
-            "quota_daily_per_user": _said(s, "workflows_quota_daily_per_user"),
+            "quota_burst_per_min": s.workflows_quota_burst_per_min,
+            "quota_daily_per_user": s.workflows_quota_daily_per_user,
+            "queue_depth": s.workflows_queue_depth,
+            "queue_depth_per_tenant": s.workflows_queue_depth_per_tenant,
         },
         "engine": {
             "tenant_concurrency": _said(s, "workflows_tenant_concurrency"),

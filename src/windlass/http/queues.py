@@ -11,10 +11,10 @@ from windlass.contexts.records.api import read_json
 from windlass.http.query import read_query
 from windlass.http.responses import Json
 from windlass.http.routing import DirectRoute, application, route, whole
-from windlass.http.schemas import QueueAnswer, QueuesAnswer
+from windlass.http.schemas import DrainAnswer, QueueAnswer, QueuesAnswer
 from windlass.kernel.checks import MOST_PLACES
 from windlass.kernel.errors import Issue, ValidationFailed
-from windlass.storage.queues import change_queue, queues
+from windlass.storage.queues import change_queue, drain_queue, queues
 
 QUEUE_NAME = r"^(\*|[A-Za-z_][A-Za-z0-9_.<>:-]{0,199})$"
 CHANGE_BODY: dict[str, Any] = {
@@ -41,6 +41,16 @@ async def change(request: Request) -> Response:
     changes = read_changes(await request.body())
     engine, queue = application(request).engine, request.path_params["queue"]
     return Json((await change_queue(engine, queue, changes))._asdict())
+
+
+async def drain(request: Request) -> Response:
+    """Pause a queue, and say how many of its runs are still worked on; ask again until it is `drained`.
+
+    It stays paused until it is let go on with `PATCH`.
+    """
+    read_query(request, ())
+    engine, queue = application(request).engine, request.path_params["queue"]
+    return Json((await drain_queue(engine, queue))._asdict())
 
 
 def read_changes(raw: bytes) -> dict[str, Any]:
@@ -74,4 +84,6 @@ def routes() -> list[DirectRoute]:
         route("GET", "/queues", listing, tag=tag, answers={200: QueuesAnswer}, errors=(422,)),
         route("PATCH", "/queues/{queue}", change, tag=tag, answers={200: QueueAnswer},
               errors=(400, 401, 413, 422), body=body, path_pattern=QUEUE_NAME),
+        route("POST", "/queues/{queue}/drain", drain, tag=tag, answers={200: DrainAnswer}, errors=(400, 401, 422),
+              path_pattern=QUEUE_NAME),
     ]  # fmt: skip

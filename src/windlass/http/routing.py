@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import request_response
@@ -47,6 +48,13 @@ IDEMPOTENCY_KEY = {
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
     "description": "Repeating a request under the same key repeats its answer and nothing else",
 }
+
+
+_COMPONENT = "#/components/schemas/"
+ENVELOPES: dict[str, Any] = models_json_schema(
+    [(ErrorAnswer, "serialization"), (DetailAnswer, "serialization")], ref_template=_COMPONENT + "{model}"
+)[1]["$defs"]
+"""The schemas of the envelopes of errors, for the document's components."""
 
 
 class DirectRoute(APIRoute):
@@ -135,10 +143,19 @@ def route(  # noqa: PLR0913  the words of an operation
 
 def _refusals(path: str, errors: Sequence[int], access: Access) -> dict[int | str, dict[str, Any]]:
     """Return the answers of errors, those that every caller of a guarded route may get included."""
-    envelope = DetailAnswer if path.startswith(DETAILED) else ErrorAnswer
     refused = {401, 403} if path.startswith(GUARDED) and not access.public else set()
+    return {status: refusal(path, _MEANINGS[status]) for status in sorted({*errors, *refused, 503})}
+
+
+def refusal(path: str, meaning: str) -> dict[str, Any]:
+    """Return the answer of an error as a part of the OpenAPI document, its envelope by name.
+
+    FastAPI would make a validator of a model for each status of each route: five hundred of them when a server starts.
+    """
+    envelope = DetailAnswer if path.startswith(DETAILED) else ErrorAnswer
     return {
-        status: {"model": envelope, "description": _MEANINGS[status]} for status in sorted({*errors, *refused, 503})
+        "description": meaning,
+        "content": {"application/json": {"schema": {"$ref": _COMPONENT + envelope.__name__}}},
     }
 
 

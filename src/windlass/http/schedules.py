@@ -265,7 +265,7 @@ def routes() -> list[DirectRoute]:
         route("DELETE", one, delete, tag=tag, access=scoped("scheduler.delete"), answers={200: OkAnswer},
               errors=(422,)),
         route("POST", f"{one}/run-now", run_now, tag=tag, access=scoped("scheduler.run_now", runs=True),
-              answers={200: TaskAnswer}, errors=(404, 422), keyed=True),
+              answers={200: TaskAnswer}, errors=(404, 422, 429), keyed=True),
         route("POST", f"{one}/backfill", backfill, tag=tag, access=scoped("scheduler.backfill"),
               answers={202: BackfillAnswer}, errors=(400, 404, 413, 422), body=_json(Window)),
         route("GET", f"{one}/fires", fires, tag=tag, access=scoped("scheduler.fires"), answers={200: FiresAnswer},

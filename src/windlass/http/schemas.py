@@ -257,6 +257,15 @@ class QueueAnswer(Shape):
     open: int
 
 
+class DrainAnswer(Shape):
+    """A queue that takes no run any more, and how many of its runs are still worked on."""
+
+    queue: str
+    paused: bool
+    running: int
+    drained: bool
+
+
 class QueuesAnswer(Shape):
     """The queues."""
 

@@ -113,5 +113,5 @@ def routes() -> list[DirectRoute]:
     return [
         route("POST", f"{PREFIX}/runs/bulk", bulk, tag=tag, access=access, answers=ok, errors=errors, body=media(BULK)),
         route("POST", f"{PREFIX}/runs/{{run_id}}/fork", fork, tag=tag, access=access, answers={200: WORKFLOW_RUN},
-              errors=errors, body=media(FORK)),
+              errors=(*errors, 429), body=media(FORK)),
     ]  # fmt: skip

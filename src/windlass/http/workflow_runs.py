@@ -286,12 +286,13 @@ def routes() -> list[DirectRoute]:
     reading: dict[str, Any] = {"tag": tag, "access": needs(RUNS_READ)}
     controlling: dict[str, Any] = {"tag": tag, "access": needs(RUNS_CONTROL), "answers": ok}
     return [
-        start(f"{PREFIX}/run", run_adhoc, "workflows.run_adhoc", ADHOC, 400, 401, 403, 409, 413, 422),
+        start(f"{PREFIX}/run", run_adhoc, "workflows.run_adhoc", ADHOC, 400, 401, 403, 409, 413, 422, 429),
         route("GET", f"{PREFIX}/runs", listing, answers={200: WORKFLOW_RUNS}, errors=(400, 401, 422),
               parameters=LIST, **reading),
         route("GET", run, get, answers={200: WORKFLOW_RUN}, errors=(401, 404, 422), **reading),
         route("POST", f"{run}/secrets", supply, errors=(401, 404, 413, 422), body=media(SECRETS), **controlling),
         route("POST", f"{run}/{{action}}", control, errors=(400, 401, 404, 409, 413, 422),
               body=media(REASON), body_required=False, **controlling),
-        start(f"{PREFIX}/{{workflow_id}}/run", run_saved, "workflows.run_saved", ORDER, 400, 401, 404, 409, 413, 422),
+        start(f"{PREFIX}/{{workflow_id}}/run", run_saved, "workflows.run_saved", ORDER, 400, 401, 404, 409, 413, 422,
+              429),
     ]  # fmt: skip

@@ -111,6 +111,12 @@ class Unavailable(WindlassError):
         self.retry_after = retry_after
 
 
+class Moving(Unavailable):
+    """The database is being moved to another one, or has been; nothing was accepted. Ask again, there or here."""
+
+    code = "MOVING"
+
+
 class ConfigError(WindlassError):
     """A setting, a database or a code version with which nothing may start."""
 

@@ -11,6 +11,7 @@ from alembic.util import CommandError
 
 import windlass.contexts.artifacts.tables
 import windlass.contexts.identity.tables
+import windlass.contexts.limits.tables
 import windlass.contexts.people.tables
 import windlass.contexts.records.tables
 import windlass.contexts.schedules.tables

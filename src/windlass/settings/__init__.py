@@ -21,7 +21,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from windlass.kernel.errors import ConfigError
-from windlass.settings import artifacts, identity, operating, outbound, schedules, webhooks, workflows
+from windlass.settings import artifacts, identity, limits, operating, outbound, schedules, webhooks, workflows
 from windlass.settings.fields import HeaderKey, Names
 from windlass.storage import urls
 
@@ -55,6 +55,7 @@ class Settings(
     webhooks.WebhookSettings,
     outbound.OutboundSettings,
     identity.IdentitySettings,
+    limits.LimitSettings,
     BaseSettings,
 ):
     """The settings of a process; it never changes while the process lives."""

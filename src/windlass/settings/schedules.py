@@ -50,8 +50,8 @@ class SchedulesSettings(BaseModel):
     )
     workflows_mint_virtual_keys: bool = Field(
         False,
-        description="Whether runs of schedules get a virtual key as the secret jwt; true is refused where no saved"
-        " workflows can take one",
+        description="Whether runs of saved workflows that a schedule starts find a virtual key of their owner's as the"
+        " secret jwt, which their webhook steps send",
     )
     workflows_virtual_key_ttl_min: int = Field(15, ge=1, le=1440, description="Minutes for which such a key is valid")
 

@@ -19,9 +19,10 @@ from windlass.kernel.clock import to_iso
 from windlass.storage.limits import KINDS, shown
 from windlass.storage.overview import processes
 from windlass.storage.queries import micros, text, view
+from windlass.storage.queues import held
 from windlass.storage.schema import (
+    workflow_concurrency,
     workflow_events,
-    workflow_limits,
     workflow_queue_slots,
     workflow_queues,
     workflow_runs,
@@ -192,7 +193,14 @@ def _unclaimed(connection: sa.Connection, facts: _Facts, dead: Collection[str], 
     own, overall = settings.get(run.queue), settings.get("*")
     for setting, name in ((own, run.queue), (overall, "*")):
         if setting is not None and setting.paused:
-            return "queue_paused", name, since, None, None
+            going = held(connection, name)
+            return (
+                "queue_paused",
+                name,
+                since,
+                None,
+                f"the queue drains: runs still worked on: {going}" if going else None,
+            )
     if not any(run.name in process.workflows for process in processes(connection, dead)):
         return "no_worker", run.name, since, None, "no live process carries this workflow out"
     for setting, reason in ((own, "queue_full"), (overall, "overall_full")):
@@ -213,7 +221,9 @@ def _full_lane(connection: sa.Connection, facts: _Facts, rules: LaneRules) -> _C
     """Return the first limit of the run's lane that has no seat free, and who has them."""
     seats = workflow_seats.c
     for name in limits_of(facts.lane) if facts.lane else ():
-        most = connection.execute(sa.select(workflow_limits.c.most).where(workflow_limits.c.name == name)).scalar()
+        most = connection.execute(
+            sa.select(workflow_concurrency.c.most).where(workflow_concurrency.c.name == name)
+        ).scalar()
         most = default_of(facts.lane, name, rules) if most is None else most
         query = sa.select(seats.run_id).where(seats.name == name).order_by(seats.run_id).limit(most)
         held = connection.execute(query).scalars().all()

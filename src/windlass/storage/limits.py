@@ -17,7 +17,7 @@ from windlass.engine.lanes import LaneRules, default_of
 from windlass.engine.ports import Ring, Transaction
 from windlass.kernel.checks import check_limit, check_number
 from windlass.kernel.errors import Invalid
-from windlass.storage.schema import workflow_limits, workflow_runs, workflow_seats, workflow_turns
+from windlass.storage.schema import workflow_concurrency, workflow_runs, workflow_seats, workflow_turns
 
 KINDS = ("tenant", "workflow", "key")
 HEAVIEST = 1000
@@ -77,7 +77,7 @@ def limits(connection: sa.Connection, rules: LaneRules, tenant: str | None = Non
             return sa.true()
         return sa.or_(column == within, sa.and_(column > f"{within}/", column < f"{within}0"))
 
-    own, seat, turn = workflow_limits.c, workflow_seats.c, workflow_turns.c
+    own, seat, turn = workflow_concurrency.c, workflow_seats.c, workflow_turns.c
     names = sa.union(
         sa.select(own.name).where(mine(own.name)),
         sa.select(seat.name).where(mine(seat.name)),
@@ -89,7 +89,7 @@ def limits(connection: sa.Connection, rules: LaneRules, tenant: str | None = Non
 
 def limit(connection: sa.Connection, name: str, rules: LaneRules) -> LimitView:
     """Return one limit, by its name as lanes have it."""
-    own, seat, turn = workflow_limits.c, workflow_seats.c, workflow_turns.c
+    own, seat, turn = workflow_concurrency.c, workflow_seats.c, workflow_turns.c
     most = connection.execute(sa.select(own.most).where(own.name == name)).scalar()
     held = sa.select(sa.func.count(), sa.func.min(workflow_runs.c.lane)).select_from(
         workflow_seats.outerjoin(workflow_runs, workflow_runs.c.run_id == seat.run_id)

@@ -28,6 +28,15 @@ class QueueView(NamedTuple):
     open: int
 
 
+class Drained(NamedTuple):
+    """A queue that takes no run any more: how many runs of it are still worked on, and whether that is none."""
+
+    queue: str
+    paused: bool
+    running: int
+    drained: bool
+
+
 def queues(connection: sa.Connection) -> list[QueueView]:
     """Return every queue that has a setting or an open run; ``*`` is the limit over all of them."""
     runs = workflow_runs.c
@@ -53,10 +62,7 @@ async def change_queue(engine: Engine, queue: str, changes: dict[str, Any]) -> Q
     Raises:
         Invalid: the name is none, or the limit is below 1 or too high.
     """
-    try:
-        name = queue if queue == OVERALL else check_name(queue)
-    except ValueError as error:
-        raise Invalid(str(error), field="queue") from None
+    name = _named(queue)
     check_limit(changes.get("limit"))
 
     def change(tx: Transaction) -> None:
@@ -68,3 +74,42 @@ async def change_queue(engine: Engine, queue: str, changes: dict[str, Any]) -> Q
     await engine.transact(change)
     engine.worker.ring_claims()
     return next(view for view in await engine.read(queues) if view.queue == name)
+
+
+async def drain_queue(engine: Engine, queue: str) -> Drained:
+    """Pause a queue and say how many of its runs are still worked on; ask again until it is drained.
+
+    Nothing of it is claimed any more. A run that is being worked on goes on to its end, or until it waits for
+    something: then it is put aside like every other run that waits. The queue stays paused.
+
+    Raises:
+        Invalid: the name is none.
+    """
+    name = _named(queue)
+    if not await engine.read(lambda connection: is_paused(connection, name)):
+        await change_queue(engine, name, {"paused": True})
+    running = await engine.read(lambda connection: held(connection, name))
+    return Drained(name, True, running, running == 0)
+
+
+def is_paused(connection: sa.Connection, queue: str) -> bool:
+    """Say whether no run of a queue is claimed."""
+    return bool(
+        connection.execute(sa.select(workflow_queues.c.paused).where(workflow_queues.c.queue == queue)).scalar()
+    )
+
+
+def held(connection: sa.Connection, queue: str) -> int:
+    """Return how many runs of a queue are being worked on; there are never more than processes have room for."""
+    runs = workflow_runs.c
+    query = sa.select(sa.func.count()).where(sa.text("holder IS NOT NULL"))
+    if queue != OVERALL:
+        query = query.where(runs.queue == queue)
+    return int(connection.execute(query.select_from(workflow_runs)).scalar_one())
+
+
+def _named(queue: str) -> str:
+    try:
+        return queue if queue == OVERALL else check_name(queue)
+    except ValueError as error:
+        raise Invalid(str(error), field="queue") from None

@@ -43,6 +43,7 @@ _waiting = sa.text("wake_at IS NOT NULL")
 _held = sa.text("holder IS NOT NULL")
 _child = sa.text("parent_run_id IS NOT NULL")
 _of_definition = sa.text("name = 'workflows.run'")
+_definition_waits = sa.text("holder IS NULL AND ready_at IS NOT NULL AND name = 'workflows.run'")
 
 workflow_runs = sa.Table(
     "workflow_runs",
@@ -87,6 +88,9 @@ workflow_runs = sa.Table(
     sa.Index("ix_workflow_runs_list", "status", "created_at", "run_id"),
     sa.Index("ix_workflow_runs_owner", "tenant_id", "user_id", "created_at", "run_id",
              postgresql_where=_of_definition, sqlite_where=_of_definition),
+    # SQLite counts from an index alone only when it holds every column that is asked about.
+    sa.Index("ix_workflow_runs_waiting", "tenant_id", "ready_at", "holder", "name",
+             postgresql_where=_definition_waits, sqlite_where=_definition_waits),
     sa.Index("ix_workflow_runs_definition", "tenant_id", "workflow_id", "created_at", "run_id",
              postgresql_where=_of_definition, sqlite_where=_of_definition),
     postgresql_with={"fillfactor": "80"},
@@ -166,8 +170,8 @@ workflow_queue_slots = sa.Table(
     sa.Column("run_id", name(), index=True),
 )
 
-workflow_limits = sa.Table(
-    "workflow_limits",
+workflow_concurrency = sa.Table(
+    "workflow_concurrency",
     metadata,
     sa.Column("name", name(), primary_key=True),
     sa.Column("most", sa.Integer, nullable=False),
@@ -200,4 +204,15 @@ workflow_commits = sa.Table(
     sa.Column("writer", name(), primary_key=True),
     sa.Column("marker", sa.BigInteger, nullable=False),
     comment="one row per writing connection: the last batch that reached the disk (unknown commits are settled here)",
+)
+
+database_moves = sa.Table(
+    "database_moves",
+    metadata,
+    sa.Column("place", name(), primary_key=True),
+    sa.Column("state", name(), nullable=False),
+    sa.Column("move_id", name(), nullable=False),
+    sa.Column("other", sa.Text, nullable=False),
+    sa.Column("at", timestamp(), nullable=False),
+    comment="the one row says that this database is being moved, has been moved, or came to be by a move",
 )

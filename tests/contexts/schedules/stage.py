@@ -111,6 +111,15 @@ async def open_ticks(schedules: Schedules) -> list[str]:
     return sorted(found)
 
 
+async def one_tick_is_open(schedules: Schedules) -> None:
+    """Return once one run waits for a slot: the one that dealt with the slot before ends when its step has."""
+
+    async def one() -> bool:
+        return len(await open_ticks(schedules)) == 1
+
+    await wait_until_async(one, what="one open tick")
+
+
 async def fire_count(schedules: Schedules) -> int:
     """Return how many fires are kept, of whatever schedule."""
     query = sa.select(sa.func.count()).select_from(workflow_schedule_fires)

@@ -11,6 +11,7 @@ from tests.contexts.schedules.stage import (
     engine_of,
     fire_count,
     hourly,
+    one_tick_is_open,
     open_ticks,
 )
 from tests.support.waiting import wait_until_async
@@ -37,7 +38,7 @@ async def test_a_slot_fires_once_and_has_its_run(stage: Stage) -> None:
     assert await engine_of(schedules).result(fire["run_id"], timeout=10) == "hello Eve"
     view = await engine_of(schedules).get_run(fire["run_id"])
     assert (view.owner, view.attributes["schedule_id"]) == ("ann", made.id)
-    assert len(await open_ticks(schedules)) == 1
+    await one_tick_is_open(schedules)
 
 
 async def test_slots_that_came_while_nothing_fired_are_missed_or_folded(stage: Stage) -> None:
@@ -136,7 +137,7 @@ async def test_a_paused_schedule_fires_nothing_and_begins_anew(stage: Stage) -> 
 
     assert (paused["next_run_at"], await stage.told(schedules, made.id)) == (None, [("slot", "queued")] * 2)
     assert resumed["next_run_at"][11:16] == "18:00"
-    assert len(await open_ticks(schedules)) == 1
+    await one_tick_is_open(schedules)
 
 
 async def test_a_slot_that_came_before_a_change_is_dealt_with_as_it_was(stage: Stage) -> None:

@@ -20,7 +20,7 @@ from windlass.kernel.actors import Actor
 from windlass.kernel.clock import to_iso
 from windlass.storage import overview
 from windlass.storage.explain import explain_run
-from windlass.storage.queues import change_queue, queues
+from windlass.storage.queues import change_queue, drain_queue, queues
 
 OPERATOR = Actor("operator", "operator", role="admin", kind="operator")
 """Who works on the database itself."""
@@ -99,15 +99,19 @@ class DirectClient:
 
     async def limits(self) -> list[Row]:
         """Return the limits."""
-        return [limit._asdict() for limit in await self.application.workflows.limits.all(OPERATOR)]
+        return [limit._asdict() for limit in await self.application.workflows.concurrency.all(OPERATOR)]
 
     async def set_limit(self, name: str, changes: Row | None) -> Row:
         """Set or clear a limit."""
-        service = self.application.workflows.limits
+        service = self.application.workflows.concurrency
         if changes is None:
             return (await service.clear(OPERATOR, name))._asdict()
         told = await service.change(OPERATOR, name, most=changes.get("limit"), weight=changes.get("weight"))
         return told._asdict()
+
+    async def drain_queue(self, queue: str) -> Row:
+        """Pause a queue."""
+        return (await drain_queue(self._engine, queue))._asdict()
 
     async def inbox(self, *, everybody: bool, limit: int) -> list[Row]:
         """Return questions; who works on the database itself sees everybody's."""

@@ -137,6 +137,10 @@ class HttpClient:
         path = f"/api/v1/workflows/limits/{segment(name)}"
         return await self._ask("DELETE", path) if changes is None else await self._ask("PUT", path, json=changes)
 
+    async def drain_queue(self, queue: str) -> Row:
+        """Pause a queue."""
+        return await self._ask("POST", f"/queues/{segment(queue)}/drain")
+
     async def inbox(self, *, everybody: bool, limit: int) -> list[Row]:
         """Return questions."""
         items: list[Row] = []

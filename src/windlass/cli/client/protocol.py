@@ -133,6 +133,10 @@ class Client(Protocol):
         """Set a limit's ``limit``, a tenant's ``weight``, or both; None clears it. Returns it as it is then."""
         ...
 
+    async def drain_queue(self, queue: str) -> Row:
+        """Pause a queue; returns how many of its runs are still ``running``, and whether it is ``drained``."""
+        ...
+
     async def inbox(self, *, everybody: bool, limit: int) -> list[Row]:
         """Return questions that wait for the caller, or for anybody, oldest first."""
         ...

@@ -46,6 +46,8 @@ def fill(tx: Transaction, firing: Firing, window: dict[str, Any], after: int) ->
         if store.live(tx, schedule.id, (Kind.BACKFILL,), window["at_once"]) >= window["at_once"]:
             return {"after": after, "done": False, "busy": True, "outcome": None}
         fire = firing.start(tx, schedule, Fire(Kind.BACKFILL, slot, slot, 1, run_id, Outcome.PENDING))
+        if fire.status is Outcome.PENDING:  # over a limit for a moment
+            return {"after": after, "done": False, "busy": True, "outcome": None}
         store.add_fire(tx, schedule.id, fire, firing.clock.now())
         return {"after": slot, "done": False, "busy": False, "outcome": fire.status.value}
     return {"after": after, "done": True, "busy": False, "outcome": None}

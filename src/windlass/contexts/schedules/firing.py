@@ -29,6 +29,8 @@ WAITING = 100
 """How many slots of a schedule may wait for a place; what comes beyond is skipped."""
 DRAIN_SEC = (2, 5, 10, 20, 30)
 """Pauses between looks for a free place; the last one goes on."""
+PATIENCE_SEC = 120
+"""A slot over a limit that lets it through so soon waits; one for which it takes longer has had its time."""
 _PASSING = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.INTERNAL})
 
 
@@ -131,7 +133,7 @@ class Firing:
             return fire._replace(status=Outcome.SKIPPED_OFFLINE, reason="no live process carries this workflow out")
         live = store.live(tx, schedule.id, (Kind.SLOT, Kind.RUN_NOW), schedule.limit)
         if schedule.concurrency_mode == "skip":
-            if live < schedule.limit:
+            if live < schedule.limit and not store.pending(tx, schedule.id, 1):
                 return fire._replace(status=Outcome.QUEUED)
             return fire._replace(status=Outcome.SKIPPED_OVERLAP, reason="the run before has not ended")
         waiting = len(store.pending(tx, schedule.id, WAITING))
@@ -157,8 +159,18 @@ class Firing:
         except WindlassError as error:
             if ask or error.kind in _PASSING:
                 raise
+            if error.kind is ErrorKind.RATE_LIMITED:
+                return self._limited(tx, schedule, fire, error)
             return fire._replace(status=Outcome.ERROR, run_id=None, reason=f"{type(error).__name__}: {error}")
         return fire._replace(status=Outcome.QUEUED, run_id=started)
+
+    @staticmethod
+    def _limited(tx: Transaction, schedule: Schedule, fire: Fire, error: WindlassError) -> Fire:
+        """Return what becomes of a slot whose owner has used up a limit."""
+        soon = getattr(error, "retry_after", PATIENCE_SEC + 1) <= PATIENCE_SEC
+        if soon and (fire.status is Outcome.PENDING or len(store.pending(tx, schedule.id, WAITING)) < WAITING):
+            return fire._replace(status=Outcome.PENDING, reason=f"waits: {error}")
+        return fire._replace(status=Outcome.SKIPPED_QUOTA, run_id=None, reason=str(error))
 
     @staticmethod
     def _note(tx: Transaction, schedule: Schedule, fire: Fire, now: int) -> None:
@@ -232,22 +244,26 @@ class Firing:
             now = self.clock.now()
             free = schedule.limit - store.live(tx, schedule.id, (Kind.SLOT, Kind.RUN_NOW), schedule.limit)
             waiting = store.pending(tx, schedule.id, WAITING)
+            left = len(waiting)
             for fire_id, waiting_run, slot in waiting[: max(free, 0)]:
-                self._admit(tx, schedule, fire_id, waiting_run, slot, now)
-            left = len(waiting[max(free, 0) :])
+                if not self._admit(tx, schedule, fire_id, waiting_run, slot, now):
+                    break
+                left -= 1
             if left:
-                self.wait(tx, schedule, 1 if free > 0 else looks + 1)
+                self.wait(tx, schedule, 1 if left < len(waiting) else looks + 1)
         store.write(tx, schedule)
         return left
 
-    def _admit(self, tx: Transaction, schedule: Schedule, fire_id: str, run_id: str, slot: int, now: int) -> None:
+    def _admit(self, tx: Transaction, schedule: Schedule, fire_id: str, run_id: str, slot: int, now: int) -> bool:
+        """Start a slot that waited; False: it still waits, over a limit."""
         fire = self.start(tx, schedule, Fire(Kind.SLOT, slot, slot, 1, run_id, Outcome.PENDING))
         schedule.last_status = fire.status.value
         if fire.status is Outcome.QUEUED:
             store.started(tx, fire_id)
             schedule.last_run_at = now
-        else:
-            store.refused(tx, fire_id, str(fire.reason))
+        elif fire.status is not Outcome.PENDING:
+            store.refused(tx, fire_id, fire.status, str(fire.reason))
+        return fire.status is not Outcome.PENDING
 
 
 def _missed(count: int) -> str:

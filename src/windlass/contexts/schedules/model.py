@@ -36,6 +36,7 @@ class Outcome(StrEnum):
     PENDING = "pending"
     SKIPPED_OVERLAP = "skipped_overlap"
     SKIPPED_OFFLINE = "skipped_offline"
+    SKIPPED_QUOTA = "skipped_quota"
     MISSED = "missed"
     ERROR = "error"
 

@@ -36,7 +36,7 @@ _SEE_ENDED = (
 _PAIRS = ", ".join(f"{name} = :{name}" for name in COLUMNS[1:])
 _WRITE = f"UPDATE workflow_schedules SET {_PAIRS} WHERE id = :id"  # noqa: S608  our own columns
 _STARTED = "UPDATE workflow_schedule_fires SET status = 'queued', live = true WHERE fire_id = :fire"
-_REFUSED = "UPDATE workflow_schedule_fires SET status = 'error', reason = :reason, run_id = NULL WHERE fire_id = :fire"
+_REFUSED = "UPDATE workflow_schedule_fires SET status = :status, reason = :reason, run_id = NULL WHERE fire_id = :fire"
 _ENABLED, _LIVE, _PENDING = sa.text("enabled"), sa.text("live"), sa.text("status = 'pending'")
 """Conditions word for word as the indexes have them, or SQLite does not see that they fit."""
 REASON_LENGTH = 500
@@ -161,9 +161,9 @@ def started(tx: Transaction, fire_id: str) -> None:
     tx.execute(_STARTED, {"fire": fire_id})
 
 
-def refused(tx: Transaction, fire_id: str, reason: str) -> None:
+def refused(tx: Transaction, fire_id: str, status: Outcome, reason: str) -> None:
     """Say that a fire that waited cannot have a run."""
-    tx.execute(_REFUSED, {"fire": fire_id, "reason": reason[:REASON_LENGTH]})
+    tx.execute(_REFUSED, {"fire": fire_id, "status": status.value, "reason": reason[:REASON_LENGTH]})
 
 
 def fires(connection: sa.Connection, schedule_id: str, limit: int, before: str | None) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from windlass.contexts.workflows.definitions.store import MOST_VERSIONS, ListQue
 from windlass.contexts.workflows.definitions.validation import require_valid, validate
 from windlass.contexts.workflows.definitions.yamltext import TextFault, Unreadable, write_yaml
 from windlass.contexts.workflows.model import Definition, read
+from windlass.contexts.workflows.runs.minting import Minted, Minter
 from windlass.contexts.workflows.runs.plan import Rules
 from windlass.contexts.workflows.runs.projection import investigation, shown_attempts, shown_steps
 from windlass.contexts.workflows.runs.service import NotInTime, Order, RunRules, Runs
@@ -41,6 +42,8 @@ __all__ = [
     "Definitions",
     "Finding",
     "ListQuery",
+    "Minted",
+    "Minter",
     "NotInTime",
     "Order",
     "Row",

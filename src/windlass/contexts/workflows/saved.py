@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,6 +16,7 @@ from windlass.contexts.workflows.definitions.service import Definitions
 from windlass.contexts.workflows.model import read
 from windlass.contexts.workflows.runs.kit import Callee, Facts
 from windlass.contexts.workflows.runs.lanes import lane_for
+from windlass.contexts.workflows.runs.minting import JWT, may_have_key
 from windlass.contexts.workflows.runs.service import Order, Runs, SavedDefinition
 from windlass.contexts.workflows.runs.snapshots import Snapshots, canonical, digest_of, store_in
 from windlass.contexts.workflows.steptypes.base import StepFailure
@@ -86,11 +88,18 @@ def reader(actor: Actor) -> Actor:
 
 
 class ScheduledRuns:
-    """See ``schedules.Target``: starts saved definitions in a schedule's own transaction."""
+    """See ``schedules.Target``: starts saved definitions in a schedule's own transaction.
 
-    def __init__(self, engine: Engine, runs: Runs) -> None:
+    Args:
+        engine: carries them out.
+        runs: starts them.
+        mints: whether their steps find a key of their owner's as the secret ``jwt``.
+    """
+
+    def __init__(self, engine: Engine, runs: Runs, *, mints: bool = False) -> None:
         self._engine = engine
         self._runs = runs
+        self._mints = mints
 
     def check(self, connection: sa.Connection, aim: Aim) -> None:
         """Make sure that an aim can be run.
@@ -109,17 +118,21 @@ class ScheduledRuns:
 
         Raises:
             UnknownTarget: see ``check``.
+            WindlassError: a limit is reached.
         """
         aim = order.aim
         found, inputs = self._found(tx.connection, aim)
         text = canonical(found.document)
         digest = digest_of(text)
         store_in(tx, digest, text, self._engine.clock.now())
-        wanted = Order(inputs=aim.inputs, validation_mode=aim.validation_mode, mode=aim.run_mode)
+        named = {JWT: ""} if self._mints and may_have_key(aim.user_id) else {}
+        wanted = Order(aim.inputs, secrets=named, validation_mode=aim.validation_mode, mode=aim.run_mode)
         actor = Actor(aim.user_id, aim.user_id, aim.tenant_id)
         start = self._runs.start_of(actor, found.document, digest, inputs, wanted, (found.id, found.version))
+        about = {**(start.attributes or {}), "schedule_id": order.schedule_id}
+        start = replace(start.under(order.run_id), attributes=about)
         try:
-            return self._engine.begin_in(tx, self._engine.request(start.under(order.run_id))).run_id
+            return self._runs.starting.begin_in(tx, self._engine.request(start)).run_id
         except RunConflict:
             return order.run_id
 

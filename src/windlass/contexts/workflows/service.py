@@ -8,12 +8,13 @@ from typing import Any
 from windlass.contexts.people.api import wait_for_decision
 from windlass.contexts.webhooks.api import COMPLETE, Completion
 from windlass.contexts.workflows import schemas
+from windlass.contexts.workflows.concurrency import Concurrency
 from windlass.contexts.workflows.definitions.catalogue import Registered
 from windlass.contexts.workflows.definitions.service import Audit, Definitions
-from windlass.contexts.workflows.limits import Limits
 from windlass.contexts.workflows.model import read
 from windlass.contexts.workflows.runs.kit import Callee, Facts, Kit, Question, Verdict
-from windlass.contexts.workflows.runs.service import RunRules, Runs
+from windlass.contexts.workflows.runs.minting import Minter, Minting
+from windlass.contexts.workflows.runs.service import RunRules, Runs, Starting
 from windlass.contexts.workflows.runs.snapshots import Snapshots
 from windlass.contexts.workflows.runs.tasks import RUN
 from windlass.contexts.workflows.runs.vault import Vault
@@ -35,6 +36,8 @@ class Workflows:
         vault: keeps the secrets of runs.
         rules: what the settings say of runs.
         audit: who hears of changes of definitions.
+        starting: starts runs; None is the engine itself.
+        mint: makes keys for runs of schedules; None where they get none.
     """
 
     def __init__(
@@ -45,19 +48,22 @@ class Workflows:
         vault: Vault,
         rules: RunRules,
         audit: Audit | None = None,
+        *,
+        starting: Starting | None = None,
+        mint: Minter | None = None,
     ) -> None:
         self._engine = engine
         self._snapshots = Snapshots(engine)
         self.definitions = Definitions(engine, Registered(types), audit)
         shelf = Shelf(self.definitions, self._snapshots)
-        self.runs = Runs(engine, shelf, self._snapshots, vault, rules, COMPLETE)
-        self.scheduled = ScheduledRuns(engine, self.runs)
-        self.limits = Limits(engine)
+        self.runs = Runs(engine, shelf, self._snapshots, vault, rules, COMPLETE, starting)
+        self.scheduled = ScheduledRuns(engine, self.runs, mints=mint is not None)
+        self.concurrency = Concurrency(engine)
         self.runs.define(
             Kit(
                 types=types,
                 check_schema=_complaint,
-                secrets=vault.get,
+                secrets=vault.get if mint is None else Minting(engine, vault, mint).get,
                 forget=vault.forget,
                 tools=tools,
                 ask=_ask,

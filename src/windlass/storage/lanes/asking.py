@@ -53,7 +53,7 @@ def _own_limit(lane: str) -> str:
 def _free(name: str, default: str) -> str:
     """Return how many seats a limit has free."""
     return (
-        f"coalesce((SELECT most FROM workflow_limits WHERE name = {name}), {default})"
+        f"coalesce((SELECT most FROM workflow_concurrency WHERE name = {name}), {default})"
         f" - (SELECT count(*) FROM workflow_seats WHERE name = {name})"
     )
 

@@ -25,7 +25,7 @@ _GIVEN = "FROM jsonb_array_elements($1::jsonb) v"
 ADD_TURNS = """INSERT INTO workflow_turns (tenant) SELECT jsonb_array_elements_text($1::jsonb) ON CONFLICT DO NOTHING"""
 LOCK_TURNS = f"""SELECT tenant, turn FROM workflow_turns WHERE tenant = ANY ({sql.ids("$1")}) ORDER BY tenant
  FOR NO KEY UPDATE SKIP LOCKED"""
-TAKEN = """SELECT n, (SELECT most FROM workflow_limits WHERE name = n),
+TAKEN = """SELECT n, (SELECT most FROM workflow_concurrency WHERE name = n),
  (SELECT count(*) FROM workflow_seats WHERE name = n) FROM jsonb_array_elements_text($1::jsonb) n"""
 FOUND = f"""SELECT best.* {_GIVEN}, LATERAL (SELECT {sql.RUN} FROM workflow_runs r
  WHERE {asking.READY} AND r.lane = v->>0 ORDER BY {asking.DUE}, run_id LIMIT (v->>1)::int

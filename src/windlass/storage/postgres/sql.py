@@ -197,8 +197,8 @@ ADD_SLOTS = """INSERT INTO workflow_queue_slots (queue, slot) SELECT $1, slot FR
  ON CONFLICT DO NOTHING"""
 CLOSED = CLOSED_QUEUES
 FREE_SEATS = f"DELETE FROM workflow_seats WHERE run_id = ANY ({ids('$1')})"
-UNSET_LIMIT = "DELETE FROM workflow_limits WHERE name = $1"
-SET_LIMIT = """INSERT INTO workflow_limits (name, most) VALUES ($1, $2)
+UNSET_LIMIT = "DELETE FROM workflow_concurrency WHERE name = $1"
+SET_LIMIT = """INSERT INTO workflow_concurrency (name, most) VALUES ($1, $2)
  ON CONFLICT (name) DO UPDATE SET most = excluded.most"""
 SET_WEIGHT = """INSERT INTO workflow_turns (tenant, weight) VALUES ($1, $2)
  ON CONFLICT (tenant) DO UPDATE SET weight = excluded.weight"""

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from windlass.engine.errors import TransactionLost, UnknownCommit
-from windlass.kernel.errors import ConfigError
+from windlass.kernel.errors import ConfigError, Moving
 from windlass.kernel.ids import new_id
 from windlass.storage.batches import ConnectionLost
 from windlass.storage.lite import alchemy_view, in_words, is_away
@@ -109,6 +109,9 @@ class SqliteSession:
             if self.away(error):
                 raise ConnectionLost(in_words(error)) from error
             raise
+        except sqlite3.IntegrityError as error:
+            self.rollback()
+            raise Moving(f"{error}: windlass db move has closed it") from error
         return SqliteTransaction(raw, view, self._folder, alone=alone)
 
     def _open_transaction(self) -> tuple[sqlite3.Connection, sa.Connection]:

@@ -323,9 +323,9 @@ class SqliteTransaction(TransactionState):
             self._run(_FREE_SEATS, self._in_lanes(run_ids))
 
     def set_limit(self, name: str, most: int | None) -> None:
-        self._raw.execute("DELETE FROM workflow_limits WHERE name = ?", (name,))
+        self._raw.execute("DELETE FROM workflow_concurrency WHERE name = ?", (name,))
         if most is not None:
-            self._raw.execute("INSERT INTO workflow_limits (name, most) VALUES (?, ?)", (name, most))
+            self._raw.execute("INSERT INTO workflow_concurrency (name, most) VALUES (?, ?)", (name, most))
 
     def set_weight(self, tenant: str, weight: int) -> None:
         self._raw.execute(

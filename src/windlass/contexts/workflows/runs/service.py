@@ -17,8 +17,9 @@ from windlass.contexts.workflows.runs.tasks import QUEUE, RUN, call, define
 from windlass.contexts.workflows.runs.vault import Vault
 from windlass.engine.engine import Engine
 from windlass.engine.errors import RunCancelled, RunFailed, UnknownRun
+from windlass.engine.ports import Transaction
 from windlass.engine.starting import Start
-from windlass.engine.types import ControlResult, Event, RunView
+from windlass.engine.types import ControlResult, Event, RunView, Started, StartRequest
 from windlass.kernel.actors import Actor, Forbidden
 from windlass.kernel.errors import Kind, NotFound, WindlassError
 from windlass.storage.run_lists import RunQuery, list_page, matching_ids
@@ -81,6 +82,18 @@ class Definitions(Protocol):
         ...
 
 
+class Starting(Protocol):
+    """What starts runs: the engine, or who counts them first."""
+
+    async def begin(self, request: StartRequest) -> Started:
+        """Start the run of a request; when this returns it is on disk."""
+        ...
+
+    def begin_in(self, tx: Transaction, request: StartRequest) -> Started:
+        """Start the run of a request inside an open transaction."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """What a caller says of a run it starts; of those that share their limits a smaller ``priority`` goes first."""
@@ -104,6 +117,7 @@ class Runs:
         vault: keeps their secrets.
         rules: what the settings say.
         on_end: the workflow that follows each run; None for none.
+        starting: starts them; None is the engine itself.
     """
 
     def __init__(
@@ -114,8 +128,10 @@ class Runs:
         vault: Vault,
         rules: RunRules,
         on_end: str | None,
+        starting: Starting | None = None,
     ) -> None:
         self.rules = rules
+        self.starting: Starting = starting or engine
         self.snapshots = snapshots
         self._engine = engine
         self._definitions = definitions
@@ -134,6 +150,7 @@ class Runs:
             NotFound: there is no such definition for this caller.
             ValidationFailed: the inputs do not fit.
             RunConflict: the idempotency key was used with another request.
+            WindlassError: a limit is reached (429).
         """
         saved = await self._definitions.fetch(actor, workflow_id)
         return await self._start(actor, saved.document, saved.id, saved.version, order)
@@ -159,9 +176,13 @@ class Runs:
         request = self._engine.request(self.start_of(actor, document, digest, inputs, order, (workflow_id, version)))
         if order.secrets:
             await self._vault.keep(request.run.run_id, order.secrets)
-        started = await self._engine.begin(request)
-        if order.secrets and not started.created:
-            await self._vault.forget(request.run.run_id)
+        created = False
+        try:
+            started = await self.starting.begin(request)
+            created = started.created
+        finally:
+            if order.secrets and not created:
+                await self._vault.forget(request.run.run_id)
         if order.mode != "async":
             await self._wait(started.run_id)
         return await self._engine.get_run(started.run_id)
@@ -234,7 +255,7 @@ class Runs:
                 lane=callee.lane,
             )
         )
-        return (await self._engine.begin(request)).run_id
+        return (await self.starting.begin(request)).run_id
 
     async def fork(
         self, actor: Actor, run_id: str, from_step: str, inputs: Mapping[str, Any] | None, secrets: Mapping[str, str]
@@ -262,7 +283,7 @@ class Runs:
         request = self._engine.request(start.with_input(seed=seed.packed()))
         if secrets:
             await self._vault.keep(request.run.run_id, secrets)
-        return await self._engine.get_run((await self._engine.begin(request)).run_id)
+        return await self._engine.get_run((await self.starting.begin(request)).run_id)
 
     async def steps_again(self, actor: Actor, run_id: str, from_step: str | None) -> list[str]:
         """Return the steps that a fork, or without a step a retry, may do anew."""

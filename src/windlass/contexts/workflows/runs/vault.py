@@ -59,6 +59,10 @@ class Vault:
             sealed = self._seal(run_id, kept.secrets)
             await self._engine.transact(lambda tx: _store(tx, run_id, sealed, kept.expires_at, now))
 
+    def remember(self, run_id: str, secrets: Mapping[str, str], seconds: float) -> None:
+        """Keep secrets of a run in this process's memory alone."""
+        self._kept[run_id] = _Kept(dict(secrets), self._engine.clock.now() + int(seconds * SECOND))
+
     async def get(self, run_id: str) -> Mapping[str, str] | None:
         """Return the secrets of a run; None when they are gone."""
         now = self._engine.clock.now()

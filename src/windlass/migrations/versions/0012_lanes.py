@@ -1,7 +1,7 @@
 """Runs in lanes, the limits that these share, and whose turn it is.
 
-Revision ID: 0010
-Revises: 0009
+Revision ID: 0012
+Revises: 0011
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0010"
-down_revision = "0009"
+revision = "0012"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 
@@ -39,10 +39,10 @@ def upgrade() -> None:
     due = sa.text("(ready_at + (priority + claim_rank) * ageing)")
     index("ix_workflow_runs_lanes", ["lane", due, "run_id"], f"{READY} AND lane <> ''")
     op.create_table(
-        "workflow_limits",
+        "workflow_concurrency",
         sa.Column("name", name(), nullable=False),
         sa.Column("most", sa.Integer, nullable=False),
-        sa.PrimaryKeyConstraint("name", name="pk_workflow_limits"),
+        sa.PrimaryKeyConstraint("name", name="pk_workflow_concurrency"),
         comment="limits that somebody has set, by a prefix of the lanes that share them; the others are the settings'",
     )
     op.create_table(
@@ -68,7 +68,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Let every run be of its queue alone."""
-    for table in ("workflow_turns", "workflow_seats", "workflow_limits"):
+    for table in ("workflow_turns", "workflow_seats", "workflow_concurrency"):
         op.drop_table(table)
     op.drop_index("ix_workflow_runs_lanes", "workflow_runs")
     op.drop_index("ix_workflow_runs_ready", "workflow_runs")

@@ -17,7 +17,7 @@ OPERATORS = frozenset({"operator", "api_key", "dev"})
 """The kinds of callers who answer for the installation: what a tenant as a whole may have is theirs to say."""
 
 
-class Limits:
+class Concurrency:
     """Limits of runs of definitions."""
 
     def __init__(self, engine: Engine) -> None:

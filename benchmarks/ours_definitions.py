@@ -1,0 +1,184 @@
+"""Workflows written as documents: in process beside the same in Python, and through HTTP with their events.
+
+What bounds the runs of one tenant in production is set out of the way: the engine is measured, not its limits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from benchmarks import load
+from benchmarks.contender import Options, Outcome, Shape, main, p50_ms
+from benchmarks.ours_http import asked, seen, server
+from windlass import Engine, step, workflow
+from windlass.bootstrap import run_application
+from windlass.contexts.workflows.api import Order
+from windlass.kernel.actors import Actor
+from windlass.kernel.clock import from_iso
+from windlass.settings import load as load_settings
+
+RUNS = "/api/v1/workflows"
+WITHOUT_LIMITS = {
+    "WORKFLOWS_TENANT_CONCURRENCY": "10000",
+    "WORKFLOWS_WORKFLOW_CONCURRENCY": "10000",
+    "WORKFLOWS_DISABLE_QUOTAS": "true",
+    "WORKFLOWS_DISABLE_RATE_LIMITS": "true",
+}
+_STEPS = 10
+_DEV = Actor("dev", "dev", role="admin")
+_SECOND = 1_000_000
+_STREAMS = 1000
+_STREAMS_A_RUN = 50
+_EVENTS = 10
+_APART_MS = 50
+_log = logging.getLogger("windlass.workflows")
+
+
+@step
+async def note(message: str) -> dict[str, Any]:
+    """Write a line to the log, as a ``log`` step does."""
+    _log.info(message)
+    return {"logged": True, "level": "info", "message": message}
+
+
+@workflow(name="bench.notes")
+async def notes(steps: int) -> int:
+    """Write so many lines."""
+    for number in range(steps):
+        await note(f"line {number}")
+    return steps
+
+
+def logs(steps: int, name: str = "bench") -> dict[str, Any]:
+    """Return a definition of so many ``log`` steps."""
+    made = [{"id": f"s{n}", "type": "log", "config": {"message": f"line {n}"}} for n in range(steps)]
+    return {"name": name, "steps": made}
+
+
+async def _closed_loop(options: Options, one: Any) -> float:
+    """Keep ``at_a_time`` calls open until ``size`` are done; return the seconds it took."""
+    left = iter(range(options.size))
+
+    async def one_after_another() -> None:
+        for _ in left:
+            await one()
+
+    start = time.perf_counter()
+    await asyncio.gather(*(one_after_another() for _ in range(options.at_a_time)))
+    return time.perf_counter() - start
+
+
+def _in_process(*, written: bool) -> Shape:
+    """Steps per second of workflows of ten ``log`` steps, ``written`` as a document or in Python."""
+
+    async def measure(options: Options) -> Outcome:
+        settings = load_settings(database_url=options.database, auto_migrate=True)
+        async with run_application(settings) as application:
+            engine: Engine = application.engine
+            saved = await application.workflows.definitions.create(_DEV, logs(_STEPS))
+
+            async def document() -> None:
+                run = await application.workflows.runs.start_saved(_DEV, saved.id, Order())
+                await engine.result(run.run_id)
+
+            async def python() -> None:
+                await (await engine.start_run(notes, _STEPS)).result()
+
+            one = document if written else python
+            for _ in range(3):
+                await one()
+            return Outcome(options.size * _STEPS / await _closed_loop(options, one))
+
+    def run(options: Options) -> Outcome:
+        os.environ.update(WITHOUT_LIMITS)
+        return asyncio.run(measure(options))
+
+    return run
+
+
+def _through_http(options: Options) -> Outcome:
+    """Steps per second of runs of a definition of five steps, each started and waited for by one request."""
+    os.environ.update(WITHOUT_LIMITS)
+    with server("windlass", options.database, options) as port:
+        saved = _posted(port, RUNS, logs(5))
+        request = load.request_bytes(port, f"{RUNS}/{saved['id']}/run?mode=sync", b"{}")
+        asked(port, [request] * min(options.size, 50), options.at_a_time, "200")
+        report = asked(port, [request] * options.size, options.at_a_time, "200")
+        return Outcome(report.per_second * 5, {"requests": report.per_second, **seen(report)})
+
+
+def _posted(port: int, path: str, body: dict[str, Any]) -> Any:
+    status, said = load.fetch(port, path, json.dumps(body).encode())
+    if not status.startswith("2"):
+        raise RuntimeError(f"POST {path} was answered {status} {said[:500]!r}")
+    return json.loads(said)
+
+
+def _paced(events: int, first_ms: int) -> dict[str, Any]:
+    """Return a definition whose steps end some way apart, the first so late that everybody follows by then."""
+    made = [{"id": "first", "type": "delay", "config": {"milliseconds": first_ms}}]
+    for n in range(events):
+        made.append({"id": f"apart{n}", "type": "delay", "config": {"milliseconds": _APART_MS}})
+        made.append({"id": f"told{n}", "type": "log", "config": {"message": "told"}})
+    return {"name": "bench.paced", "steps": made}
+
+
+def _followed(streams: int, runs: int, events: int, first_ms: int, options: Options) -> list[float]:
+    """Return the seconds from the moment an event bears to its arrival, for every event of every stream."""
+    os.environ.update(WITHOUT_LIMITS)
+    with server("windlass", options.database, options) as port:
+        body = {"definition": _paced(events, first_ms), "inputs": {}}
+        ids = [_posted(port, f"{RUNS}/run", body)["run_id"] for _ in range(runs)]
+        return asyncio.run(_follow_all(port, [ids[n % runs] for n in range(streams)], events))
+
+
+async def _follow_all(port: int, run_ids: Iterable[str], events: int) -> list[float]:
+    found = await asyncio.gather(*(_follow(port, run_id) for run_id in run_ids))
+    if any(len(one) != events for one in found):
+        raise RuntimeError(f"a stream told of {min(map(len, found))} of {events} steps")
+    return [seconds for one in found for seconds in one]
+
+
+async def _follow(port: int, run_id: str) -> list[float]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"GET {RUNS}/runs/{run_id}/events/stream HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+    found = []
+    async for line in reader:
+        if line.startswith(b"event: end"):
+            break
+        if line.startswith(b"data: ") and b"step_completed" in line:
+            now, told = time.time(), json.loads(line[6:])
+            if told["payload"]["type"] == "log":
+                found.append(now - from_iso(told["created_at"]) / _SECOND)
+    writer.close()
+    return found
+
+
+def _stream(options: Options) -> Outcome:
+    """Median milliseconds from the end of a step, before its commit, to the socket of the client that follows."""
+    return Outcome(p50_ms(_followed(1, 1, options.size, 500, options)))
+
+
+def _streams(options: Options) -> Outcome:
+    """The same with so many streams open on one process, all of whose runs go on at the same time."""
+    runs = max(1, options.size // _STREAMS_A_RUN)
+    found = _followed(options.size, runs, _EVENTS, 3000 if options.size >= _STREAMS else 500, options)
+    return Outcome(p50_ms(found), {"slowest_ms": max(found) * 1000, "events": len(found)})
+
+
+SHAPES: dict[str, Shape] = {
+    "logs-definition": _in_process(written=True),
+    "logs-python": _in_process(written=False),
+    "five-logs": _through_http,
+    "stream": _stream,
+    "streams": _streams,
+}
+
+if __name__ == "__main__":
+    main(SHAPES)

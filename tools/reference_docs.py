@@ -71,6 +71,7 @@ EVENTS = {
     "waiting_human": "a person was asked: `assigned_to` says whom, `due_at` until when (microseconds)",
     "waiting_approval": "a person was asked for consent; as `waiting_human`",
     "human_reminded": "whoever was asked and has not answered was reminded",
+    "checkpoint": "a step of a definition kept `data` under `checkpoint_id`; it is an artifact of the run, too",
     "human_rejected": "a person has said no",
     "human_timeout": "nobody has answered in the time that was given",
     "child_started": "a child run was started; `run_id` is its id",
@@ -116,6 +117,7 @@ CODES = {
     Kind.FORBIDDEN: "the caller may not do this",
     Kind.NOT_FOUND: "nothing is there under that name or path",
     Kind.CONFLICT: "the object is not in a state that allows this, or an idempotency key was used for something else",
+    Kind.STALE: "the object was changed since the caller read it (`If-Match`); nothing was done",
     Kind.TOO_LARGE: "the request is larger than the settings allow",
     Kind.RATE_LIMITED: "too many requests",
     Kind.UNAVAILABLE: "the database is away or writers have fallen behind: try again after `Retry-After` seconds",
@@ -271,6 +273,9 @@ Fields that are not listed are refused by name. All that is wrong is told at onc
 * **Order**: steps follow one another, unless `on_success`, `on_failure`, `on_timeout` or a branch leads elsewhere;
   `_end` ends the run. These targets lead in no circle. As soon as a step says `depends_on` the definition is a graph:
   a step starts when what it depends on has ended, those without dependencies at once, and there is no `_end`.
+  `on_timeout` is for steps that wait for people; the time-out of any other step is a failure.
+* **Conditions** of `when` and `repeat`, and all templates, are read when a definition is checked; what is none is
+  refused.
 * **Secrets**: no key is called `api_key`, and no `signing` has a `secret`. Give them to the run.
 * **YAML** is that of version 1.2: dates, `yes` and `on` are strings. Anchors are followed; tags, `<<` and duplicate
   fields are refused.

@@ -116,4 +116,9 @@ def test_a_running_server_hears_of_it(tmp_path: Path) -> None:
         windlass("keys", "revoke", key["key_id"])
         windlass("users", "disable", "ann")
         assert statuses() == [401, 401]
+        over = Windlass(tmp_path, environment, ("--url", service.url))
+        for asked in (("users", "list"), ("keys", "list", "--json"), ("audit", "list"), ("audit", "verify")):
+            assert over(*asked).out == windlass(*asked).out
+        assert over("users", "roles", "ann", "--grant", "workflows.admin", "--json").json["is_active"] is False
+        assert over("webhooks", "dlq", "list", "--json").json == []
         assert "are as they were written" in windlass("audit", "verify").out

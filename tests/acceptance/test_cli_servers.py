@@ -70,6 +70,30 @@ def test_up_says_where_to_look_and_stops_in_order(tmp_path: Path, number: signal
     assert (tmp_path / "logs" / "app.log").exists()
 
 
+def test_a_worker_shows_its_figures_where_it_is_asked_to(tmp_path: Path) -> None:
+    windlass, port = Windlass(tmp_path, {}), free_port()
+    address, database = f"http://127.0.0.1:{port}", f"sqlite:///{tmp_path / 'workflow.db'}"
+    with windlass.running("worker", "--metrics-port", str(port)) as worker:
+        worker.says("Windlass works on")
+        assert f"Figures are at {address}/metrics" in worker.err
+        asyncio.run(run_started(database, "webhooks.redeliver", dlq_id=1, source="nobody"))
+
+        def figures() -> str:
+            return httpx2.get(f"{address}/metrics", timeout=30).text
+
+        ended = 'windlass_runs_ended_total{status="succeeded",workflow="webhooks.redeliver"} 1.0'
+        wait_until(lambda: ended in figures(), 60, ended)
+        assert 'windlass_build_info{version="' in figures()
+        ready = httpx2.get(f"{address}/readyz", timeout=30)
+        assert (ready.status_code, ready.json()["ready"]) == (200, True)
+        assert httpx2.get(f"{address}/healthz", timeout=30).json()["status"] == "ok"
+        assert httpx2.get(f"{address}/records", timeout=30).status_code == httpx2.codes.NOT_FOUND
+        taken = windlass("worker", "--metrics-port", str(port), code=5)
+        assert "choose another with --metrics-port" in taken.err
+
+        assert worker.stop() == 0
+
+
 @pytest.mark.parametrize("command", ["serve", "worker"])
 def test_a_process_ends_although_its_database_is_away(tmp_path: Path, private_pg: PostgresServer, command: str) -> None:
     migrate(private_pg.dsn)

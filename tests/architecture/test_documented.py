@@ -93,3 +93,10 @@ def test_every_log_event_is_in_the_runbook() -> None:
 
     assert len(events) > 5
     assert sorted(name for name in events if f"`{name}`" not in runbook) == []
+
+
+def test_advisory_locks_have_numbers_of_their_own() -> None:
+    numbers = [found for path in SOURCE.rglob("*.py") for found in re.findall(r"= (7_229_180_\d+)", path.read_text())]
+
+    assert len(numbers) >= 4
+    assert len(numbers) == len(set(numbers))

@@ -81,7 +81,12 @@ def test_a_good_definition_has_no_faults() -> None:
         (step(0, timeout_seconds=0), "steps.0.timeout_seconds", "exclusiveMinimum"),
         (step(0, on_success="nowhere"), "steps.0.on_success", "unknown_target"),
         (step(0, on_failure="nowhere"), "steps.0.on_failure", "unknown_target"),
-        (step(0, on_timeout="nowhere"), "steps.0.on_timeout", "unknown_target"),
+        (step(0, on_timeout="b"), "steps.0.on_timeout", "on_timeout_unsupported"),
+        (step(0, when="{{ inputs.size > }}"), "steps.0.when", "condition_invalid"),
+        (step(0, when="inputs.size"), "steps.0.when", "condition_invalid"),
+        (step(0, repeat={"while": "{% if %}", "max_iterations": 3}), "steps.0.repeat.while", "condition_invalid"),
+        (step(0, repeat={"until": "{{ 'x }}", "max_iterations": 3}), "steps.0.repeat.until", "condition_invalid"),
+        (step(0, config={"message": "{{ a | nofilter }}"}), "steps.0.config.message", "config_invalid"),
         (step(1, depends_on=["nowhere"]), "steps.1.depends_on.0", "unknown_target"),
         (step(1, depends_on=["_end"]), "steps.1.depends_on.0", "unknown_target"),
         (step(1, depends_on=["a"], on_success="_end"), "steps.1.on_success", "steering_in_graph"),
@@ -109,6 +114,23 @@ def test_people_are_named(kind: str, config: Document) -> None:
     found = codes(definition([{"id": "ask", "type": kind, "config": config}]))
 
     assert found == [("steps.0.config.assigned_to_user_id", "assigned_to_required")]
+
+
+@pytest.mark.parametrize(
+    "config,found",
+    [
+        ({"assigned_to_user_id": ["ann", 7], "quorum": 2, "reminder": 3600}, []),
+        ({"assigned_to_user_id": ["{{ inputs.who }}"], "quorum": 2}, []),
+        ({"assigned_to_user_id": ["role:boss"], "quorum": 2}, []),
+        ({"assigned_to_user_id": ["ann", "ann"], "quorum": 2}, [("steps.0.config.quorum", "value_error")]),
+        ({"assigned_to_user_id": []}, [("steps.0.config.assigned_to_user_id", "config_invalid")]),
+        ({"assigned_to_user_id": ["ann", " "]}, [("steps.0.config.assigned_to_user_id.1", "config_invalid")]),
+        ({"assigned_to_user_id": "ann", "quorum": 0}, [("steps.0.config.quorum", "config_invalid")]),
+        ({"assigned_to_user_id": "ann", "reminder": 0.5}, [("steps.0.config.reminder", "config_invalid")]),
+    ],
+)
+def test_several_people_may_be_asked(config: Document, found: list[tuple[str, str]]) -> None:
+    assert codes(definition([{"id": "ask", "type": "wait_for_approval", "config": config}])) == found
 
 
 @pytest.mark.parametrize(
@@ -169,7 +191,7 @@ def test_branches_of_one_step_have_ids_of_their_own() -> None:
             [
                 {"id": "a", "type": "branch", "config": {"condition": "1", "true_next": "b"}},
                 log("b", on_success="c"),
-                log("c", on_timeout="a"),
+                {**log("c", on_timeout="a"), "type": "wait_for_human", "config": {"assigned_to_user_id": "u"}},
             ],
             "Workflow contains an explicit cycle: a -> b -> c -> a",
         ),

@@ -14,9 +14,10 @@ from tests.storage.databases import postgres_database, sqlite_database
 from tests.support.waiting import wait_until_async
 from windlass import Engine, StepFailed, gather, signal, sleep, step, workflow
 from windlass.contexts.people import listing, store
-from windlass.contexts.people.api import Task, wait_for_decision
+from windlass.contexts.people.api import People, Task, reminder_id, wait_for_decision
 from windlass.contexts.people.listing import Position
 from windlass.engine.compound import compound
+from windlass.engine.types import RunFilter
 from windlass.kernel.actors import Actor, Forbidden
 from windlass.kernel.errors import Conflict, Invalid, NotFound, ValidationFailed
 
@@ -338,6 +339,40 @@ async def test_people_are_reminded_until_they_decide(office: Office, engine: Eng
     assert office.reminded == ["review ann"] * 3
     assert [one["number"] for one in await payloads(engine, handle, "human_reminded")] == [1, 2, 3]
     assert (await event_types(engine, handle)).count("waiting_human") == 1
+
+
+@workflow(name="people.reminded")
+async def reminded(reminder_id: str) -> str:
+    return reminder_id
+
+
+async def test_each_reminder_is_queued_once_whoever_dies(office: Office) -> None:
+    def queue(engine: Engine) -> None:
+        office.people[engine] = People(
+            engine, lambda tx, task: (engine.start_run_in(tx, reminded, reminder_id(task)), None)[1]
+        )
+
+    async def ids(engine: Engine) -> list[str]:
+        return sorted(run.inputs["reminder_id"] for run in await engine.list_runs(RunFilter(name="people.reminded")))
+
+    first = await office.open()
+    queue(first)
+    handle = await asked(await start(first, reminder=3600))
+    office.lab.pass_time(hours=1)
+    await wait_until_async(lambda: ids(first))
+    await office.lab.crash(first)
+    second = await office.open()
+    queue(second)
+    office.lab.pass_time(hours=1)
+
+    async def twice() -> bool:
+        return len(await ids(second)) == 2
+
+    await wait_until_async(twice)
+    await office.people[second].decide(ANN, handle.run_id, "review", "approve")
+    assert (await second.result(handle.run_id, timeout=10))[0] == "approved"
+    [(task, _)] = await office.people[second].of_run(handle.run_id)
+    assert await ids(second) == [f"reminder-{task.task_id}-{number}" for number in (1, 2)]
 
 
 async def test_reminders_do_not_put_the_end_off(office: Office, engine: Engine) -> None:

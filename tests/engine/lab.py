@@ -84,7 +84,7 @@ class Lab:
         writers: list[Committer | OwnTransactions] = [main]
         if backend.own_transactions:
             sessions = [backend.write_session() for _ in range(2)]
-            writers.append(OwnTransactions(sessions, on_rings=lambda rings: hear(rings)))  # noqa: PLW0108  not made yet
+            writers.append(OwnTransactions(sessions, on_rings=lambda *news: hear(*news)))  # noqa: PLW0108  not made yet
         mortals = [Mortal(writer) for writer in writers]
         commits: list[Commits] = [*mortals]
         engine = Engine(backend, commits[0], transactions=commits[-1], **{"clock": self.clock, **settings})
@@ -155,7 +155,7 @@ class Lab:
         """Run ``fn`` in a transaction that no engine knows of."""
         backend = self.database.open()
         session = backend.write_session()
-        answers, _ = BatchWriter(session).write([Pending(CALL, fn, ThreadFuture(), None, False)])
+        answers, _, _ = BatchWriter(session).write([Pending(CALL, fn, ThreadFuture(), None, False)])
         session.close()
         backend.close()
         value, error = answers[0]

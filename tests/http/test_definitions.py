@@ -206,6 +206,36 @@ async def test_an_unchanged_definition_is_not_sent_again(served: Served) -> None
     assert changed.headers["etag"] != tag
 
 
+async def test_a_change_is_made_only_to_what_was_read(served: Served) -> None:
+    client, first = served.client, (await save(served))["id"]
+    path = f"{PREFIX}/{first}"
+    document = (await client.get(path)).json()["definition"]
+
+    async def tag() -> dict[str, str]:
+        return {"If-Match": (await client.get(path)).headers["etag"]}
+
+    fresh = await tag()
+    made = await client.post(f"{path}/versions", json={**document, "version": 2}, headers=fresh)
+    assert made.status_code == 201
+    before = (await client.get(f"{path}/versions")).json()
+    for method, below, body in (
+        ("POST", "/versions", {**document, "version": 3}),
+        ("POST", "/activate", None),
+        ("POST", "/rollback", None),
+        ("DELETE", "", None),
+    ):
+        stale = await client.request(method, path + below, json=body, headers=fresh)
+        assert (stale.status_code, stale.json()["code"]) == (412, "PRECONDITION_FAILED")
+    assert (await client.get(f"{path}/versions")).json() == before
+
+    assert (await client.post(f"{path}/activate", headers=await tag())).json()["is_current"] is True
+    two = f"{PREFIX}/{made.json()['id']}"
+    seen = (await client.get(two)).headers["etag"]
+    assert (await client.post(f"{two}/activate", headers={"If-Match": f'"x", {seen}'})).status_code == 200
+    assert (await client.post(f"{path}/rollback", headers=await tag())).status_code == 200
+    assert (await client.delete(path, headers={"If-Match": "*"})).status_code == 200
+
+
 @pytest.mark.parametrize("method,path", [("GET", ""), ("DELETE", ""), ("GET", "/versions"), ("POST", "/activate")])
 async def test_ids_are_numbers(served: Served, method: str, path: str) -> None:
     wrong = await served.client.request(method, f"{PREFIX}/abc{path}")

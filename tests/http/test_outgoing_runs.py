@@ -9,8 +9,10 @@ from tests.support.apps import Served, serving
 from tests.support.receiver import Receiver, Reply, receiving
 from tests.support.waiting import wait_until_async
 from windlass.contexts.webhooks.api import signature
+from windlass.kernel.actors import Actor
 
 RUNS = "/api/v1/workflows"
+OPERATOR = Actor("operator", "ann", role="admin", kind="operator")
 OPEN: dict[str, Any] = {
     "workflows_egress_allowed_ports": ("*",), "workflows_egress_block_private": False, "workflows_webhook_secret": "k",
     "workflows_webhook_dlq_base_sec": 0.01,
@@ -126,3 +128,47 @@ async def test_a_run_whose_person_does_not_answer_is_told(database_url: str, rec
         await served.client.post(f"{RUNS}/run", params={"mode": "async"}, json=body)
 
         assert (await end_of(receiver)).json["run"]["status"] == "failed"
+
+
+async def test_people_are_reminded_by_a_webhook_until_enough_of_them_have_decided(
+    database_url: str, receiver: Receiver
+) -> None:
+    people = {"assigned_to_user_id": "{{ inputs.who }}", "instructions": "Pay?", "quorum": 2, "reminder": 1}
+    steps = [
+        {"id": "ask", "type": "wait_for_approval", "config": people},
+        {"id": "say", "type": "prompt", "config": {"template": "{{ ask.decided_by | join(' and ') }}"}},
+    ]
+    body = {"definition": definition(receiver, steps), "inputs": {"who": ["dev", "keeper"]}}
+    async with serving(database_url, **OPEN, workflows_reminder_url=f"{receiver.url}/remind", api_key="k") as served:
+        keyed = {"X-API-Key": "k"}
+        other = (await served.inside.identity.add_key(OPERATOR, "second", permissions=["*"])).text
+        started = await served.client.post(f"{RUNS}/run", json=body, headers=keyed)
+        run_id = started.json()["run_id"]
+
+        async def deliveries() -> list[dict[str, Any]]:
+            answer = await served.client.get(f"{RUNS}/runs/{run_id}/webhooks/deliveries", headers=keyed)
+            found: list[dict[str, Any]] = answer.json()["deliveries"]
+            return found
+
+        await wait_until_async(deliveries)
+        for key in ("k", other):
+            answer = await served.client.post(
+                f"{RUNS}/runs/{run_id}/steps/ask/approve", json={}, headers={"X-API-Key": key}
+            )
+            assert answer.status_code == 200, answer.text
+        done = (await end_of(receiver)).json
+        events = (await served.client.get(f"{RUNS}/runs/{run_id}/events", headers=keyed)).json()
+
+    assert (done["run"]["status"], len(done["result"]["outputs"]["text"].split(" and "))) == ("succeeded", 2)
+    told = [got for got in receiver.received if got.path == "/remind"]
+    assert [got.json["reminder"] for got in told] == list(range(1, len(told) + 1))
+    assert len({got.headers["x-webhook-id"] for got in told}) == len(told)
+    first = told[0]
+    assert (first.json["step"]["assigned_to"], first.json["step"]["quorum"]) == (["dev", "keeper"], 2)
+    assert first.json["text"].startswith("dev, keeper: Pay? (ask of run ")
+    assert first.headers["x-workflows-signature"] == signature(
+        "k", int(first.headers["x-signature-timestamp"]), first.body
+    )
+    kinds = [event["event_type"] for event in events]
+    assert kinds.count("human_reminded") >= len(told)
+    assert "webhook_delivery" in kinds

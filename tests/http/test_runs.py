@@ -85,6 +85,7 @@ async def test_unknown_runs_are_not_found(idle: Served) -> None:
     [
         ("/runs?status=done", None, "status"),
         ("/runs?cursor=x", None, "cursor"),
+        ("/runs?cursor=WyJ4IiwieSJd", None, "cursor"),
         ("/runs?name=%00", None, "name"),
         ("/runs/x/events?since=-1", None, "since"),
         ("/runs/x/cancel", b"[]", "body"),

@@ -64,7 +64,10 @@ async def test_a_schedule_is_made_looked_at_changed_and_deleted(served: Served) 
     }  # fmt: skip
     assert (await client.get(AT)).json() == [shown]
 
-    changed = await client.patch(one, json={"enabled": False, "cron": "5 8 * * *", "name": None})
+    seen = {"If-Match": (await client.get(one)).headers["etag"]}
+    changed = await client.patch(one, json={"enabled": False, "cron": "5 8 * * *", "name": None}, headers=seen)
+    stale = await client.patch(one, json={"cron": "9 9 * * *"}, headers=seen)
+    assert (stale.status_code, stale.json()["code"]) == (412, "PRECONDITION_FAILED")
     assert (changed.status_code, changed.json()) == (200, {"ok": True})
     after = (await client.get(one)).json()
     assert (after["cron"], after["enabled"], after["name"], after["next_run_at"]) == ("5 8 * * *", False, None, None)

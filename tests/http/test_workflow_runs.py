@@ -213,44 +213,6 @@ async def test_a_stream_resumes_where_it_was_left(served: Served) -> None:
     assert (await served.client.get(stream, headers={"Last-Event-ID": "x"})).status_code == 422
 
 
-async def connected(served: Served, query: str) -> tuple[list[dict[str, Any]], asyncio.Queue[Any], asyncio.Task[None]]:
-    """Connect a WebSocket; returns what it is sent, what it may be told, and the task that serves it."""
-    sent: list[dict[str, Any]] = []
-    told: asyncio.Queue[Any] = asyncio.Queue()
-    scope: dict[str, Any] = {
-        "type": "websocket", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "ws", "path": f"{BASE}/ws",
-        "raw_path": f"{BASE}/ws".encode(), "root_path": "", "query_string": query.encode(), "headers": [],
-        "subprotocols": [], "client": None, "server": None, "state": {}, "app": served.app,
-    }  # fmt: skip
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    await told.put({"type": "websocket.connect"})
-    return sent, told, asyncio.ensure_future(served.app(scope, told.get, send))
-
-
-async def test_a_socket_tells_what_is_and_what_comes(served: Served) -> None:
-    run_id = (await adhoc(served, HELLO))["run_id"]
-    sent, told, serving_it = await connected(served, f"run_id={run_id}&types=run_completed")
-
-    await wait_until_async(lambda: len(sent) >= 4, 30)
-    await told.put({"type": "websocket.disconnect", "code": 1000})
-    await serving_it
-
-    frames = [orjson.loads(message["text"]) for message in sent if message["type"] == "websocket.send"]
-    assert sent[0]["type"] == "websocket.accept"
-    assert frames[0] == {"type": "snapshot", "run": {"run_id": run_id, "status": "succeeded"}}
-    assert (frames[1]["event_type"], frames[2]["type"]) == ("run_completed", "heartbeat")
-
-
-async def test_a_socket_for_a_run_that_is_none_is_refused(served: Served) -> None:
-    sent, _, serving_it = await connected(served, "run_id=nothing")
-    await serving_it
-
-    assert [(message["type"], message.get("code")) for message in sent] == [("websocket.close", 1008)]
-
-
 async def test_a_run_is_paused_resumed_cancelled_and_then_left_alone(served: Served) -> None:
     run_id = (await adhoc(served, ASKING, "async"))["run_id"]
     await at(served, run_id, "waiting_approval")

@@ -148,9 +148,9 @@ READS = frozenset({
     "load_inbox", "restricted_queues",
 })  # fmt: skip
 WRITES = frozenset({
-    "add_lease", "end_lease", "forget_lease", "insert_runs", "bump_runs", "write_heads", "finish_runs", "claim_ready",
-    "claim_lanes", "promote_due", "append_events", "add_inbox", "consume_inbox", "claim_keys", "set_queue",
-    "free_slots", "set_limit", "set_weight", "insert_rows", "execute",
+    "add_lease", "end_lease", "forget_lease", "insert_runs", "bump_runs", "note_failures", "write_heads",
+    "finish_runs", "claim_ready", "claim_lanes", "promote_due", "append_events", "add_inbox", "consume_inbox",
+    "claim_keys", "set_queue", "free_slots", "set_limit", "set_weight", "insert_rows", "execute",
 })  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from windlass.engine.ports import Backend, Keeper, Reader, Ring
 from windlass.engine.types import Event, InboxRow, RunHead
 from windlass.storage.memory.backend import MemoryBackend
 from windlass.storage.memory.store import MemoryStore
+from windlass.storage.rings import spoken
 
 T = TypeVar("T")
 
@@ -155,7 +156,7 @@ class Bells:
 
     def ring(self, rings: list[Ring], own: str | None) -> None:
         """Ring the others."""
-        kinds = {ring.kind for ring in rings if ring.kind != "inbox"}
+        kinds = {spoken(ring) for ring in rings if ring.kind != "inbox"}
         spoken_to = {ring.holder for ring in rings if ring.kind == "inbox"}
         for holder, bell in list(self._bells.items()):
             if holder != own:

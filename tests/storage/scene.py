@@ -80,7 +80,7 @@ class Scene:
         """Write units in one batch and return their answers, in order; ``rings`` holds what it rang."""
         if self.database.inline:
             assert self.session.reserve()
-        outcomes, self.rings = self.writer.write([Pending(op, unit, _NOBODY, None, False) for op, unit in units])
+        outcomes, self.rings, _ = self.writer.write([Pending(op, unit, _NOBODY, None, False) for op, unit in units])
         return [value if error is None else error for value, error in outcomes]
 
     def do(self, op: Operation[Any, Any], unit: Any) -> Any:

@@ -79,7 +79,7 @@ def test_nothing_is_written_again_when_nobody_can_say_what_happened(scene: Scene
     writer._marker = 2 * 10**6
     faulty.commits, faulty.unreachable = ["after"], 1
 
-    outcomes, rings = writer.write([Pending(op, unit, Future(), None, False) for op, unit in units])
+    outcomes, rings, _ = writer.write([Pending(op, unit, Future(), None, False) for op, unit in units])
 
     assert [isinstance(error, WriteFailed) for _, error in outcomes] == [True, True]
     assert rings == []

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -36,7 +36,7 @@ class Process:
         self.committer = Committer(self.session, limit=limit, on_rings=self._ring)
         self.open = True
 
-    def _ring(self, rings: Sequence[Ring]) -> None:
+    def _ring(self, rings: Sequence[Ring], touched: Collection[str]) -> None:
         self.rings.extend(rings)
 
     async def close(self) -> None:

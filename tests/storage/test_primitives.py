@@ -72,6 +72,28 @@ def test_bumping_writes_numbers_and_deaths_only(scene: Scene) -> None:
     assert (head.last_seq, head.deaths, head.status, head.holder) == (9, 2, "queued", None)
 
 
+def test_the_highest_number_of_a_failed_attempt_is_remembered(scene: Scene) -> None:
+    first, second, third = scene.start(), scene.start(), scene.start()
+
+    scene.call(lambda tx: tx.note_failures([(first, 1), (second, 7)]))
+    scene.call(lambda tx: tx.note_failures([(first, 3)]))
+    scene.call(lambda tx: tx.note_failures([(first, 2)]))
+
+    def found(least: int) -> set[str]:
+        return {run.run_id for run in scene.backend.reader.list_runs(scene.filter()._replace(attempt_gte=least))}
+
+    assert found(1) == {first, second}
+    assert found(3) == {first, second}
+    assert found(4) == {second}
+    assert found(8) == set()
+    assert third not in found(1)
+    failing = scene.filter()._replace(failing=True)
+    assert {run.run_id for run in scene.backend.reader.list_runs(failing)} == {first, second}
+    scene.control(first, "cancel")
+    assert {run.run_id for run in scene.backend.reader.list_runs(failing)} == {second}
+    assert found(3) == {first, second}
+
+
 def test_writing_a_head_writes_all_of_it(scene: Scene) -> None:
     run, other = scene.start(), scene.start()
     full = RunHead(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
@@ -140,7 +140,7 @@ class Application:
         """Return those contexts that have work of their own beside the engine's runs."""
         found = self.contexts
         first: list[Part] = [self.records, found.identity, found.people, found.webhooks, found.artifacts]
-        return [*first, found.schedules, found.limits, self.gate]
+        return [*first, found.schedules, found.limits, found.upkeep, self.gate]
 
 
 def open_backend(url: DatabaseUrl) -> Backend:
@@ -277,8 +277,8 @@ def _own_transactions(backend: Backend, commits: Committer) -> OwnTransactions |
         return None
     sessions = [backend.write_session() for _ in range(TRANSACTION_CONNECTIONS)]
 
-    def on_rings(rings: Sequence[Ring]) -> None:
-        commits.on_rings(rings)
+    def on_rings(rings: Sequence[Ring], touched: Collection[str]) -> None:
+        commits.on_rings(rings, touched)
 
     return OwnTransactions(sessions, on_rings=on_rings)
 

@@ -12,9 +12,12 @@ from windlass.bootstrap.options import (
     open_artifacts,
     open_schedules,
     open_sealer,
+    open_upkeep,
     open_workflows,
+    reminders,
     webhook_options,
 )
+from windlass.bootstrap.spans import open_spans
 from windlass.contexts.artifacts.api import Artifacts
 from windlass.contexts.identity.api import Identity
 from windlass.contexts.limits.api import Limits
@@ -24,7 +27,9 @@ from windlass.contexts.schedules.api import Schedules
 from windlass.contexts.webhooks.api import Webhooks
 from windlass.contexts.workflows.api import Workflows
 from windlass.engine.engine import Engine
+from windlass.kernel.spans import Spans
 from windlass.settings import Settings
+from windlass.storage.upkeep import Upkeep
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,8 @@ class Contexts:
     schedules: Schedules
     workflows: Workflows
     limits: Limits
+    spans: Spans
+    upkeep: Upkeep
 
 
 def assemble(settings: Settings, engine: Engine) -> Contexts:
@@ -50,19 +57,26 @@ def assemble(settings: Settings, engine: Engine) -> Contexts:
     sealer = open_sealer(settings)
     identity = Identity(engine, identity_rules(settings))
     outbound = Outbound(egress_policy(settings))
-    webhooks = Webhooks(engine, outbound, webhook_options(settings))
+    spans = open_spans()
+    webhooks = Webhooks(engine, outbound, webhook_options(settings), spans)
     webhooks.audit_with(identity.record)
     limits = Limits(engine, limit_options(settings), identity.record)
-    workflows = open_workflows(settings, engine, outbound, limits, minter(settings, identity))
+    artifacts = open_artifacts(settings, engine, sealer)
+    workflows = open_workflows(
+        settings, engine, outbound, artifacts, spans,
+        audit=identity.record, limits=limits, mint=minter(settings, identity),
+    )  # fmt: skip
     workflows.concurrency.audit_with(identity.record)
     webhooks.describe_ends(workflows.describe_end)
     return Contexts(
         identity=identity,
-        people=People(engine),
+        people=People(engine, reminders(settings, webhooks), identity.record),
         outbound=outbound,
         webhooks=webhooks,
-        artifacts=open_artifacts(settings, engine, sealer),
+        artifacts=artifacts,
         schedules=open_schedules(settings, engine, workflows.scheduled),
         workflows=workflows,
         limits=limits,
+        spans=spans,
+        upkeep=open_upkeep(settings, engine),
     )

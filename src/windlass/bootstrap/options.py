@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import orjson
+
 from windlass.contexts.artifacts.api import Artifacts, LocalFolder, Sealer
 from windlass.contexts.artifacts.api import Limits as ArtifactLimits
 from windlass.contexts.identity.api import Identity, Rules, VirtualKey
 from windlass.contexts.limits.api import Limit, Limits
 from windlass.contexts.limits.api import Options as LimitOptions
 from windlass.contexts.outbound.api import Outbound, Policy
+from windlass.contexts.people.api import Remind, Task, reminder, reminder_id
 from windlass.contexts.schedules.api import Options as ScheduleOptions
 from windlass.contexts.schedules.api import PythonTarget, Schedules, Targets
-from windlass.contexts.webhooks.api import Options, Secrets
-from windlass.contexts.workflows.api import Minted, Minter, RunRules, Workflows
+from windlass.contexts.webhooks.api import Delivery, Options, Secrets, Webhooks
+from windlass.contexts.workflows.api import Audit, Minted, Minter, RunRules, Workflows
 from windlass.contexts.workflows.api import Rules as AttemptRules
 from windlass.contexts.workflows.definitions.catalogue import Registered
+from windlass.contexts.workflows.results.cache import ResultCache
 from windlass.contexts.workflows.runs.vault import Vault
 from windlass.contexts.workflows.saved import ScheduledRuns
-from windlass.contexts.workflows.steptypes.base import Tools
+from windlass.contexts.workflows.steptypes.base import SaveArtifact, Tools
 from windlass.contexts.workflows.steptypes.calls import CALLS
 from windlass.contexts.workflows.steptypes.functions import declared
 from windlass.contexts.workflows.steptypes.outside import Outside
 from windlass.contexts.workflows.steptypes.registry import StepTypes
 from windlass.engine.engine import Engine
+from windlass.engine.ports import Transaction
 from windlass.engine.registry import default_registry
 from windlass.kernel.errors import ConfigError, Invalid
+from windlass.kernel.spans import Spans
 from windlass.settings import Settings
+from windlass.storage.sqlite.upkeep import maintain as maintain_file
+from windlass.storage.upkeep import Upkeep
 
 
 def identity_rules(settings: Settings) -> Rules:
@@ -106,6 +118,24 @@ def webhook_options(settings: Settings) -> Options:
     )
 
 
+def reminders(settings: Settings, webhooks: Webhooks) -> Remind:
+    """Return who reminds people: a webhook queued in the transaction that writes a reminder down, or nobody."""
+    url = settings.workflows_reminder_url
+
+    def remind(tx: Transaction, task: Task) -> None:
+        if url is not None:
+            headers = {"X-Run-Id": task.run_id}
+            webhooks.queue_in(
+                tx,
+                Delivery(
+                    reminder_id(task), url, orjson.dumps(reminder(task)).decode(), task.tenant_id, task.run_id, headers,
+                    webhooks.options.scheme,
+                ),
+            )  # fmt: skip
+
+    return remind
+
+
 def catalogue() -> Registered:
     """Return the step types that definitions may use; functions of the user's own are not looked for."""
     return Registered(StepTypes(CALLS))
@@ -141,7 +171,15 @@ def minter(settings: Settings, identity: Identity) -> Minter | None:
 
 
 def open_workflows(
-    settings: Settings, engine: Engine, outbound: Outbound, limits: Limits, mint: Minter | None = None
+    settings: Settings,
+    engine: Engine,
+    outbound: Outbound,
+    artifacts: Artifacts,
+    spans: Spans,
+    *,
+    audit: Audit,
+    limits: Limits,
+    mint: Minter | None = None,
 ) -> Workflows:
     """Return the workflows written as documents.
 
@@ -162,14 +200,27 @@ def open_workflows(
         functions=declared,
         redact_logs=settings.workflows_redact_logs,
         files_root=settings.workflows_file_base_dir,
-        outbound=way_outside(settings, outbound, engine),
+        cache=ResultCache(engine),
+        save_artifact=saving(artifacts),
+        outbound=way_outside(settings, outbound, engine, spans),
     )
     vault = Vault(engine, None if key is None else key.get_secret_value(), settings.workflows_secrets_ttl_seconds)
     types = StepTypes(CALLS, functions=declared)
-    return Workflows(engine, types, tools, vault, rules, starting=limits, mint=mint)
+    return Workflows(engine, types, tools, vault, rules, audit, spans=spans, starting=limits, mint=mint)
 
 
-def way_outside(settings: Settings, outbound: Outbound, engine: Engine) -> Outside:
+def saving(artifacts: Artifacts) -> SaveArtifact:
+    """Return how steps keep files."""
+
+    async def save(
+        name: str, content: bytes, *, mime: str, kind: str, metadata: Mapping[str, Any] | None = None
+    ) -> str:
+        return (await artifacts.save(name, content, mime=mime, type=kind, metadata=metadata)).artifact_id
+
+    return save
+
+
+def way_outside(settings: Settings, outbound: Outbound, engine: Engine, spans: Spans) -> Outside:
     """Return what steps that speak to other hosts are lent."""
     token, key = settings.workflows_default_bearer_token, settings.workflows_default_api_key
     return Outside(
@@ -181,6 +232,7 @@ def way_outside(settings: Settings, outbound: Outbound, engine: Engine) -> Outsi
         redirects=settings.http_max_redirects,
         bearer_token=None if token is None else token.get_secret_value(),
         api_key=None if key is None else key.get_secret_value(),
+        spans=spans,
     )
 
 
@@ -190,3 +242,21 @@ def open_schedules(settings: Settings, engine: Engine, saved: ScheduledRuns) -> 
         settings.workflows_scheduler_enabled, settings.workflows_scheduler_tz, settings.workflows_scheduler_rescan_sec
     )
     return Schedules(engine, Targets(PythonTarget(engine, default_registry), saved), options)
+
+
+def open_upkeep(settings: Settings, engine: Engine) -> Upkeep:
+    """Return who looks after the database."""
+    interval = settings.workflows_db_maintenance_interval_sec if settings.workflows_db_maintenance_enabled else None
+    return Upkeep(engine, _maintenance(settings), interval)
+
+
+def _maintenance(settings: Settings) -> Callable[[], dict[str, Any]] | None:
+    url = settings.database
+    if url.path is not None:
+        mode, vacuum = settings.workflows_sqlite_checkpoint, settings.workflows_sqlite_vacuum
+        return partial(maintain_file, url.path.absolute(), mode, vacuum=vacuum)
+    if not settings.workflows_postgres_vacuum:
+        return None
+    from windlass.storage.postgres.upkeep import maintain  # noqa: PLC0415  its driver is an extra
+
+    return partial(maintain, url)

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from windlass.cli.options import Json
+from windlass.cli.options import ApiKey, Json, Url
 from windlass.cli.running import run
 from windlass.cli.users import OfTenant
 
 group = typer.Typer(
-    help="Read the audit log and check it. Works on the database in DATABASE_URL.\n\n"
+    help="Read the audit log and check it. Works on the database in DATABASE_URL, or on a server.\n\n"
     "Every entry is written in the transaction of what it tells, and carries a hash over itself and the entry before.",
     no_args_is_help=True,
 )
@@ -23,18 +23,21 @@ def register(app: typer.Typer) -> None:
 
 
 @group.command("list")
-def list_(
+def list_(  # noqa: PLR0917  each is an option
     actor: Annotated[str | None, typer.Option(metavar="ID", help="What this user or key did.")] = None,
     action: Annotated[str | None, typer.Option(metavar="ACTION", help="This action, such as user.add.")] = None,
     target: Annotated[str | None, typer.Option(metavar="TARGET", help="Done to this, such as user:1.")] = None,
     tenant: OfTenant = None,
     limit: Annotated[int, typer.Option(metavar="N", min=1, max=10_000, help="How many, newest first.")] = 50,
     json: Json = False,
+    url: Url = None,
+    api_key: ApiKey = None,
 ) -> None:
     """List the log, newest first."""
     from windlass.cli.work import audit as work
 
-    run(work.list_entries(tenant, actor, action, target, limit, json=json))
+    wanted = {"tenant": tenant, "actor": actor, "action": action, "target": target}
+    run(work.list_entries((url, api_key), wanted, limit, json=json))
 
 
 @group.command()
@@ -48,6 +51,8 @@ def verify(
         ),
     ] = None,
     json: Json = False,
+    url: Url = None,
+    api_key: ApiKey = None,
 ) -> None:
     """Check the whole log: nothing in it was changed, taken away or put in between.
 
@@ -55,4 +60,4 @@ def verify(
     """
     from windlass.cli.work import audit as work
 
-    run(work.verify(work.read_anchors(expect or ()), json=json))
+    run(work.verify((url, api_key), work.read_anchors(expect or ()), json=json))

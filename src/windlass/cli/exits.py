@@ -40,6 +40,7 @@ _KINDS = {
     Kind.TOO_LARGE: ExitCode.USAGE,
     Kind.NOT_FOUND: ExitCode.NOT_FOUND,
     Kind.CONFLICT: ExitCode.CONFLICT,
+    Kind.STALE: ExitCode.CONFLICT,
     Kind.RATE_LIMITED: ExitCode.UNAVAILABLE,
     Kind.UNAVAILABLE: ExitCode.UNAVAILABLE,
     Kind.TIMED_OUT: ExitCode.UNAVAILABLE,

@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 
 @group.command("list")
-def list_(
+def list_(  # noqa: PLR0913  each is an option
     *,
     status: Annotated[RunStatus | None, typer.Option(help="Runs in this status only.")] = None,
     name: Annotated[str | None, typer.Option(metavar="WORKFLOW", help="Runs of this workflow only.")] = None,
@@ -31,6 +31,16 @@ def list_(
     parent: Annotated[str | None, typer.Option(metavar="RUN", help="Children of this run only.")] = None,
     created_after: CreatedAfter = None,
     created_before: CreatedBefore = None,
+    failing: Annotated[bool, typer.Option("--failing", help="Open runs an attempt of whose steps has failed.")] = False,
+    attempt_gte: Annotated[
+        int | None, typer.Option(min=1, max=32_767, metavar="N", help="A step has failed at attempt N or a later one.")
+    ] = None,
+    waiting_on: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What they wait for, such as signal:paid, or how it begins.")
+    ] = None,
+    error_class: Annotated[
+        str | None, typer.Option(metavar="CODE", help="Failed runs whose error begins with this code.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="No more than N runs.")] = 50,
     json: Json = False,
     url: Url = None,
@@ -40,7 +50,17 @@ def list_(
     from windlass.cli.work import runs as work
 
     query = RunQuery(
-        None if status is None else status.value, name, queue, parent, created_after, created_before, limit
+        None if status is None else status.value,
+        name,
+        queue,
+        parent,
+        created_after,
+        created_before,
+        failing,
+        attempt_gte,
+        waiting_on,
+        error_class,
+        limit,
     )
     run(work.list_runs(query, url, api_key, json=json))
 

@@ -67,14 +67,24 @@ def worker(
         ),
     ] = None,
     app: Modules = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=0, max=65535, help="Answer /metrics, /healthz and /readyz there; 0 takes a free port."
+        ),
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="The address for --metrics-port. [default: HOST, 127.0.0.1]")
+    ] = None,
 ) -> None:
-    """Carry out runs, without HTTP.
+    """Carry out runs, without HTTP but for figures and health checks where --metrics-port asks for them.
 
     `windlass db check` tells whether its database is well.
     """
     from windlass.cli.serving import worker as process
 
-    process.run({"worker_concurrency": concurrency, "app_modules": _names(app)}, queue or None)
+    given = {"worker_concurrency": concurrency, "app_modules": _names(app), "host": host}
+    process.run(given, queue or None, metrics_port)
 
 
 def _names(modules: list[str] | None) -> str | None:

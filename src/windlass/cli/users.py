@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from windlass.cli.options import Json
+from windlass.cli.options import ApiKey, Json, Url
 from windlass.cli.running import run
 
 group = typer.Typer(
-    help="Add users, change what they may do, disable them. Works on the database in DATABASE_URL.\n\n"
+    help="Add users, change what they may do, disable them. Works on the database in DATABASE_URL, or on a server.\n\n"
     "A user logs in with POST /auth/login and sends the token as Authorization: Bearer …; role and permissions are"
     " looked up anew while the token is good.\n\n"
     "Permissions: workflows.runs.read, workflows.runs.control, workflows.admin (what others own in the tenant),"
@@ -48,7 +48,7 @@ def register(app: typer.Typer) -> None:
 
 
 @group.command()
-def add(
+def add(  # noqa: PLR0917  each is an option
     name: Annotated[str, typer.Argument(metavar="NAME", help="The user's name: an e-mail address, say.")],
     tenant: Tenant = "default",
     role: Annotated[Role, typer.Option(help="admin may do everything in the tenant.")] = Role.USER,
@@ -56,6 +56,8 @@ def add(
     no_permissions: Bare = False,
     generate: Generate = False,
     json: Json = False,
+    url: Url = None,
+    api_key: ApiKey = None,
 ) -> None:
     """Add a user.
 
@@ -66,42 +68,44 @@ def add(
 
     wanted = work.permissions(permission, bare=no_permissions)
     password = work.read_password(generate=generate)
-    run(work.add(name, password, tenant, role.value, wanted, json=json))
+    run(work.add((url, api_key), name, password, tenant, role.value, wanted, json=json))
 
 
 @group.command("list")
-def list_(tenant: OfTenant = None, json: Json = False) -> None:
+def list_(tenant: OfTenant = None, json: Json = False, url: Url = None, api_key: ApiKey = None) -> None:
     """List the users."""
     from windlass.cli.work import users as work
 
-    run(work.list_users(tenant, json=json))
+    run(work.list_users((url, api_key), tenant, json=json))
 
 
 @group.command()
-def disable(name: Name, json: Json = False) -> None:
+def disable(name: Name, json: Json = False, url: Url = None, api_key: ApiKey = None) -> None:
     """Let a user in no more: no login, and tokens end, in other processes after AUTH_CACHE_SECONDS."""
     from windlass.cli.work import users as work
 
-    run(work.change(name, is_active=False, json=json))
+    run(work.change((url, api_key), name, is_active=False, json=json))
 
 
 @group.command()
-def enable(name: Name, json: Json = False) -> None:
+def enable(name: Name, json: Json = False, url: Url = None, api_key: ApiKey = None) -> None:
     """Let a disabled user in again; tokens of before stay ended."""
     from windlass.cli.work import users as work
 
-    run(work.change(name, is_active=True, json=json))
+    run(work.change((url, api_key), name, is_active=True, json=json))
 
 
 @group.command()
-def password(name: Name, generate: Generate = False, json: Json = False) -> None:
+def password(
+    name: Name, generate: Generate = False, json: Json = False, url: Url = None, api_key: ApiKey = None
+) -> None:
     """Change a user's password; tokens of before end.
 
     It is asked for, or read from the first line of stdin when that is no terminal.
     """
     from windlass.cli.work import users as work
 
-    run(work.set_password(name, work.read_password(generate=generate), json=json))
+    run(work.set_password((url, api_key), name, work.read_password(generate=generate), json=json))
 
 
 @group.command()
@@ -115,9 +119,11 @@ def roles(
         list[str] | None, typer.Option(metavar="PERMISSION", help="Take it away; may be given several times.")
     ] = None,
     json: Json = False,
+    url: Url = None,
+    api_key: ApiKey = None,
 ) -> None:
     """Change a user's role and permissions; without options, print them."""
     from windlass.cli.work import users as work
 
     role_name = None if role is None else role.value
-    run(work.change(name, role=role_name, grant=grant or (), revoke=revoke or (), json=json))
+    run(work.change((url, api_key), name, role=role_name, grant=grant or (), revoke=revoke or (), json=json))

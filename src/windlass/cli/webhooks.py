@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
-from windlass.cli.options import CreatedAfter, CreatedBefore, Json
+from windlass.cli.options import ApiKey, CreatedAfter, CreatedBefore, Json, Url
 from windlass.cli.running import run
 
 group = typer.Typer(
-    help="Look at webhooks, send dead letters again or throw them away; works on DATABASE_URL.", no_args_is_help=True
+    help="Look at webhooks, send dead letters again or throw them away; works on DATABASE_URL, or on a server.",
+    no_args_is_help=True,
 )
 dlq = typer.Typer(help="Webhooks that were given up.", no_args_is_help=True)
 group.add_typer(dlq, name="dlq")
@@ -35,15 +36,17 @@ def deliveries(
     run_id: Annotated[str, typer.Argument(metavar="RUN", help="The run they tell of.")],
     limit: Limit = 100,
     json: Json = False,
+    url: Url = None,
+    api_key: ApiKey = None,
 ) -> None:
     """List the attempts to tell of a run."""
     from windlass.cli.work import webhooks as work
 
-    run(work.list_deliveries(run_id, limit, json=json))
+    run(work.list_deliveries((url, api_key), run_id, limit, json=json))
 
 
 @dlq.command("list")
-def list_(
+def list_(  # noqa: PLR0917  each is an option
     tenant: Tenant = None,
     host: Host = None,
     error: Error = None,
@@ -51,15 +54,21 @@ def list_(
     created_before: CreatedBefore = None,
     limit: Limit = 100,
     json: Json = False,
+    url: Url = None,
+    api_key: ApiKey = None,
 ) -> None:
     """List dead letters, oldest first."""
     from windlass.cli.work import webhooks as work
 
-    run(work.list_letters(work.wanted(tenant, host, error, created_after, created_before), limit, json=json))
+    run(
+        work.list_letters(
+            (url, api_key), work.wanted(tenant, host, error, created_after, created_before), limit, json=json
+        )
+    )
 
 
 @dlq.command()
-def replay(
+def replay(  # noqa: PLR0917  each is an option
     letter: Letter = None,
     tenant: Tenant = None,
     host: Host = None,
@@ -67,16 +76,18 @@ def replay(
     created_after: CreatedAfter = None,
     created_before: CreatedBefore = None,
     everything: All = False,
+    url: Url = None,
+    api_key: ApiKey = None,
 ) -> None:
     """Have a server or worker send a dead letter once more, or all that match."""
     from windlass.cli.work import webhooks as work
 
     chosen = work.chosen(letter, work.wanted(tenant, host, error, created_after, created_before), everything=everything)
-    run(work.replay(chosen))
+    run(work.replay((url, api_key), chosen))
 
 
 @dlq.command()
-def discard(
+def discard(  # noqa: PLR0917  each is an option
     letter: Letter = None,
     tenant: Tenant = None,
     host: Host = None,
@@ -84,9 +95,11 @@ def discard(
     created_after: CreatedAfter = None,
     created_before: CreatedBefore = None,
     everything: All = False,
+    url: Url = None,
+    api_key: ApiKey = None,
 ) -> None:
     """Throw a dead letter away, or all that match."""
     from windlass.cli.work import webhooks as work
 
     chosen = work.chosen(letter, work.wanted(tenant, host, error, created_after, created_before), everything=everything)
-    run(work.discard(chosen))
+    run(work.discard((url, api_key), chosen))

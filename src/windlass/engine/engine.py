@@ -18,6 +18,7 @@ from windlass.engine.ports import Backend, Transaction
 from windlass.engine.registry import Definition, Registry, check_name, check_text, default_registry
 from windlass.engine.starting import KEY_SECONDS, Start, request
 from windlass.engine.telemetry import Silent, Telemetry
+from windlass.engine.telling import CONTROL_TOLD, TellControl, TellStart, ToldControl, ToldStart, told
 from windlass.engine.types import (
     ControlRequest,
     ControlResult,
@@ -167,14 +168,22 @@ class Engine:
         """Return the limits of lanes where nobody has set one."""
         return self.worker.lanes
 
-    async def begin(self, request: StartRequest, *, bounded: bool = True, op: StartRuns = START) -> Started:
-        """Start the run of a request by a kind of start; when this returns it is on disk. See ``start_run``."""
+    async def begin(
+        self, request: StartRequest, *, bounded: bool = True, op: StartRuns = START, tell: TellStart | None = None
+    ) -> Started:
+        """Start the run of a request by a kind of start; when this returns it is on disk, and what ``tell`` writes.
+
+        See ``start_run``.
+        """
         run = request.run
         holder = None if run.wake_at is not None else self.worker.birth(run.queue, run.name, run.lane)
         run.holder = holder
         landed = False
         try:
-            starting = self.commits.submit(op, request, bounded=bounded)
+            if tell is None:
+                starting = self.commits.submit(op, request, bounded=bounded)
+            else:
+                starting = self.commits.submit(told(op), ToldStart(request, tell), bounded=bounded)
             try:
                 return await starting
             finally:
@@ -241,8 +250,23 @@ class Engine:
         check_text("dedup_id", dedup_id)
         return SignalRequest(run_id, check_name(name), text, dedup_id, new_id(), self.clock.now())
 
-    async def control(self, run_id: str, action: str, *, by: str = "user", reason: str | None = None) -> ControlResult:
+    async def control(
+        self,
+        run_id: str,
+        action: str,
+        *,
+        by: str = "user",
+        reason: str | None = None,
+        tell: TellControl | None = None,
+    ) -> ControlResult:
         """Cancel, pause, resume or retry a run.
+
+        Args:
+            run_id: which.
+            action: cancel, pause, resume or retry.
+            by: who asks for it.
+            reason: why; kept with the run.
+            tell: hears of it in the transaction that does it.
 
         Returns:
             ``applied``, ``already_applied``, or ``sent``: the run's holder does it within a second.
@@ -254,6 +278,8 @@ class Engine:
         """
         check_control(action, by, reason)
         request = ControlRequest(run_id, action, by, reason, new_id(), self.clock.now())
+        if tell is not None:
+            return await self.commits.submit(CONTROL_TOLD, ToldControl(request, tell), bounded=True)
         return await self.commits.submit(CONTROL, request, bounded=True)
 
     async def set_queue(self, queue: str, *, limit: int | None = None, paused: bool = False) -> None:

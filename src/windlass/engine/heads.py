@@ -50,6 +50,17 @@ def append(tx: Transaction, head: RunHead, *events: NewEvent) -> None:
     tx.append_events(number(head, events))
 
 
+def note_failures(tx: Transaction, events: Iterable[Event]) -> None:
+    """Keep with runs how often their steps have been tried in vain, by which they are listed."""
+    failed: dict[str, int] = {}
+    for event in events:
+        if event.type == "step_failed":
+            attempt = orjson.loads(event.payload).get("attempt", 1)
+            failed[event.run_id] = max(failed.get(event.run_id, 0), attempt)
+    if failed:
+        tx.note_failures(sorted(failed.items()))
+
+
 def to_json(value: object) -> str:
     """Return small engine-made values as JSON text."""
     return orjson.dumps(value).decode()

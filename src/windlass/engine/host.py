@@ -13,7 +13,6 @@ from windlass.engine.ops import Commits
 from windlass.engine.registry import Definition
 from windlass.engine.telemetry import Telemetry
 from windlass.engine.types import ClaimedRun, Finish, NewRun
-from windlass.engine.watching import Audience
 from windlass.kernel.clock import Clock
 
 T = TypeVar("T")
@@ -58,7 +57,6 @@ class Host(Protocol):
     commits: Commits
     transactions: Commits
     telemetry: Telemetry
-    audience: Audience
     births: int
     lanes: LaneRules
     stopping: bool

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from windlass.engine.births import insert
 from windlass.engine.ending import finish
 from windlass.engine.errors import Fenced, RunConflict
-from windlass.engine.heads import close
+from windlass.engine.heads import close, note_failures
 from windlass.engine.ops import Operation
 from windlass.engine.orders import obey
 from windlass.engine.ports import IdempotencyRow, Ring, Transaction
@@ -89,6 +89,7 @@ class AdvanceRuns(Operation[Advance, Parked]):
             tx.consume_inbox(consumed)
         orders = self._park(tx, parks, answers, changed) if parks else []
         tx.append_events(events)
+        note_failures(tx, events)
         if ends:
             finish(tx, ends, changed)
         for head, news, at in orders:

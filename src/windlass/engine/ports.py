@@ -34,8 +34,9 @@ T = TypeVar("T")
 class Ring(NamedTuple):
     """A doorbell to ring after the commit.
 
-    ``kind`` is ``ready`` (a run can be claimed), ``inbox`` (something new for a held run), ``ended``, or for this
-    process alone ``orphans`` (an ended run has children left to be cancelled).
+    ``kind`` is ``ready`` (a run can be claimed), ``inbox`` (something new for a held run), ``ended``, ``news`` (of a
+    run that is followed), ``follow`` (a run is followed here), or for this process alone ``orphans`` (an ended run has
+    children left to be cancelled).
     """
 
     kind: str
@@ -105,6 +106,10 @@ class Transaction(Protocol):
 
     def bump_runs(self, heads: Sequence[RunHead]) -> None:
         """Write back ``last_seq`` and ``deaths`` only (the hot path touches no index)."""
+        ...
+
+    def note_failures(self, rows: Sequence[tuple[str, int]]) -> None:
+        """Remember of each run the highest number, from 1, of an attempt of one of its steps that failed."""
         ...
 
     def write_heads(self, heads: Sequence[RunHead]) -> None:
@@ -279,6 +284,10 @@ class Reader(Protocol):
         """Return those of the runs that have ended."""
         ...
 
+    def written(self, run_ids: Sequence[str]) -> dict[str, int]:
+        """Return the number of the last event of each of the runs."""
+        ...
+
     def events(self, run_id: str, since: int, limit: int) -> list[Event]:
         """Return events with ``seq`` above ``since``, in order."""
         ...
@@ -330,7 +339,10 @@ class Backend(Protocol):
         ...
 
     def listen(self, holder: str, ring: Callable[[str], None]) -> AbstractContextManager[None]:
-        """Call ``ring(kind)`` from another thread whenever another process rings, until closed."""
+        """Call ``ring(kind)`` from another thread whenever another process rings, until closed.
+
+        ``news`` and ``follow`` come with their run, ``news:ID``; ``hello`` means that a process began to listen.
+        """
         ...
 
     def ring(self, rings: Sequence[Ring]) -> None:

@@ -222,9 +222,7 @@ class Run:
             raise Suspend
         self._air += 1
         try:
-            answer = await heard(self.worker.commits.submit(ADVANCE, unit))
-            self.worker.audience.wake(self.run_id)
-            return answer
+            return await heard(self.worker.commits.submit(ADVANCE, unit))
         except Fenced:
             self.worker.fenced(self)
             raise Suspend from None

@@ -259,7 +259,6 @@ class Step(Generic[P, R]):
             raise Suspend from None
         run.executing.pop(path, None)
         self._ended(run)
-        run.worker.audience.wake(run.run_id)
         return value
 
     @staticmethod

@@ -326,8 +326,25 @@ class RunView:
     wake_at: str | None
 
 
+class Sight(NamedTuple):
+    """Which runs somebody may look at: those of ``tenants``, but not of ``closed`` workflows.
+
+    Of these only what is ``tenant``'s and ``owner``'s, where None is every owner; without a tenant none at all.
+    """
+
+    tenants: tuple[str, ...]
+    closed: tuple[str, ...]
+    tenant: str | None
+    owner: str | None
+
+
 class RunFilter(NamedTuple):
-    """Which runs to list, newest first; ``before`` is the id and creation time of the last one seen."""
+    """Which runs to list, newest first; ``before`` is the id and creation time of the last one seen.
+
+    ``failing``: open runs an attempt of whose steps has failed; ``attempt_gte``: a step has failed at this attempt or
+    a later one; ``waiting_on``: a wait reason or its beginning; ``error_class``: what the error of a failed run
+    begins with; ``sight``: who asks, None for an operator.
+    """
 
     status: tuple[str, ...] = ()
     name: str | None = None
@@ -336,6 +353,11 @@ class RunFilter(NamedTuple):
     created_after: str | None = None
     created_before: str | None = None
     before: tuple[str, str] | None = None
+    failing: bool = False
+    attempt_gte: int | None = None
+    waiting_on: str | None = None
+    error_class: str | None = None
+    sight: Sight | None = None
     limit: int = 50
 
 

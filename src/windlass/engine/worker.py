@@ -9,7 +9,7 @@ import asyncio
 import os
 import random
 import socket
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from typing import Any, TypeVar
@@ -50,6 +50,8 @@ STOP_SECONDS = 5.0
 """How long a process that shuts down waits for its database."""
 READ_SECONDS = 30.0
 """How long a read waits for its answer; a frozen server gives none."""
+RENEW_ROUNDS = 20
+"""After how many polls a process tells the others once more which runs are followed in it."""
 ORPHAN_ROUNDS = 30
 """After how many polls a process looks for children of ended runs that another may have left open."""
 LONG_STEP = 1 * SECOND
@@ -107,7 +109,7 @@ class Worker:
         self.backlog = True
         self.restricted: frozenset[str] = frozenset()
         self.results: dict[str, list[asyncio.Future[Ended | None]]] = {}
-        self.audience = Audience()
+        self.audience = Audience(lambda ids: backend.ring([Ring("follow", run_id) for run_id in ids]))
         self.random = random.Random().random  # noqa: S311  jitter, not secrets
         self._pool = DaemonThreads(threads, "windlass-step")
         self._readers = ThreadPoolExecutor(max_workers=8, thread_name_prefix="windlass-read")
@@ -149,6 +151,8 @@ class Worker:
             await self._withdraw(grace)
         self._ended = True
         self._pool.shutdown(wait=False, cancel_futures=True)
+        for run_id in self.audience.here:
+            self.audience.wake(run_id)
         await asyncio.to_thread(self._readers.shutdown)
 
     async def withdraw(self) -> None:
@@ -452,8 +456,15 @@ class Worker:
             raise Unavailable("the database does not answer") from None
 
     # hearing
-    def on_rings(self, rings: Sequence[Ring]) -> None:
-        """Take the doorbells of a commit (on the committer's thread): ours at once, the others' through the backend."""
+    def on_rings(self, rings: Sequence[Ring], touched: Iterable[str] = ()) -> None:
+        """Take the doorbells of a commit (on the committer's thread): ours at once, the others' through the backend.
+
+        ``touched`` are the runs it may have written to.
+        """
+        if news := self.audience.wanted(touched):
+            rings = [*rings, *(Ring("news", run_id) for run_id in news)]
+        if not rings:
+            return
         loop = self._loop
         ours = [ring for ring in rings if self._concerns_us(ring)]
         if ours and loop is not None:
@@ -463,20 +474,25 @@ class Worker:
                 self.telemetry.event("doorbell.late", rings=len(ours))
             if any(ring.kind == "orphans" for ring in ours):
                 rings = [ring for ring in rings if ring.kind != "orphans"]
+        if news:
+            rings = [ring for ring in rings if ring.kind != "news" or ring.run_id in self.audience.asked]
         self.backend.ring(rings)
 
     def _concerns_us(self, ring: Ring) -> bool:
         if ring.kind == "inbox":
             return ring.holder == self.holder
-        return ring.kind in {"ready", "orphans"} or ring.run_id in self.results or ring.run_id in self.audience
+        if ring.kind == "news":
+            return ring.run_id in self.audience
+        return ring.kind in {"ready", "orphans"} or ring.run_id in self.results
 
     def _hear_rings(self, rings: Sequence[Ring]) -> None:
         self._care([ring.run_id for ring in rings if ring.kind == "orphans"])
         for ring in rings:
             if ring.kind == "ready":
                 self._bell.set()
-            elif ring.kind == "ended":
+            elif ring.kind == "news":
                 self.audience.wake(ring.run_id)
+            elif ring.kind == "ended":
                 if ring.run_id not in self.runs:
                     self.answer(ring.run_id, None)
             elif ring.inbox is not None and (run := self.runs.get(ring.run_id)) is not None:
@@ -492,10 +508,18 @@ class Worker:
 
     def heard(self, kind: str) -> None:
         """Take a doorbell that another process rang."""
+        kind, _, run_id = kind.partition(":")
         if kind == "ready":
             self._bell.set()
         elif kind == "inbox":
             self._spawn(self._look())
+        elif kind == "news":
+            self.audience.wake(run_id)
+        elif kind == "follow":
+            if self.audience.ask(run_id):
+                self.backend.ring([Ring("news", run_id)])
+        elif kind == "hello":
+            self.audience.announce()
         elif self.results:
             self._spawn(self._look_for_results())
 
@@ -519,7 +543,10 @@ class Worker:
                 await self._look()
                 if self.results:
                     await self._look_for_results()
+                await self._look_for_news()
                 await self._write_long_steps()
+                if self._rounds % RENEW_ROUNDS == 0:
+                    self.audience.renew()
                 if self._rounds % ORPHAN_ROUNDS == 0:
                     self._care(await self.read(lambda: self.backend.reader.orphaned(1000)))
                 self._rounds += 1
@@ -565,6 +592,12 @@ class Worker:
         waiting = list(self.results)
         for ended in await self.read(lambda: self.backend.reader.ended(waiting)):
             self.answer(ended.run_id, ended)
+
+    async def _look_for_news(self) -> None:
+        """Ask once for all runs that are followed here and held elsewhere: a doorbell may get lost."""
+        if followed := self.audience.elsewhere(self.runs):
+            for run_id, seq in (await self.read(lambda: self.backend.reader.written(followed))).items():
+                self.audience.wake(run_id, seq)
 
     async def _write_long_steps(self) -> None:
         edge = self.clock.now() - LONG_STEP

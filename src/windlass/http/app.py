@@ -26,6 +26,7 @@ from windlass.http import (
     definitions,
     health,
     limits,
+    members,
     operations,
     people,
     queues,
@@ -38,6 +39,7 @@ from windlass.http import (
     workflow_bulk,
     workflow_history,
     workflow_runs,
+    workflow_socket,
 )
 from windlass.http.access import GUARDED as GUARDED_PATHS
 from windlass.http.errors import answer_http, answer_windlass
@@ -100,8 +102,8 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.settings, app.state.log, app.state.meter, app.state.probe = settings, log, meter, system.Probe()
-    app.state.admit, app.state.watch = callers.admit, health.Watch()
-    app.router.routes[:0] = [*workflow_history.sockets(), *_routes()]
+    app.state.admit, app.state.watch, app.state.reasons = callers.admit, health.Watch(), system.Reasons()
+    app.router.routes[:0] = [*workflow_socket.sockets(), *_routes()]
     app.add_exception_handler(WindlassError, answer_windlass)
     app.add_exception_handler(HTTPException, answer_http)
     _surround(app, settings, log, meter)
@@ -134,6 +136,7 @@ def _routes() -> list[DirectRoute]:
         operations,
         concurrency,
         limits,
+        members,
     )
     found = [route for part in parts for route in part.routes()]
     return sorted(found, key=lambda route: route.path.startswith(definitions.ONE))  # these would hide others

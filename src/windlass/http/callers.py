@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from starlette.requests import Request
 
-from windlass.contexts.identity.api import KEEPER, SCOPE, Caller, Grant
+from windlass.contexts.identity.api import KEEPER, SCOPE, Caller, Grant, NotAuthenticated
 from windlass.contexts.limits.api import Limit
 from windlass.http.access import ANYBODY, Access
 from windlass.http.logs import REQUEST_ID
@@ -31,6 +31,15 @@ async def caller(request: Request) -> Actor:
     """
     known: Actor | None = request.scope.get(_KNOWN)
     return known or await admit(request, ANYBODY)
+
+
+async def visitor(request: Request) -> Actor | None:
+    """Return who is calling where nobody has to say so; None is who does not, or whose token is for something else."""
+    try:
+        found: Caller = await application(request).identity.recognise(request.headers)
+    except NotAuthenticated:
+        return None
+    return replace(found.actor, request_id=REQUEST_ID.get()) if found.grant is None else None
 
 
 async def admit(request: Request, access: Access) -> Actor:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import re
 from collections.abc import AsyncIterator
@@ -28,6 +26,7 @@ from windlass.contexts.workflows.api import (
 )
 from windlass.http.access import ANYBODY, needs
 from windlass.http.callers import caller
+from windlass.http.conditions import expected, tag_of
 from windlass.http.definition_answers import (
     DefinitionAnswer,
     DeletedAnswer,
@@ -42,6 +41,7 @@ from windlass.http.responses import Json
 from windlass.http.routing import DirectRoute, application, route, template_of
 from windlass.kernel.actors import RUNS_READ, Actor, Forbidden
 from windlass.kernel.errors import Invalid, Issue, ValidationFailed
+from windlass.storage.cursors import pack, refused, unpack
 
 PREFIX = "/api/v1/workflows"
 ONE = PREFIX + "/{workflow_id}"
@@ -119,7 +119,9 @@ async def add_version(request: Request) -> Response:
     """Save another version of a workflow, for its owner; under another name it begins another workflow."""
     actor, workflow_id = await _addressed(request)
     read_query(request, ())
-    row = await definitions(request).add_version(actor, workflow_id, await read_body(request))
+    row = await definitions(request).add_version(
+        actor, workflow_id, await read_body(request), expected(request, _shown)
+    )
     return Json(row.shown(), 201, {"Location": f"{PREFIX}/{row.id}"})
 
 
@@ -171,20 +173,23 @@ def _mark(query: ListQuery) -> str:
 
 
 def _cursor(query: ListQuery, last: Row) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps([_mark(query), last.name, last.version])).rstrip(b"=").decode()
+    return pack([_mark(query), last.name, last.version])
 
 
 def _resumed(query: ListQuery, cursor: str) -> ListQuery:
+    message = "Input should be the cursor that a list with the same filters has answered"
     try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        mark, name, version = orjson.loads(text)
-        after = (str(name), int(version))
-    except (binascii.Error, ValueError, TypeError):
-        after, mark = ("", 0), None
+        mark, after = unpack(cursor, _marked)
+    except ValidationFailed:
+        raise refused(message) from None
     if mark != _mark(query) or "\0" in after[0] or not 0 <= after[1] < 1 << 31:
-        message = "Input should be the cursor that a list with the same filters has answered"
-        raise ValidationFailed([Issue(("query", "cursor"), message, "cursor_invalid")])
+        raise refused(message)
     return ListQuery(**{**{name: getattr(query, name) for name in query.__slots__}, "after": after})
+
+
+def _marked(told: Any) -> tuple[Any, tuple[str, int]]:
+    mark, name, version = told
+    return mark, (str(name), int(version))
 
 
 async def _array(first: list[Row], pages: AsyncIterator[list[Row]]) -> AsyncIterator[bytes]:
@@ -243,21 +248,21 @@ async def activate(request: Request) -> Response:
     """Make a version the one that its workflow's name stands for."""
     actor, workflow_id = await _addressed(request)
     read_query(request, ())
-    return Json((await definitions(request).activate(actor, workflow_id)).shown())
+    return Json((await definitions(request).activate(actor, workflow_id, expected(request, _shown))).shown())
 
 
 async def rollback(request: Request) -> Response:
     """Make the version current again that was so before; repeated, it goes further back."""
     actor, workflow_id = await _addressed(request)
     read_query(request, ())
-    return Json((await definitions(request).rollback(actor, workflow_id)).shown())
+    return Json((await definitions(request).rollback(actor, workflow_id, expected(request, _shown))).shown())
 
 
 async def delete(request: Request) -> Response:
     """Delete a version: it leaves lists and its name, and can still be read and run by its id."""
     actor, workflow_id = await _addressed(request)
     read_query(request, ())
-    await definitions(request).delete(actor, workflow_id)
+    await definitions(request).delete(actor, workflow_id, expected(request, _shown))
     return Json({"ok": True})
 
 
@@ -340,7 +345,7 @@ def _shown(found: Stored) -> dict[str, Any]:
 def tagged(request: Request, content: object) -> Response:
     """Return an answer with its ETag, or 304 when the client has it already."""
     made = Json(content)
-    tag = f'"{hashlib.blake2b(bytes(made.body), digest_size=12).hexdigest()}"'
+    tag = tag_of(content)
     known = [part.strip().removeprefix("W/") for part in request.headers.get("if-none-match", "").split(",")]
     if tag in known or "*" in known:
         return Response(status_code=304, headers={"ETag": tag})
@@ -364,17 +369,17 @@ def routes() -> list[DirectRoute]:
               body=PREFLIGHT_BODY, access=read),
         *discovery_routes(PREFIX),
         route("GET", ONE, get, **one, answers={200: DefinitionAnswer}, errors=reading, access=read),
-        route("DELETE", ONE, delete, **one, answers={200: DeletedAnswer}, errors=reading, access=ANYBODY),
+        route("DELETE", ONE, delete, **one, answers={200: DeletedAnswer}, errors=(412, *reading), access=ANYBODY),
         route("GET", ONE + "/versions", versions, **one, answers={200: WorkflowsAnswer}, errors=reading,
               parameters=VERSIONS, access=read),
-        route("POST", ONE + "/versions", add_version, **one, answers={201: WorkflowAnswer}, errors=(404, *saving),
+        route("POST", ONE + "/versions", add_version, **one, answers={201: WorkflowAnswer}, errors=(404, 412, *saving),
               body=BODY, access=ANYBODY),
         route("GET", ONE + "/versions/{version}", version, **one, answers={200: DefinitionAnswer}, errors=reading,
               access=read),
         route("GET", ONE + "/diff", diff, **one, answers={200: DiffAnswer}, errors=reading, parameters=DIFF,
               access=read),
-        route("POST", ONE + "/activate", activate, **one, answers={200: WorkflowAnswer}, errors=(409, *reading),
+        route("POST", ONE + "/activate", activate, **one, answers={200: WorkflowAnswer}, errors=(409, 412, *reading),
               access=ANYBODY),
-        route("POST", ONE + "/rollback", rollback, **one, answers={200: WorkflowAnswer}, errors=(409, *reading),
+        route("POST", ONE + "/rollback", rollback, **one, answers={200: WorkflowAnswer}, errors=(409, 412, *reading),
               access=ANYBODY),
     ]  # fmt: skip

@@ -38,6 +38,7 @@ TABLE = {
     Kind.FORBIDDEN: _Shown(403, "FORBIDDEN"),
     Kind.NOT_FOUND: _Shown(404, "NOT_FOUND"),
     Kind.CONFLICT: _Shown(409, "CONFLICT"),
+    Kind.STALE: _Shown(412, "PRECONDITION_FAILED"),
     Kind.TOO_LARGE: _Shown(413, "PAYLOAD_TOO_LARGE"),
     Kind.RATE_LIMITED: _Shown(429, "RATE_LIMITED"),
     Kind.UNAVAILABLE: _Shown(503, "SERVICE_UNAVAILABLE"),
@@ -49,7 +50,7 @@ TABLE = {
 NOT_ALLOWED = "METHOD_NOT_ALLOWED"
 _CODES = {shown.status: shown.code for shown in TABLE.values()} | {405: NOT_ALLOWED}
 _BUSINESS = frozenset({
-    Kind.INVALID, Kind.NOT_FOUND, Kind.CONFLICT, Kind.TOO_LARGE, Kind.RATE_LIMITED, Kind.TIMED_OUT,
+    Kind.INVALID, Kind.NOT_FOUND, Kind.CONFLICT, Kind.STALE, Kind.TOO_LARGE, Kind.RATE_LIMITED, Kind.TIMED_OUT,
 })  # fmt: skip
 INTERNAL = "Internal server error"
 

@@ -175,7 +175,7 @@ class Meter:
         """Return everything in Prometheus's text format.
 
         Args:
-            known: what the database knows: counts by status, by name (``records``, ``open_runs``).
+            known: what the database knows: counts by status or reason, by name (``records``, ``open_runs``).
             depth: how many runs of definitions wait for a place, where the database says so.
         """
         prometheus = self._prometheus
@@ -213,6 +213,9 @@ class Meter:
         return together
 
 
+_LABELS = {"runs_waiting": "reason"}
+
+
 class _Asked:
     """What the database knows, made anew for each answer: a ``Gauge`` would be kept in the workers' shared files."""
 
@@ -232,8 +235,8 @@ class _Asked:
             words = "Runs of definitions that wait for a place, 100,000 at most."
             yield GaugeMetricFamily("workflows_engine_queue_depth", words, value=self._depth)
         for name, counts in self._known.items():
-            what = name.replace("_", " ")
-            gauge = GaugeMetricFamily(f"windlass_{name}", f"How many {what}, by status.", labels=["status"])
+            what, label = name.replace("_", " "), _LABELS.get(name, "status")
+            gauge = GaugeMetricFamily(f"windlass_{name}", f"How many {what}, by {label}.", labels=[label])
             for status, count in counts.items():
                 gauge.add_metric([status], count)
             yield gauge

@@ -37,7 +37,8 @@ class Parameter:
 
     def described(self) -> dict[str, Any]:
         """Return its part of the OpenAPI document."""
-        schema = self.schema if self.default is None else {**self.schema, "default": self.default}
+        given = str(self.default).lower() if self.default is False else self.default
+        schema = self.schema if self.default is None else {**self.schema, "default": given}
         return {"name": self.name, "in": "query", "required": False, "schema": schema, "description": self.description}
 
 
@@ -79,6 +80,24 @@ def label(name: str, description: str) -> Parameter:
 
     schema = {"type": "string", "minLength": 1, "maxLength": NAME_LENGTH, "pattern": NO_NUL}
     return Parameter(name, schema, description, read)
+
+
+def flag(name: str, description: str) -> Parameter:
+    """Return a parameter that is ``true`` or ``false``, which it is when it is not given."""
+    chosen = choice(name, ("true", "false"), description, "false")
+    return Parameter(name, chosen.schema, description, lambda text: chosen.read(text) == "true", False)
+
+
+def narrowing() -> list[Parameter]:
+    """Return the parameters by which lists of runs are narrowed down to those in trouble."""
+    return [
+        flag("failing", "Only open runs an attempt of whose steps has failed"),
+        integer(
+            "attempt_gte", "Only runs a step of which has failed at this attempt or a later one", least=1, cap=32_767
+        ),
+        free("waiting_on", "Only runs that wait for this, by the beginning of their wait reason"),
+        free("error_class", "Only failed runs whose error begins with this code"),
+    ]
 
 
 def moment(name: str, description: str, *, end: bool = False) -> Parameter:

@@ -35,6 +35,7 @@ _MEANINGS = {
     403: "The caller may not do this",
     404: "Not there",
     409: "Its state does not allow it, or the Idempotency-Key was used with another request",
+    412: "It was changed since it was read (`If-Match`); nothing was done",
     413: "Too large",
     422: "A field or parameter is wrong; `details` names each",
     429: "Too often; try again after `Retry-After` seconds",

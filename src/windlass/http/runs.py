@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import Any
 
 import orjson
@@ -11,16 +9,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from windlass.contexts.records.api import read_json
+from windlass.contexts.workflows.api import may_control, may_see, sight
 from windlass.engine.errors import UnknownRun
-from windlass.engine.types import RunFilter, Status
-from windlass.http.query import Parameter, choice, free, integer, moment, read_query
+from windlass.engine.types import RunFilter, RunView, Status
+from windlass.http import callers
+from windlass.http.query import Parameter, choice, free, integer, moment, narrowing, read_query
 from windlass.http.responses import Json
 from windlass.http.routing import DirectRoute, Handler, application, route
 from windlass.http.schemas import ControlAnswer, EventsAnswer, ExplainAnswer, RunAnswer, RunsAnswer
-from windlass.kernel.clock import to_iso
+from windlass.kernel.actors import RUNS_CONTROL, Actor
+from windlass.kernel.clock import from_iso, to_iso
 from windlass.kernel.errors import Issue, ValidationFailed
+from windlass.storage.cursors import pack, unpack
 from windlass.storage.explain import explain_run
 
+ANONYMOUS = Actor("user", "anonymous", kind="anonymous")
+"""Who may write because no key is asked for, and has shown a credential that is not known."""
 MAX_LIMIT = 200
 MAX_EVENTS = 1000
 ID_LENGTH = 200
@@ -32,6 +36,7 @@ LIST: list[Parameter] = [
     free("parent_run_id", "Only children of this run"),
     moment("created_after", "Only runs created at this time or later"),
     moment("created_before", "Only runs created at this time or earlier", end=True),
+    *narrowing(),
     integer("limit", f"Runs on a page; more than {MAX_LIMIT} is {MAX_LIMIT}", least=1, default=50, cap=MAX_LIMIT),
     free("cursor", "The `next_cursor` of the page before"),
 ]
@@ -52,7 +57,7 @@ async def listing(request: Request) -> Response:
     """List runs, newest first."""
     asked = read_query(request, LIST)
     limit = asked["limit"]
-    before = None if asked["cursor"] is None else _position(asked["cursor"])
+    before = None if asked["cursor"] is None else unpack(asked["cursor"], _position)
     found = await application(request).engine.list_runs(
         RunFilter(
             status=() if asked["status"] is None else (asked["status"],),
@@ -62,27 +67,30 @@ async def listing(request: Request) -> Response:
             created_after=asked["created_after"],
             created_before=asked["created_before"],
             before=before,
+            failing=asked["failing"],
+            attempt_gte=asked["attempt_gte"],
+            waiting_on=asked["waiting_on"],
+            error_class=asked["error_class"],
+            sight=sight(await callers.visitor(request)),
             limit=limit + 1,
         )
     )
     items = found[:limit]
-    cursor = _cursor(items[-1].created_at, items[-1].run_id) if len(found) > limit else None
+    cursor = pack([items[-1].created_at, items[-1].run_id]) if len(found) > limit else None
     return Json({"items": items, "count": len(items), "next_cursor": cursor})
 
 
 async def get(request: Request) -> Response:
     """Get one run."""
     read_query(request, ())
-    return Json(await application(request).engine.get_run(_run_id(request)))
+    return Json(await _seen(request, await callers.visitor(request)))
 
 
 async def events(request: Request) -> Response:
     """Get the events of a run, in order."""
     asked = read_query(request, EVENTS)
-    engine, run_id = application(request).engine, _run_id(request)
-    found = await engine.events(run_id, since=asked["since"], limit=asked["limit"] + 1)
-    if not found:
-        await engine.get_run(run_id)
+    run = await _seen(request, await callers.visitor(request))
+    found = await application(request).engine.events(run.run_id, since=asked["since"], limit=asked["limit"] + 1)
     shown = found[: asked["limit"]]
     items = [
         {
@@ -101,16 +109,35 @@ async def events(request: Request) -> Response:
 async def explain(request: Request) -> Response:
     """Say why a run stands where it does: the reason, what is in the way, since when, and when it goes on."""
     read_query(request, ())
-    return Json((await explain_run(application(request).engine, _run_id(request)))._asdict())
+    run = await _seen(request, await callers.visitor(request))
+    return Json((await explain_run(application(request).engine, run.run_id))._asdict())
+
+
+async def _seen(request: Request, actor: Actor | None) -> RunView:
+    """Return the run of the path.
+
+    Raises:
+        UnknownRun: it is not there, or not for this caller.
+    """
+    run_id = _run_id(request)
+    run = await application(request).engine.get_run(run_id)
+    if not may_see(actor, run):
+        if actor not in {None, ANONYMOUS}:
+            await application(request).workflows.runs.trail.denied(actor, run)
+        raise UnknownRun(f"no run {run_id}", run_id=run_id)
+    return run
 
 
 def _control(action: str, words: str) -> Handler:
     async def control(request: Request) -> Response:
         read_query(request, ())
         reason = _reason(await request.body())
-        run_id = _run_id(request)
-        done = await application(request).engine.control(run_id, action, reason=reason)
-        return Json({"run_id": run_id, "result": done.result, "status": done.status})
+        actor = await callers.visitor(request) or ANONYMOUS
+        run = await _seen(request, actor)
+        if not may_control(actor, run):
+            actor.require(RUNS_CONTROL)
+        done = await application(request).workflows.runs.command(actor, run, action, reason)
+        return Json({"run_id": run.run_id, "result": done.result, "status": done.status})
 
     control.__name__ = action
     control.__doc__ = words
@@ -142,18 +169,10 @@ def _run_id(request: Request) -> str:
     return run_id
 
 
-def _cursor(created_at: str, run_id: str) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps([created_at, run_id])).rstrip(b"=").decode()
-
-
-def _position(cursor: str) -> tuple[str, str]:
-    try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        created_at, run_id = orjson.loads(text)
-    except (binascii.Error, orjson.JSONDecodeError, ValueError, TypeError):
-        message = "Input should be a cursor that a list has answered"
-        raise ValidationFailed([Issue(("query", "cursor"), message, "cursor_invalid")]) from None
-    return str(created_at), str(run_id)
+def _position(told: Any) -> tuple[str, str]:
+    created_at, run_id = map(str, told)
+    from_iso(created_at)
+    return created_at, run_id
 
 
 def routes() -> list[DirectRoute]:

@@ -13,6 +13,7 @@ from windlass.contexts.records.api import read_json
 from windlass.contexts.schedules.api import Changes, Draft, Schedules, Trial, Window
 from windlass.http import callers
 from windlass.http.access import scoped
+from windlass.http.conditions import expected, tag_of
 from windlass.http.query import Parameter, Wrong, free, integer, read_query
 from windlass.http.responses import Json
 from windlass.http.routing import DirectRoute, application, idempotency_key, json_headers, route
@@ -179,14 +180,24 @@ async def get(request: Request) -> Response:
     """Return a schedule."""
     actor = await callers.caller(request)
     read_query(request, ())
-    return Json(await _schedules(request).get(actor, request.path_params["schedule_id"]))
+    found = await _schedules(request).get(actor, request.path_params["schedule_id"])
+    return Json(found, headers={"ETag": tag_of(_settled(found))})
+
+
+def _settled(shown: dict[str, Any]) -> dict[str, Any]:
+    """Return what of a schedule does not change when it fires: its ETag is for who wants to change it."""
+    return {name: value for name, value in shown.items() if name not in _MOVING}
+
+
+_MOVING = frozenset({"last_run_at", "next_run_at", "last_status", "updated_at", "firing"})
 
 
 async def change(request: Request) -> Response:
     """Change a schedule; what is left out stays. `enabled` pauses and resumes it."""
     actor = await callers.caller(request)
     read_query(request, ())
-    await _schedules(request).change(actor, request.path_params["schedule_id"], await _body(request))
+    expect = expected(request, _settled)
+    await _schedules(request).change(actor, request.path_params["schedule_id"], await _body(request), expect)
     return Json({"ok": True})
 
 
@@ -261,7 +272,7 @@ def routes() -> list[DirectRoute]:
         route("GET", one, get, tag=tag, access=scoped("scheduler.get"), answers={200: ScheduleAnswer},
               errors=(404, 422)),
         route("PATCH", one, change, tag=tag, access=scoped("scheduler.update"), answers={200: OkAnswer},
-              errors=(400, 404, 413, 422), body=_json(Changes)),
+              errors=(400, 404, 412, 413, 422), body=_json(Changes)),
         route("DELETE", one, delete, tag=tag, access=scoped("scheduler.delete"), answers={200: OkAnswer},
               errors=(422,)),
         route("POST", f"{one}/run-now", run_now, tag=tag, access=scoped("scheduler.run_now", runs=True),

@@ -19,12 +19,16 @@ from windlass.http.query import read_query
 from windlass.http.responses import Json
 from windlass.http.routing import DirectRoute, application, route
 from windlass.http.schemas import HealthAnswer, UnhealthyAnswer, VersionAnswer
+from windlass.kernel.clock import SECOND
 from windlass.kernel.errors import WindlassError
 from windlass.settings import Settings
+from windlass.storage.reasons import count_reasons
 from windlass.storage.stats import open_runs, queue_state
 
 HEALTH_SECONDS = 1.5
 """How long the database may take to answer a health check."""
+REASON_SECONDS = 10
+"""How old the counts of reasons may be: they cost more than one look at an index."""
 
 PLACES = {
     "/docs": "the API, to read and to try",
@@ -71,6 +75,25 @@ class Probe:
             self._asking = asyncio.ensure_future(asyncio.to_thread(running.backend.read, _select_one))
             self._asking.add_done_callback(lambda asked: asked.cancelled() or asked.exception())
         await asyncio.wait_for(asyncio.shield(self._asking), HEALTH_SECONDS)
+
+
+class Reasons:
+    """Knows how many runs wait for which reason, and asks again when it was told longer ago than ``REASON_SECONDS``."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, int] = {}
+        self._asked: int | None = None
+
+    async def get(self, running: Application) -> dict[str, int]:
+        """Return the counts.
+
+        Raises:
+            Unavailable: the database is away.
+        """
+        now = running.engine.clock.now()
+        if self._asked is None or now - self._asked >= REASON_SECONDS * SECOND:
+            self._known, self._asked = await count_reasons(running.engine), now
+        return self._known
 
 
 def _select_one(connection: Any) -> None:
@@ -127,6 +150,7 @@ async def measured(request: Request) -> bytes:
         totals = await running.records.report("totals", read_filter(None, None, None, None))
         known["records"] = {status: count for status, count in totals[0].items() if status != "all"}
         known["open_runs"] = await running.engine.read(open_runs)
+        known["runs_waiting"] = await request.app.state.reasons.get(running)
         depth = (await running.engine.read(lambda connection: queue_state(connection, QUEUE))).depth
     except WindlassError as error:
         log: Log = request.app.state.log

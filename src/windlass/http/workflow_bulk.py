@@ -14,7 +14,7 @@ from windlass.http.callers import caller
 from windlass.http.responses import Json
 from windlass.http.routing import DirectRoute, route
 from windlass.http.shapes import WORKFLOW_RUN, read_many
-from windlass.http.workflow_runs import ACTIONS, PREFIX, runs, shown
+from windlass.http.workflow_runs import ACTIONS, PREFIX, runs, shown, told_of_owner
 from windlass.kernel.actors import RUNS_CONTROL, Actor
 from windlass.kernel.errors import WindlassError
 from windlass.storage.run_lists import RunQuery
@@ -26,6 +26,8 @@ WANTED = {
     "owner": Field(text(200)),
     "created_after": Field(text(40)),
     "created_before": Field(text(40)),
+    "failing": Field({"type": "boolean"}),
+    "attempt_gte": Field({"type": "integer", "minimum": 1, "maximum": 32_767}),
     "waiting_on": Field(text(200)),
     "error_class": Field(text(200)),
 }
@@ -65,7 +67,9 @@ async def bulk(request: Request) -> Response:
     actor = await caller(request)
     read_many(request, ())
     asked = read_body(await request.body(), BULK)
-    found = await runs(request).select(_query(actor, asked["filter"]))
+    query = _query(actor, asked["filter"])
+    await told_of_owner(request, actor, asked["filter"].get("owner"))
+    found = await runs(request).select(query)
     if asked.get("dry_run"):
         return Json(await _preview(request, actor, asked, found))
     done = [await _one(request, actor, asked, run_id) for run_id in found]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import binascii
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlencode
@@ -12,8 +9,6 @@ from urllib.parse import urlencode
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
-from starlette.routing import WebSocketRoute
-from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from windlass.contexts.workflows.api import investigation, shown_attempts, shown_steps
 from windlass.engine.types import TERMINAL, Event
@@ -27,7 +22,8 @@ from windlass.http.shapes import many, read_many
 from windlass.http.workflow_runs import PREFIX, runs
 from windlass.kernel.actors import RUNS_READ
 from windlass.kernel.clock import to_iso
-from windlass.kernel.errors import Issue, NotFound, ValidationFailed, WindlassError
+from windlass.kernel.errors import Issue, ValidationFailed
+from windlass.storage.cursors import pack, unpack
 from windlass.storage.explain import explain_run
 
 TYPES = many("types", "Only events of these types")
@@ -38,8 +34,6 @@ EVENTS: list[Parameter] = [
     free("cursor", "The `Next-Cursor` of the page before; wins over `since`"),
 ]
 STREAM: list[Parameter] = [integer("since", "Only events after this number", least=0, default=0), TYPES]
-SOCKET: list[Parameter] = [free("run_id", "Which run"), free("token", "A token, where no header can be sent"), *STREAM]
-REFUSED, ERROR = 1008, 1011
 _SCAN = 20
 """How many pages of events are looked through for those of the wanted types, at most."""
 
@@ -60,7 +54,7 @@ async def events(request: Request) -> Response:
     actor = await caller(request)
     asked = read_many(request, EVENTS)
     run_id, limit, types = request.path_params["run_id"], asked["limit"], frozenset(asked["types"])
-    since = asked["since"] if asked["cursor"] is None else _position(asked["cursor"])
+    since = asked["since"] if asked["cursor"] is None else unpack(asked["cursor"], _position)
     found: list[Event] = []
     page: list[Event] = []
     for _ in range(_SCAN if types else 1):
@@ -72,7 +66,7 @@ async def events(request: Request) -> Response:
     headers = {}
     if len(found) == limit or (types and len(page) == limit):
         last = found[-1].seq if len(found) == limit else page[-1].seq
-        cursor = base64.urlsafe_b64encode(orjson.dumps({"last_seq": last})).rstrip(b"=").decode()
+        cursor = pack({"last_seq": last})
         kept = {"limit": limit, "types": sorted(types), "cursor": cursor}
         headers = {
             "Next-Cursor": cursor,
@@ -81,13 +75,8 @@ async def events(request: Request) -> Response:
     return Json([shown(event) for event in found], headers=headers)
 
 
-def _position(cursor: str) -> int:
-    try:
-        told = orjson.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
-        return int(told["last_seq"])
-    except (binascii.Error, ValueError, TypeError, KeyError):
-        message = "Input should be a cursor that a list has answered"
-        raise ValidationFailed([Issue(("query", "cursor"), message, "cursor_invalid")]) from None
+def _position(told: Any) -> int:
+    return int(told["last_seq"])
 
 
 async def steps(request: Request) -> Response:
@@ -162,67 +151,6 @@ async def _sent(request: Request, run_id: str, since: int, types: frozenset[str]
 _ENDS = frozenset({"run_completed", "run_failed", "run_cancelled"})
 
 
-async def socket(websocket: WebSocket) -> None:
-    """Follow the events of a run over a WebSocket: a snapshot, then each event, and a heartbeat each idle second."""
-    request = Request({**websocket.scope, "type": "http", "method": "GET"}, websocket.receive)
-    try:
-        asked = read_many(request, SOCKET)
-        actor = await caller(_with_token(request, asked["token"]))
-        actor.require(RUNS_READ)
-        run = await runs(request).get(actor, asked["run_id"] or "")
-        if run.owner != actor.user_id and not actor.administers_workflows:
-            raise NotFound("Run not found")
-    except WindlassError:
-        await websocket.close(REFUSED)
-        return
-    await websocket.accept()
-    leaving = asyncio.create_task(_left(websocket))
-    speaking = asyncio.create_task(_speak(websocket, run.run_id, run.status, asked))
-    try:
-        await asyncio.wait([leaving, speaking], return_when=asyncio.FIRST_COMPLETED)
-        if speaking.done() and speaking.exception() is not None and not leaving.done():
-            await websocket.close(ERROR)
-    finally:
-        for task in (leaving, speaking):
-            task.cancel()
-        await asyncio.gather(leaving, speaking, return_exceptions=True)
-
-
-def _with_token(request: Request, token: str | None) -> Request:
-    """Return the request as if the token in its address had come in a header: browsers can send none."""
-    if token is None:
-        return request
-    headers = [*request.scope["headers"], (b"authorization", f"Bearer {token}".encode())]
-    return Request({**request.scope, "headers": headers})
-
-
-async def _left(websocket: WebSocket) -> None:
-    while True:
-        try:
-            await websocket.receive_text()
-        except (WebSocketDisconnect, KeyError, RuntimeError):
-            return
-
-
-async def _speak(websocket: WebSocket, run_id: str, status: str, asked: dict[str, Any]) -> None:
-    engine = websocket.app.state.application.engine
-    types = frozenset(asked["types"])
-    await _say(websocket, {"type": "snapshot", "run": {"run_id": run_id, "status": status}})
-    async for news in engine.follow(run_id, asked["since"]):
-        for one in news:
-            if not types or one.type in types:
-                told = shown(one)
-                await _say(websocket, {**told, "ts": told["created_at"]})
-        if not news:
-            await _say(websocket, {"type": "heartbeat", "ts": to_iso(engine.clock.now())})
-        if websocket.client_state is not WebSocketState.CONNECTED:
-            return
-
-
-async def _say(websocket: WebSocket, frame: dict[str, Any]) -> None:
-    await websocket.send_text(orjson.dumps(frame).decode())
-
-
 def routes() -> list[DirectRoute]:
     """Return the routes."""
     tag, run = "workflow runs", f"{PREFIX}/runs/{{run_id}}"
@@ -243,8 +171,3 @@ def routes() -> list[DirectRoute]:
         route("GET", f"{run}/explain", explain, answers={200: ExplainAnswer}, **shared),
         route("GET", f"{run}/investigation", investigate, answers=json("What is known"), **shared),
     ]
-
-
-def sockets() -> list[WebSocketRoute]:
-    """Return the WebSocket routes."""
-    return [WebSocketRoute(f"{PREFIX}/ws", socket)]

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -17,13 +14,15 @@ from windlass.engine.types import RunView, Status
 from windlass.http.access import needs, scoped
 from windlass.http.bodies import Field, media, read_body, text
 from windlass.http.callers import caller
-from windlass.http.query import Parameter, choice, free, integer, moment
+from windlass.http.query import Parameter, choice, free, integer, moment, narrowing
 from windlass.http.responses import Json
 from windlass.http.routing import DirectRoute, Handler, application, idempotency_key, route
 from windlass.http.shapes import WORKFLOW_RUN, WORKFLOW_RUNS, many, read_many
 from windlass.kernel.actors import RUNS_CONTROL, RUNS_READ, Actor
-from windlass.kernel.clock import to_iso
+from windlass.kernel.clock import from_iso, to_iso
 from windlass.kernel.errors import Invalid, Issue, ValidationFailed
+from windlass.kernel.spans import TRACEPARENT, checked_traceparent
+from windlass.storage.cursors import pack, unpack
 from windlass.storage.run_lists import ORDERS, RunQuery
 
 PREFIX = "/api/v1/workflows"
@@ -50,8 +49,7 @@ LIST: list[Parameter] = [
     moment("created_after", "Only runs created then or later"),
     moment("created_before", "Only runs created then or earlier", end=True),
     integer("last_n_hours", "Only runs created so recently; wins over `created_after`", least=1, cap=87_600),
-    free("waiting_on", "Only runs that wait for this, by the beginning of their wait reason"),
-    free("error_class", "Only failed runs whose error begins with this code"),
+    *narrowing(),
     free("order_by", "`created_at`, `started_at` or `ended_at`"),
     choice("order", ["desc", "asc"], "The newest or the oldest first", "desc"),
     integer("limit", "Runs on a page", least=1, default=50, cap=200),
@@ -122,7 +120,9 @@ def _ordered(request: Request, asked: dict[str, Any]) -> Order:
         message = "idempotency_key and the header Idempotency-Key differ: give one"
         raise Invalid(message, field="idempotency_key")
     mode = read_many(request, MODE)["mode"] or "async"
-    return Order(**asked, idempotency_key=key or header, mode="async" if mode.lower() == "async" else "sync")
+    above = application(request).contexts.spans.traceparent() or checked_traceparent(request.headers.get(TRACEPARENT))
+    how = "async" if mode.lower() == "async" else "sync"
+    return Order(**asked, idempotency_key=key or header, mode=how, traceparent=above)
 
 
 def workflow_id(request: Request) -> int:
@@ -143,6 +143,7 @@ async def listing(request: Request) -> Response:
     actor = await caller(request)
     asked = read_many(request, LIST)
     query = _query(request, actor, asked)
+    await told_of_owner(request, actor, asked["owner"])
     found = await runs(request).page(query._replace(limit=query.limit + 1))
     page = found[: query.limit]
     more = len(found) > query.limit
@@ -160,6 +161,17 @@ async def listing(request: Request) -> Response:
     return Json(body, headers={"Link": links} if links else None)
 
 
+async def told_of_owner(request: Request, actor: Actor, owner: str | None) -> None:
+    """Tell the audit log of a caller who asks for the runs of somebody else, allowed to or not."""
+    if owner is None or owner == actor.user_id:
+        return
+    if actor.administers_workflows:
+        await runs(request).trail.note(actor, "run.admin_override", "run:*", {"action": "list", "owner_id": owner})
+    else:
+        told = {"reason": "owner_filter_denied", "owner_id": owner}
+        await runs(request).trail.note(actor, "run.denied", "run:*", told)
+
+
 def _query(request: Request, actor: Actor, asked: dict[str, Any]) -> RunQuery:
     after = asked["created_after"]
     if asked["last_n_hours"] is not None:
@@ -174,6 +186,8 @@ def _query(request: Request, actor: Actor, asked: dict[str, Any]) -> RunQuery:
         statuses=_statuses(asked["status"]),
         created_after=after,
         created_before=asked["created_before"],
+        failing=asked["failing"],
+        attempt_gte=asked["attempt_gte"],
         waiting_on=asked["waiting_on"],
         error_class=asked["error_class"],
         order_by=order_by,
@@ -196,27 +210,29 @@ def _statuses(given: tuple[str, ...]) -> tuple[str, ...]:
 def _cursor(query: RunQuery, last: RunView) -> str:
     at = getattr(last, query.order_by)
     told = {"order_by": query.order_by, "order_desc": query.descending, "last_ts": at, "last_id": last.run_id}
-    return base64.urlsafe_b64encode(orjson.dumps(told)).rstrip(b"=").decode()
+    return pack(told)
 
 
 def _at(query: RunQuery, cursor: str) -> RunQuery:
     """Return the query at a cursor, whose order wins; one that cannot be read is refused: it would begin anew."""
-    try:
-        told = orjson.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
-        order_by, after = told["order_by"], (str(told["last_ts"]), str(told["last_id"]))
-        if order_by not in ORDERS:
-            raise ValueError(order_by)
-    except (binascii.Error, ValueError, TypeError, KeyError):
-        message = "Input should be a cursor that a list has answered"
-        raise ValidationFailed([Issue(("query", "cursor"), message, "cursor_invalid")]) from None
-    return query._replace(order_by=order_by, descending=bool(told["order_desc"]), after=after, offset=0)
+    order_by, descending, after = unpack(cursor, _place)
+    return query._replace(order_by=order_by, descending=descending, after=after, offset=0)
+
+
+def _place(told: Any) -> tuple[str, bool, tuple[str, str]]:
+    order_by, at, run_id = told["order_by"], str(told["last_ts"]), str(told["last_id"])
+    if order_by not in ORDERS:
+        raise ValueError(order_by)
+    from_iso(at)
+    return order_by, bool(told["order_desc"]), (at, run_id)
 
 
 def _links(request: Request, query: RunQuery, asked: dict[str, Any], cursor: str | None, *, more: bool) -> str:
-    kept = {
-        name: value for name, value in asked.items() if name not in {"cursor", "offset"} and value not in {None, ()}
-    }
-    kept["status"] = list(asked["status"])
+    left_out = {None, (), False}
+    said = {name: "true" if value is True else value for name, value in asked.items() if value not in left_out}
+    kept = {**said, "status": list(asked["status"])}
+    kept.pop("cursor", None)
+    kept.pop("offset", None)
 
     def link(rel: str, **place: Any) -> str:
         return f'<{request.url.path}?{urlencode({**kept, **place}, doseq=True)}>; rel="{rel}"'

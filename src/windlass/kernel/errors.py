@@ -17,6 +17,7 @@ class Kind(StrEnum):
     FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
     CONFLICT = "conflict"
+    STALE = "stale"
     TOO_LARGE = "too_large"
     RATE_LIMITED = "rate_limited"
     UNAVAILABLE = "unavailable"
@@ -95,6 +96,13 @@ class Conflict(WindlassError):
 
     code = "CONFLICT"
     kind = Kind.CONFLICT
+
+
+class Stale(WindlassError):
+    """The object is not what the caller takes it for: somebody has changed it; nothing was done."""
+
+    code = "PRECONDITION_FAILED"
+    kind = Kind.STALE
 
 
 class Unavailable(WindlassError):

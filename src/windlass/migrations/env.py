@@ -17,6 +17,7 @@ import windlass.contexts.records.tables
 import windlass.contexts.schedules.tables
 import windlass.contexts.webhooks.tables
 import windlass.contexts.workflows.definitions.tables
+import windlass.contexts.workflows.results.tables
 import windlass.contexts.workflows.runs.tables  # noqa: F401
 from windlass import settings
 from windlass.kernel.errors import WindlassError

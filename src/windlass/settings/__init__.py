@@ -21,7 +21,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from windlass.kernel.errors import ConfigError
-from windlass.settings import artifacts, identity, limits, operating, outbound, schedules, webhooks, workflows
+from windlass.settings import artifacts, identity, limits, operating, outbound, people, schedules, webhooks, workflows
 from windlass.settings.fields import HeaderKey, Names
 from windlass.storage import urls
 
@@ -54,6 +54,7 @@ class Settings(
     artifacts.ArtifactsSettings,
     webhooks.WebhookSettings,
     outbound.OutboundSettings,
+    people.PeopleSettings,
     identity.IdentitySettings,
     limits.LimitSettings,
     BaseSettings,

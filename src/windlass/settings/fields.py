@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_settings import NoDecode
 
+MOST_URL = 8192
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 
 
@@ -16,6 +18,18 @@ def _key(secret: SecretStr) -> SecretStr:
     if not _PRINTABLE.fullmatch(secret.get_secret_value()):
         raise ValueError("it cannot be sent in a header")
     return secret
+
+
+def check_http_url(text: str) -> str:
+    """Return an address of the web as it is.
+
+    Raises:
+        ValueError: it is none.
+    """
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or len(text) > MOST_URL or not text.isprintable():
+        raise ValueError("it is no http or https address")
+    return text
 
 
 def json_object(value: object) -> object:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future as ThreadFuture
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -58,32 +58,34 @@ class BatchWriter:
         self._pause = pause
         self._marker = 0
 
-    def write(self, batch: Sequence[Pending]) -> tuple[list[Outcome], list[Ring]]:
+    def write(self, batch: Sequence[Pending]) -> tuple[list[Outcome], list[Ring], Collection[str]]:
         """Apply a batch in one transaction; on any error its units run one by one, so that each fails alone.
 
         Returns:
-            the outcome of every unit, in order, and the doorbells of what was committed. A unit whose outcome
-            is ``ConnectionLost`` is not on disk and may be tried again.
+            the outcome of every unit, in order, the doorbells of what was committed, and the runs it may have
+            written to. A unit whose outcome is ``ConnectionLost`` is not on disk and may be tried again.
         """
         try:
             return self._together(batch)
         except (ConnectionLost, OutcomeUnknown) as lost:
-            return [(None, lost)] * len(batch), []
+            return [(None, lost)] * len(batch), [], ()
         except Exception as error:
             if len(batch) == 1:
-                return [(None, _cause(error))], []
+                return [(None, _cause(error))], [], ()
         outcomes: list[Outcome] = []
         rings: list[Ring] = []
+        touched: set[str] = set()
         for pending in batch:
             try:
-                answered, rung = self._together([pending])
+                answered, rung, runs = self._together([pending])
             except Exception as error:
-                answered, rung = [(None, _cause(error))], []
+                answered, rung, runs = [(None, _cause(error))], [], ()
             outcomes.extend(answered)
             rings.extend(rung)
-        return outcomes, rings
+            touched.update(runs)
+        return outcomes, rings, touched
 
-    def _together(self, batch: Sequence[Pending]) -> tuple[list[Outcome], list[Ring]]:
+    def _together(self, batch: Sequence[Pending]) -> tuple[list[Outcome], list[Ring], Collection[str]]:
         self._marker += 1
         session = self._session
         try:
@@ -96,7 +98,7 @@ class BatchWriter:
                 answers = op.apply(tx, [batch[place].unit for place in places])
                 for place, answer in zip(places, answers, strict=True):
                     outcomes[place] = (None, answer) if isinstance(answer, Exception) else (answer, None)
-            rings = tx.rings
+            rings, touched = tx.rings, tx.heads
         except BaseException as error:
             session.rollback()
             if session.away(error):
@@ -107,7 +109,7 @@ class BatchWriter:
         except UnknownCommit:
             if not self._settle():
                 raise ConnectionLost("the commit did not reach the disk") from None
-        return outcomes, rings
+        return outcomes, rings, touched
 
     def _settle(self) -> bool:
         """Say whether the last commit is on disk; asks until the database answers, for only it knows."""

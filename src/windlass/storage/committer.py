@@ -17,7 +17,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future as ThreadFuture
 from typing import Any, TypeVar, cast
 
@@ -28,6 +28,8 @@ from windlass.storage.batches import RECONNECT_PAUSES, BatchWriter, ConnectionLo
 
 A = TypeVar("A")
 R = TypeVar("R")
+
+OnRings = Callable[[Sequence[Ring], Collection[str]], None]
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +53,7 @@ class Committer:
     Args:
         session: the connection that writes; closed with the committer.
         limit: how many units may wait before bounded ones are refused.
-        on_rings: called with the doorbells of each commit, on the thread that wrote it.
+        on_rings: called with the doorbells of each commit and the runs it touched, on the thread that wrote it.
         patience: seconds a batch may take on the event loop before the thread takes over for a while.
         max_batch: units in one transaction.
         monotonic: the clock by which writing is quick or slow, in seconds.
@@ -62,7 +64,7 @@ class Committer:
         session: WriteSession,
         *,
         limit: int = 10_000,
-        on_rings: Callable[[Sequence[Ring]], None] = lambda _rings: None,
+        on_rings: OnRings = lambda _rings, _touched: None,
         patience: float = PATIENCE_SECONDS,
         max_batch: int = MAX_BATCH,
         monotonic: Callable[[], float] = time.monotonic,
@@ -263,7 +265,7 @@ class Committer:
 
     def _write(self, batch: list[Pending]) -> list[Pending]:
         """Write a batch once and answer; returns what must be tried again because the database is away."""
-        outcomes, rings = self._writer.write(batch)
+        outcomes, rings, touched = self._writer.write(batch)
         kept: list[Pending] = []
         for place, (pending, (_, error)) in enumerate(zip(batch, outcomes, strict=True)):
             if isinstance(error, ConnectionLost):
@@ -274,9 +276,9 @@ class Committer:
         self.units += len(batch) - len(kept)
         told = [(p, o) for p, o in zip(batch, outcomes, strict=True) if not kept or p not in kept]
         self._loop = answer(told, self._turn)
-        if rings:
+        if rings or touched:
             try:
-                self.on_rings(rings)
+                self.on_rings(rings, touched)
             except Exception:
                 _log.exception("doorbells were not rung; others look once a second")
         return kept

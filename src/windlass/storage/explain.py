@@ -119,6 +119,12 @@ def explain(
     )
 
 
+async def presumed_dead(engine: Engine) -> list[str]:
+    """Return the holders known to be dead although their lease may say live."""
+    now = engine.clock.now()
+    return (await engine.worker.read(lambda: engine.backend.reader.poll("", (), now))).dead
+
+
 async def explain_run(engine: Engine, run_id: str) -> Explanation:
     """Explain a run of an engine's database.
 
@@ -126,7 +132,7 @@ async def explain_run(engine: Engine, run_id: str) -> Explanation:
         UnknownRun: there is no such run.
     """
     now = engine.clock.now()
-    dead = (await engine.worker.read(lambda: engine.backend.reader.poll("", (), now))).dead
+    dead = await presumed_dead(engine)
     found = await engine.read(lambda connection: explain(connection, run_id, dead, now, engine.lanes))
     if found is None:
         raise UnknownRun(f"no run {run_id}", run_id=run_id)
@@ -145,7 +151,7 @@ def _last_events(connection: sa.Connection, run_id: str) -> list[tuple[str, str 
 
 def _cause(connection: sa.Connection, facts: _Facts, dead: Collection[str], now: int, rules: LaneRules) -> _Cause:
     run = facts.run
-    last = facts.events[-1][3] if facts.events else None
+    last = facts.events[-1][3] if facts.events else micros(facts.run.created_at)
     if run.status in TERMINAL:
         detail = None if run.error is None else str(run.error.get("message"))
         return run.status, None, last, None, detail
@@ -163,7 +169,7 @@ def _cause(connection: sa.Connection, facts: _Facts, dead: Collection[str], now:
 
 
 def _open_call(facts: _Facts, now: int) -> _Cause | None:
-    """Return what the last call that has not ended waits for."""
+    """Return what the last call that has not ended waits for: of a run that waits for people, for them."""
     open_: dict[str, _Cause] = {}
     for kind, path, data, at in facts.events:
         if path is None:
@@ -181,7 +187,8 @@ def _open_call(facts: _Facts, now: int) -> _Cause | None:
         elif kind == "signal_awaited":
             open_[path] = ("signal", path.rpartition("signal:")[2].partition("#")[0], at, data.get("due_at"), None)
     inner = [path for path in open_ if not any(other.startswith(f"{path}/") for other in open_)]
-    return open_[inner[-1]] if inner else None
+    people = [path for path in open_ if open_[path][0] == facts.run.status]
+    return open_[(people or inner)[-1]] if open_ else None
 
 
 def _unclaimed(connection: sa.Connection, facts: _Facts, dead: Collection[str], rules: LaneRules) -> _Cause:
@@ -248,9 +255,9 @@ def _taken(connection: sa.Connection, queue: str) -> Sequence[str]:
 
 def _asleep(facts: _Facts, now: int) -> _Cause:
     run, wait = facts.run, facts.run.wait_reason or ""
-    last = facts.events[-1][3] if facts.events else None
+    last = facts.events[-1][3] if facts.events else micros(facts.run.created_at)
     if run.started_at is None and facts.wake_at is not None:
-        return "delayed", None, last or micros(run.created_at), facts.wake_at, None
+        return "delayed", None, last, facts.wake_at, None
     if run.status in {"waiting_human", "waiting_approval"} or wait == "timer":
         found = _open_call(facts, now)
         if found is not None:

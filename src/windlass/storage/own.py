@@ -6,12 +6,12 @@ User code never sits in the others' batch there: it may be slow, and its locks a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
 from windlass.engine.ops import Operation
-from windlass.engine.ports import Ring, WriteSession
-from windlass.storage.committer import Committer
+from windlass.engine.ports import WriteSession
+from windlass.storage.committer import Committer, OnRings
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -22,12 +22,10 @@ class OwnTransactions:
 
     Args:
         sessions: the connections; closed with this.
-        on_rings: called with the doorbells of each commit.
+        on_rings: called with the doorbells of each commit and the runs it touched.
     """
 
-    def __init__(
-        self, sessions: Sequence[WriteSession], *, on_rings: Callable[[Sequence[Ring]], None] = lambda _rings: None
-    ) -> None:
+    def __init__(self, sessions: Sequence[WriteSession], *, on_rings: OnRings = lambda _rings, _touched: None) -> None:
         self._committers = [Committer(session, on_rings=on_rings, max_batch=1) for session in sessions]
 
     def start(self) -> None:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from windlass.engine.lanes import LaneRules
 from windlass.engine.types import TERMINAL, Ended, Event, InboxRow, Poll, RunFilter, RunView
 from windlass.kernel.clock import from_datetime, from_iso, to_iso
+from windlass.storage.run_filters import narrowed, seen
 from windlass.storage.schema import (
     workflow_events,
     workflow_inbox,
@@ -80,6 +81,15 @@ class SqlReader:
             statement = statement.where(
                 sa.or_(runs.created_at < at, sa.and_(runs.created_at == at, runs.run_id < run_id))
             )
+        statement = narrowed(
+            statement,
+            failing=query.failing,
+            attempt_gte=query.attempt_gte,
+            waiting_on=query.waiting_on,
+            error_class=query.error_class,
+        )
+        if query.sight is not None:
+            statement = statement.where(seen(query.sight))
         rows = self._backend.read(lambda connection: connection.execute(statement).mappings().all())
         return [view(row) for row in rows]
 
@@ -91,6 +101,11 @@ class SqlReader:
         )
         rows = self._backend.read(lambda connection: connection.execute(query).all())
         return [Ended(row[0], row[1], text(row[2] if row[2] is not None else row[3])) for row in rows]
+
+    def written(self, run_ids: Sequence[str]) -> dict[str, int]:
+        """Return the number of the last event of each of the runs."""
+        query = sa.select(workflow_runs.c.run_id, workflow_runs.c.last_seq).where(workflow_runs.c.run_id.in_(run_ids))
+        return {row[0]: row[1] for row in self._backend.read(lambda connection: connection.execute(query).all())}
 
     def events(self, run_id: str, since: int, limit: int) -> list[Event]:
         """Return events after ``since``, in order."""

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from windlass.engine.types import RunView
 from windlass.storage.queries import view
+from windlass.storage.run_filters import narrowed
 from windlass.storage.schema import workflow_runs
 
 ORDERS = ("created_at", "started_at", "ended_at")
@@ -17,8 +18,7 @@ class RunQuery(NamedTuple):
     """Which runs, in which order.
 
     ``after`` is the value of the order's column and the id of the last run seen; times are ISO 8601 text.
-    ``failing`` are open runs an attempt of whose steps has failed, ``waiting_on`` a wait reason or its beginning,
-    ``error_class`` the code that an error begins with.
+    The other conditions are those of ``engine.types.RunFilter``.
     """
 
     name: str
@@ -28,6 +28,8 @@ class RunQuery(NamedTuple):
     statuses: tuple[str, ...] = ()
     created_after: str | None = None
     created_before: str | None = None
+    failing: bool = False
+    attempt_gte: int | None = None
     waiting_on: str | None = None
     error_class: str | None = None
     order_by: str = "created_at"
@@ -63,21 +65,29 @@ def matching_ids(connection: sa.Connection, query: RunQuery) -> list[str]:
 
 def _matching(statement: sa.Select[Any], query: RunQuery) -> sa.Select[Any]:
     runs = workflow_runs.c
+    few = query.failing or query.attempt_gte is not None
     statement = statement.where(runs.name == query.name, runs.tenant_id == query.tenant_id)
     for column, value in ((runs.user_id, query.owner), (runs.workflow_id, query.workflow_id)):
         if value is not None:
-            statement = statement.where(column == value)
+            statement = statement.where((_not_by_index(column) if few else column) == value)
     if query.statuses:
-        statement = statement.where(runs.status.in_(query.statuses))
+        statement = statement.where((_not_by_index(runs.status) if few else runs.status).in_(query.statuses))
     if query.created_after is not None:
         statement = statement.where(runs.created_at >= query.created_after)
     if query.created_before is not None:
         statement = statement.where(runs.created_at <= query.created_before)
-    if query.waiting_on is not None:
-        statement = statement.where(runs.wait_reason.startswith(query.waiting_on, autoescape=True))
-    if query.error_class is not None:
-        message = runs.error.op("->>", return_type=sa.Text())(sa.literal("message", sa.Text()))
-        statement = statement.where(
-            runs.status == "failed", message.startswith(f"{query.error_class}", autoescape=True)
-        )
-    return statement
+    return narrowed(
+        statement,
+        failing=query.failing,
+        attempt_gte=query.attempt_gte,
+        waiting_on=query.waiting_on,
+        error_class=query.error_class,
+    )
+
+
+def _not_by_index(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
+    """Return a column that no index is searched by: runs in trouble are few, and have indexes of their own.
+
+    SQLite keeps no figures on what is in a table, and would take the index in which most columns are named.
+    """
+    return sa.func.coalesce(column, column)

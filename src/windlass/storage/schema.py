@@ -42,6 +42,14 @@ _due = sa.text("(ready_at + (priority + claim_rank) * ageing)")
 _waiting = sa.text("wake_at IS NOT NULL")
 _held = sa.text("holder IS NOT NULL")
 _child = sa.text("parent_run_id IS NOT NULL")
+FAILED_ONCE = "failed_attempts >= 1"
+"""Which runs an attempt of whose steps has failed."""
+FAILING = (
+    "failed_attempts IS NOT NULL AND status IN ('queued', 'running', 'paused', 'waiting_human', 'waiting_approval')"
+)
+"""Which of these have not ended; in other words, so that it is plain which of the two indexes serves a query."""
+_failed_once = sa.text(FAILED_ONCE)
+_failing = sa.text(FAILING)
 _of_definition = sa.text("name = 'workflows.run'")
 _definition_waits = sa.text("holder IS NULL AND ready_at IS NOT NULL AND name = 'workflows.run'")
 
@@ -78,6 +86,7 @@ workflow_runs = sa.Table(
     sa.Column("ended_at", timestamp()),
     sa.Column("lane", name(), nullable=False, server_default=sa.text("''")),
     sa.Column("ageing", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("failed_attempts", sa.SmallInteger),
     sa.Index("ix_workflow_runs_ready", "queue", "priority", "claim_rank", "ready_at",
              postgresql_where=_open_and_ready, sqlite_where=_open_and_ready),
     sa.Index("ix_workflow_runs_lanes", "lane", _due, "run_id",
@@ -93,6 +102,10 @@ workflow_runs = sa.Table(
              postgresql_where=_definition_waits, sqlite_where=_definition_waits),
     sa.Index("ix_workflow_runs_definition", "tenant_id", "workflow_id", "created_at", "run_id",
              postgresql_where=_of_definition, sqlite_where=_of_definition),
+    sa.Index("ix_workflow_runs_failing", "tenant_id", "created_at", "run_id",
+             postgresql_where=_failing, sqlite_where=_failing),
+    sa.Index("ix_workflow_runs_attempts", "tenant_id", "created_at", "run_id", "failed_attempts",
+             postgresql_where=_failed_once, sqlite_where=_failed_once),
     postgresql_with={"fillfactor": "80"},
     sqlite_with_rowid=False,
 )  # fmt: skip

@@ -12,19 +12,20 @@ from tests.support.postgres import PostgresServer
 from tests.support.waiting import wait_until
 from windlass.engine.ports import Ring
 from windlass.storage.postgres.backend import PostgresBackend
-from windlass.storage.postgres.bells import _payloads
+from windlass.storage.rings import HELLO, pieces
 
 Admin = psycopg.Connection[tuple[object, ...]]
 
 
 class Ear:
-    """What a process hears."""
+    """What a process hears beside the greetings of those that begin to listen."""
 
     def __init__(self) -> None:
         self.heard: Queue[str] = Queue()
 
     def __call__(self, kind: str) -> None:
-        self.heard.put(kind)
+        if kind != HELLO:
+            self.heard.put(kind)
 
     def next(self) -> str:
         return self.heard.get(timeout=20)
@@ -160,7 +161,7 @@ def test_a_server_that_is_away_holds_nobody_up(private_pg: PostgresServer) -> No
 def test_payloads_stay_within_what_a_notification_holds() -> None:
     news = [f"inbox:{n:036d}" for n in range(1000)]
 
-    payloads = list(_payloads(news))
+    payloads = list(pieces(news))
 
     assert ",".join(payloads).split(",") == news
     assert max(len(payload) for payload in payloads) < 8000

@@ -64,7 +64,7 @@ def test_a_lost_answer_is_settled_by_the_marker(
     writer.write([Pending(CALL, note(1), Future(), None, False)])
 
     session.loss = loss
-    outcomes, _ = writer.write([Pending(CALL, note(n), Future(), None, False) for n in (2, 3)])
+    outcomes, _, _ = writer.write([Pending(CALL, note(n), Future(), None, False) for n in (2, 3)])
 
     if loss is Loss.ANSWER:
         assert [error for _, error in outcomes] == [None, None]
@@ -72,7 +72,7 @@ def test_a_lost_answer_is_settled_by_the_marker(
     else:
         assert [type(error) for _, error in outcomes] == [ConnectionLost, ConnectionLost]
         assert notes(admin) == [1]
-    outcomes, _ = writer.write([Pending(CALL, note(4), Future(), None, False)])
+    outcomes, _, _ = writer.write([Pending(CALL, note(4), Future(), None, False)])
     assert outcomes == [(None, None)]
     session.close()
 

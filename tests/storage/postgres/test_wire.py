@@ -280,7 +280,7 @@ def test_a_connection_that_dies_inside_a_unit_loses_the_whole_batch(scene: Scene
         tx.next_wake()
 
     writer = BatchWriter(scene.session)
-    outcomes, _ = writer.write([Pending(CALL, unit, Future(), None, False) for unit in (note(1), die, note(2))])
+    outcomes, _, _ = writer.write([Pending(CALL, unit, Future(), None, False) for unit in (note(1), die, note(2))])
 
     assert [type(error) for _, error in outcomes] == [ConnectionLost] * 3
     assert notes(admin) == []

@@ -7,7 +7,7 @@ from windlass.contexts.workflows import templates
 from windlass.contexts.workflows.steptypes.base import StepContext, Tools
 from windlass.contexts.workflows.steptypes.registry import StepTypes
 
-TYPES = StepTypes(cache=True)
+TYPES = StepTypes()
 
 
 def context(

@@ -23,6 +23,7 @@ CONTROL = {
     "parallel": False,
     "retry": False,
     "checkpoint": False,
+    "cache_result": False,
 }
 TEXT = (
     "policy_check json_transform json_validate csv_to_json json_to_csv regex_extract text_clean template_render"
@@ -50,11 +51,6 @@ def test_there_are_these_types() -> None:
         name for name in CONTROL if TYPES.of(name).mapable
     }
     assert all(TYPES.of(name).mapable for name in TEXT.split())
-
-
-def test_a_cache_is_known_only_where_there_is_one() -> None:
-    assert not StepTypes().known("cache_result")
-    assert StepTypes(cache=True).known("cache_result")
 
 
 @pytest.mark.parametrize("name", ["tts", "media_ingest", "deep_research", "rag_search", "", None, 3])

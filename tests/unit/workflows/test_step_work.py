@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.unit.workflows.stepping import outputs
 from windlass.contexts.workflows import templates
 from windlass.contexts.workflows.steptypes import functions, pii
-from windlass.contexts.workflows.steptypes.base import StepContext, StepFailure, Tools
+from windlass.contexts.workflows.steptypes.base import Found, StepContext, StepFailure, Tools
 from windlass.contexts.workflows.steptypes.threads import SMALL, apart
 from windlass.kernel.errors import ConfigError
 
@@ -46,14 +46,16 @@ async def test_prompt_names_what_it_does_not_know() -> None:
 
 
 async def test_prompt_keeps_its_text_as_an_artifact() -> None:
-    kept: list[tuple[str, str, bytes]] = []
+    kept: list[tuple[str, str, str, bytes]] = []
 
-    async def save(context: StepContext, name: str, mime: str, content: bytes) -> None:
-        kept.append((name, mime, content))
+    async def save(name: str, content: bytes, *, mime: str, kind: str, metadata: object = None) -> str:
+        kept.append((name, mime, kind, content))
+        return "id"
 
-    await outputs("prompt", {"template": "é", "save_artifact": True}, tools=Tools(save_artifact=save))
+    found = await outputs("prompt", {"template": "é", "save_artifact": True}, tools=Tools(save_artifact=save))
 
-    assert kept == [("prompt.txt", "text/plain", "é".encode())]
+    assert found == {"text": "é", "artifact_id": "id"}
+    assert kept == [("step.txt", "text/plain", "prompt", "é".encode())]
     assert (await failure("prompt", {"template": "x", "save_artifact": True})).code == "unsupported"
 
 
@@ -131,11 +133,12 @@ class Kept:
     def __init__(self) -> None:
         self.values: dict[tuple[str, str], Any] = {}
 
-    async def get(self, tenant_id: str, key: str) -> tuple[Any, float] | None:
-        return (self.values[tenant_id, key], 1.0) if (tenant_id, key) in self.values else None
+    async def get(self, tenant_id: str, key: str) -> Found | None:
+        return Found(self.values[tenant_id, key], 1.0) if (tenant_id, key) in self.values else None
 
-    async def put(self, tenant_id: str, key: str, value: Any, ttl_seconds: float) -> None:
+    async def put(self, tenant_id: str, key: str, value: Any, ttl_seconds: float, *, replace: bool) -> Found:
         self.values[tenant_id, key] = value
+        return Found(value, 0.0, stored=True)
 
     async def drop(self, tenant_id: str, key: str) -> bool:
         return self.values.pop((tenant_id, key), None) is not None

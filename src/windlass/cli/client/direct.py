@@ -11,18 +11,17 @@ import orjson
 
 from windlass import settings
 from windlass.bootstrap import Application, visit_application
+from windlass.cli.client.operators import operator
 from windlass.cli.client.protocol import RecordFilter, ReportFilter, Row, RunQuery, Stored
 from windlass.cli.client.results import stored
 from windlass.cli.modules import look_in_working_folder
 from windlass.contexts.records.api import Accepted, Filter, Import, read_filter, read_moment, written
 from windlass.engine.types import Event, RunFilter, RunView
-from windlass.kernel.actors import Actor
 from windlass.kernel.clock import to_iso
 from windlass.storage import overview
 from windlass.storage.explain import explain_run
 from windlass.storage.queues import change_queue, drain_queue, queues
 
-OPERATOR = Actor("operator", "operator", role="admin", kind="operator")
 """Who works on the database itself."""
 MAX_RECORD_BYTES = 32 * 1024 * 1024
 
@@ -69,7 +68,19 @@ class DirectClient:
         """Return runs."""
         after, before = _moment(query.created_after, "created_after"), _moment(query.created_before, "created_before")
         statuses = () if query.status is None else (query.status,)
-        wanted = RunFilter(statuses, query.name, query.queue, query.parent_run_id, after, before, limit=query.limit)
+        wanted = RunFilter(
+            statuses,
+            query.name,
+            query.queue,
+            query.parent_run_id,
+            after,
+            before,
+            failing=query.failing,
+            attempt_gte=query.attempt_gte,
+            waiting_on=query.waiting_on,
+            error_class=query.error_class,
+            limit=query.limit,
+        )
         return [_run(view) for view in await self._engine.list_runs(wanted)]
 
     async def get_run(self, run_id: str) -> Row:
@@ -87,7 +98,8 @@ class DirectClient:
 
     async def control(self, run_id: str, action: str, reason: str | None) -> Row:
         """Control a run."""
-        return (await self._engine.control(run_id, action, reason=reason))._asdict()
+        run = await self._engine.get_run(run_id)
+        return (await self.application.workflows.runs.command(operator(), run, action, reason))._asdict()
 
     async def queues(self) -> list[Row]:
         """Return the queues."""
@@ -99,14 +111,14 @@ class DirectClient:
 
     async def limits(self) -> list[Row]:
         """Return the limits."""
-        return [limit._asdict() for limit in await self.application.workflows.concurrency.all(OPERATOR)]
+        return [limit._asdict() for limit in await self.application.workflows.concurrency.all(operator())]
 
     async def set_limit(self, name: str, changes: Row | None) -> Row:
         """Set or clear a limit."""
         service = self.application.workflows.concurrency
         if changes is None:
-            return (await service.clear(OPERATOR, name))._asdict()
-        told = await service.change(OPERATOR, name, most=changes.get("limit"), weight=changes.get("weight"))
+            return (await service.clear(operator(), name))._asdict()
+        told = await service.change(operator(), name, most=changes.get("limit"), weight=changes.get("weight"))
         return told._asdict()
 
     async def drain_queue(self, queue: str) -> Row:
@@ -119,7 +131,7 @@ class DirectClient:
         cursor = None
         while len(items) < limit:
             page = await self.application.people.inbox(
-                OPERATOR, everybody=everybody, cursor=cursor, limit=limit - len(items)
+                operator(), everybody=everybody, cursor=cursor, limit=limit - len(items)
             )
             items += [_plain(asdict(task)) for task in page.items]
             cursor = page.next_cursor
@@ -131,11 +143,11 @@ class DirectClient:
         self, run_id: str, step_id: str, decision: str, comment: str | None, edited_fields: Row | None
     ) -> None:
         """Answer a question."""
-        await self.application.people.decide(OPERATOR, run_id, step_id, decision, comment, edited_fields)
+        await self.application.people.decide(operator(), run_id, step_id, decision, comment, edited_fields)
 
     async def reassign(self, run_id: str, step_id: str, assigned_to: Sequence[str]) -> None:
         """Ask others."""
-        await self.application.people.reassign(OPERATOR, run_id, step_id, assigned_to)
+        await self.application.people.reassign(operator(), run_id, step_id, assigned_to)
 
     async def workers(self) -> Sequence[Row] | None:
         """Return the live processes."""

@@ -26,6 +26,7 @@ _KINDS = {
     404: Kind.NOT_FOUND,
     405: Kind.INVALID,
     409: Kind.CONFLICT,
+    412: Kind.STALE,
     422: Kind.VALIDATION,
 }
 _LATER = frozenset({429, 502, 503, 504})

@@ -40,6 +40,10 @@ class RunQuery:
     parent_run_id: str | None = None
     created_after: str | None = None
     created_before: str | None = None
+    failing: bool = False
+    attempt_gte: int | None = None
+    waiting_on: str | None = None
+    error_class: str | None = None
     limit: int = 50
 
 

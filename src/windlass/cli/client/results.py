@@ -10,7 +10,8 @@ from windlass.cli.client.protocol import Fault, RecordFilter, ReportFilter, Row,
 
 def given(query: RecordFilter | ReportFilter | RunQuery) -> dict[str, Any]:
     """Return what a query asks for, without what was not said."""
-    return {name: value for name, value in asdict(query).items() if value is not None}
+    said = {name: value for name, value in asdict(query).items() if value is not None and value is not False}
+    return {name: "true" if value is True else value for name, value in said.items()}
 
 
 def stored(answer: Row) -> Stored:

@@ -77,7 +77,7 @@ def run(given: Mapping[str, Any], workers: int) -> None:
     open_log(settings).close()
     load_processors(settings.app_modules)
     prepare_database(settings)
-    listener = _listen(settings.host, settings.port)
+    listener = listen(settings.host, settings.port)
     config = uvicorn.Config(
         APP,
         workers=workers,
@@ -107,7 +107,12 @@ def run(given: Mapping[str, Any], workers: int) -> None:
         raise
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, option: str = "--port") -> socket.socket:
+    """Return a socket that listens.
+
+    Raises:
+        CommandError: the port is taken, or the host is none of this machine; advises another ``option``.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -115,15 +120,15 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except (OSError, UnicodeError) as error:
         listener.close()
-        raise _cannot_listen(host, port, error) from error
+        raise _cannot_listen(host, port, error, option) from error
     listener.set_inheritable(True)
     return listener
 
 
-def _cannot_listen(host: str, port: int, error: OSError | UnicodeError) -> CommandError:
+def _cannot_listen(host: str, port: int, error: OSError | UnicodeError, option: str) -> CommandError:
     reason = getattr(error, "strerror", None) or str(error)
     if getattr(error, "errno", None) in _OF_THE_PORT:
-        hint = "choose another with --port; --port 0 takes a free one"
+        hint = f"choose another with {option}; {option} 0 takes a free one"
         return CommandError(ExitCode.UNAVAILABLE, f"cannot listen on {host}:{port}: {reason}", hint)
     hint = "--host takes an address of this machine; 0.0.0.0 is every IPv4 address"
     return CommandError(ExitCode.USAGE, f"HOST: cannot listen on {host}: {reason}", hint)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any
 
 import typer
 
 from windlass.cli import output
+from windlass.cli.client.members import MemberClient, open_members
+from windlass.cli.client.protocol import Row
 from windlass.cli.exits import ExitCode, bad_input
-from windlass.cli.work.identity import identity
-from windlass.contexts.identity.api import AuditQuery, Identity
+from windlass.cli.work.identity import Server
 
+CHECKED = 10_000
 COLUMNS = ("number", "time", "tenant", "actor", "action", "target", "before", "after")
 _ANCHOR = re.compile(r"(\d{1,18}):([0-9a-f]{64})")
 
@@ -32,22 +33,20 @@ def read_anchors(texts: Iterable[str]) -> list[tuple[int, str]]:
     return found
 
 
-async def list_entries(
-    tenant: str | None, actor: str | None, action: str | None, target: str | None, limit: int, *, json: bool
-) -> None:
-    """Print entries."""
-    async with identity() as who:
-        found = await who.entries(AuditQuery(tenant, actor, action, target, limit=limit))
+async def list_entries(at: Server, wanted: Row, limit: int, *, json: bool) -> None:
+    """Print entries by ``tenant``, ``actor``, ``action`` and ``target``."""
+    async with open_members(*at) as client:
+        found = await client.entries(wanted, limit)
     if json:
         output.as_json(found)
     else:
         output.table(COLUMNS, [_row(entry) for entry in found], numbers=("number",))
 
 
-async def verify(anchors: list[tuple[int, str]], *, json: bool) -> None:
+async def verify(at: Server, anchors: list[tuple[int, str]], *, json: bool) -> None:
     """Check the log, and end with 1 when something is wrong with it."""
-    async with identity() as who:
-        result = await _verdict(who, anchors)
+    async with open_members(*at) as client:
+        result = await _verdict(client, anchors)
     if json:
         output.as_json(result)
     elif result["ok"]:
@@ -61,28 +60,29 @@ async def verify(anchors: list[tuple[int, str]], *, json: bool) -> None:
         raise typer.Exit(ExitCode.FINDING)
 
 
-async def _verdict(who: Identity, anchors: list[tuple[int, str]]) -> dict[str, Any]:
+async def _verdict(client: MemberClient, anchors: list[tuple[int, str]]) -> Row:
     checked, problems, after = 0, [], 0
     while True:
-        verdict = await who.verify(after)
-        checked += verdict.checked
-        problems += verdict.problems
-        if verdict.next is None:
+        verdict = await client.verify(after, CHECKED)
+        checked += verdict["checked"]
+        problems += verdict["problems"]
+        if verdict["next"] is None:
             break
-        after = verdict.next
+        after = verdict["next"]
     for seq, digest in anchors:
-        if await who.hash_at(seq) != digest:
+        there = await client.verify(max(0, seq - 1), 1)
+        if (there["last_seq"], there["last_hash"]) != (seq, digest):
             problems.append(f"{seq}: does not have the hash that was expected: it was written anew, or taken away")
     return {
         "ok": not problems,
         "checked": checked,
-        "last_seq": verdict.last_seq,
-        "last_hash": verdict.last_hash,
+        "last_seq": verdict["last_seq"],
+        "last_hash": verdict["last_hash"],
         "problems": problems,
     }
 
 
-def _row(entry: dict[str, Any]) -> list[object]:
+def _row(entry: Row) -> list[object]:
     actor = entry["actor"]
     told = [output.short(entry[name], 60) if entry[name] is not None else None for name in ("before", "after")]
     return [entry["seq"], entry["at"], entry["tenant_id"], actor["name"], entry["action"], entry["target"], *told]

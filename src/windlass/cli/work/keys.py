@@ -5,51 +5,46 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from windlass.cli import output
-from windlass.cli.work.identity import identity, operator, tell_new_tenant
-from windlass.contexts.identity.api import PAGE, ServiceKey, shown_key
-from windlass.kernel.clock import to_iso
+from windlass.cli.client.members import open_members
+from windlass.cli.client.protocol import Row
+from windlass.cli.work.identity import Server, tell_new_tenant
 
 COLUMNS = ("id", "name", "tenant", "permissions", "created", "expires", "revoked")
 
 
-async def add(name: str, tenant: str, granted: Iterable[str], days: float | None, *, json: bool) -> None:
+async def add(at: Server, name: str, tenant: str, granted: Iterable[str], days: float | None, *, json: bool) -> None:
     """Make a key and print it."""
-    async with identity(creates=True) as who:
-        added = await who.add_key(operator(), name, tenant, granted, days)
-    tell_new_tenant(tenant, new=added.new_tenant)
+    async with open_members(*at, creates=True) as client:
+        key = await client.add_key(name, tenant, granted, days)
+    tell_new_tenant(tenant, new=key.pop("new_tenant"))
     if json:
-        output.as_json(shown_key(added.key) | {"key": added.text})
+        output.as_json(key)
         return
-    output.note(f"key {added.key.key_id} of tenant {tenant}; it is shown this once:")
-    print(added.text)
+    output.note(f"key {key['key_id']} of tenant {tenant}; it is shown this once:")
+    print(key["key"])
 
 
-async def list_keys(tenant: str | None, *, json: bool) -> None:
+async def list_keys(at: Server, tenant: str | None, *, json: bool) -> None:
     """Print the keys."""
-    found: list[ServiceKey] = []
-    async with identity() as who:
-        while True:
-            page = await who.list_keys(tenant, found[-1].key_id if found else "")
-            found += page
-            if len(page) < PAGE:
-                break
+    async with open_members(*at) as client:
+        found = await client.list_keys(tenant)
     if json:
-        output.as_json([shown_key(key) for key in found])
+        output.as_json(found)
     else:
         output.table(COLUMNS, [_row(key) for key in found])
 
 
-async def revoke(key_id: str, *, json: bool) -> None:
+async def revoke(at: Server, key_id: str, *, json: bool) -> None:
     """Revoke a key."""
-    async with identity() as who:
-        done = await who.revoke_key(operator(), key_id)
+    async with open_members(*at) as client:
+        done = await client.revoke_key(key_id)
     if json:
-        output.as_json({"key_id": key_id, "result": "applied" if done else "already_applied"})
+        output.as_json(done)
     else:
-        print(f"key {key_id} is revoked" if done else f"key {key_id} was revoked before")
+        applied = done["result"] == "applied"
+        print(f"key {key_id} is revoked" if applied else f"key {key_id} was revoked before")
 
 
-def _row(key: ServiceKey) -> list[object]:
-    ends = None if key.expires_at is None else to_iso(key.expires_at)
-    rights = " ".join(key.permissions) or None
-    return [key.key_id, key.label, key.tenant_id, rights, key.created_at, ends, key.revoked_at]
+def _row(key: Row) -> list[object]:
+    names = ("key_id", "name", "tenant_id", "permissions", "created_at", "expires_at", "revoked_at")
+    return [" ".join(key[name]) or None if name == "permissions" else key[name] for name in names]

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from windlass.cli import output
 from windlass.cli.client.limits import open_limits
+from windlass.cli.client.operators import operator
 from windlass.cli.client.protocol import Row
 from windlass.cli.exits import bad_input
-from windlass.cli.work.identity import operator
 
 OVERRIDES = ("tenant_id", "user_id", "limit", "value", "updated_at", "updated_by")
 IN_FORCE = ("limit", "value", "source", "used", "resets_at")

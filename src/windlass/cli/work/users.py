@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 import typer
 
 from windlass.cli import output
+from windlass.cli.client.members import open_members
+from windlass.cli.client.protocol import Row
 from windlass.cli.exits import bad_input
-from windlass.cli.work.identity import identity, operator, tell_new_tenant
-from windlass.contexts.identity.api import PAGE, USUAL_PERMISSIONS, User
+from windlass.cli.work.identity import Server, tell_new_tenant
+from windlass.contexts.identity.api import USUAL_PERMISSIONS
 
 COLUMNS = ("id", "name", "tenant", "role", "permissions", "active", "last login")
 
@@ -51,52 +53,49 @@ def read_password(*, generate: bool) -> Password:
     return Password(text, made=False)
 
 
-async def add(name: str, password: Password, tenant: str, role: str, granted: Iterable[str], *, json: bool) -> None:
+async def add(
+    at: Server, name: str, password: Password, tenant: str, role: str, granted: Iterable[str], *, json: bool
+) -> None:
     """Add a user and print it."""
-    async with identity(creates=True) as who:
-        added = await who.add_user(operator(), name, password.text, tenant, role, granted)
-    tell_new_tenant(tenant, new=added.new_tenant)
-    _tell(added.user, password, json=json)
-
-
-async def set_password(name: str, password: Password, *, json: bool) -> None:
-    """Change a password."""
-    async with identity() as who:
-        user = await who.set_password(operator(), name, password.text)
+    async with open_members(*at, creates=True) as client:
+        user = await client.add_user(name, password.text, tenant, role, granted)
+    tell_new_tenant(tenant, new=user.pop("new_tenant"))
     _tell(user, password, json=json)
 
 
-async def change(name: str, *, json: bool, **changes: Any) -> None:
+async def set_password(at: Server, name: str, password: Password, *, json: bool) -> None:
+    """Change a password."""
+    async with open_members(*at) as client:
+        user = await client.set_password(name, password.text)
+    _tell(user, password, json=json)
+
+
+async def change(at: Server, name: str, *, json: bool, **changes: Any) -> None:
     """Change a user and print it as it is then."""
-    async with identity() as who:
-        user = await who.change_user(operator(), name, **changes)
+    async with open_members(*at) as client:
+        user = await client.change_user(name, changes)
     _tell(user, None, json=json)
 
 
-async def list_users(tenant: str | None, *, json: bool) -> None:
+async def list_users(at: Server, tenant: str | None, *, json: bool) -> None:
     """Print the users."""
-    found: list[User] = []
-    async with identity() as who:
-        while True:
-            page = await who.list_users(tenant, int(found[-1].user_id) if found else 0)
-            found += page
-            if len(page) < PAGE:
-                break
+    async with open_members(*at) as client:
+        found = await client.list_users(tenant)
     if json:
-        output.as_json([user.shown() for user in found])
+        output.as_json(found)
     else:
         output.table(COLUMNS, [_row(user) for user in found])
 
 
-def _row(user: User) -> list[object]:
-    rights = " ".join(user.permissions) or None
-    return [user.user_id, user.username, user.tenant_id, user.role, rights, user.is_active, user.last_login_at]
+def _row(user: Row) -> list[object]:
+    names = ("user_id", "username", "tenant_id", "role", "permissions", "is_active", "last_login_at")
+    return [" ".join(user[name]) or None if name == "permissions" else user[name] for name in names]
 
 
-def _tell(user: User, password: Password | None, *, json: bool) -> None:
+def _tell(user: Row, password: Password | None, *, json: bool) -> None:
     made = password.text if password is not None and password.made else None
     if json:
-        output.as_json(user.shown() | ({} if made is None else {"password": made}))
+        output.as_json(user | ({} if made is None else {"password": made}))
         return
     output.table(COLUMNS, [_row(user)])
     if made is not None:

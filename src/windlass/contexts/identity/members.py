@@ -213,6 +213,11 @@ class Members:
         self._keys.drop(key_id)
         return done
 
+    async def has_key(self, tenant_id: str, key_id: str) -> bool:
+        """Say whether a key is of a tenant."""
+        kept = await self._engine.read(lambda connection: keys.find(connection, key_id))
+        return kept is not None and kept.key.tenant_id == tenant_id
+
     async def list_keys(self, tenant_id: str | None = None, after: str = "", limit: int = PAGE) -> list[ServiceKey]:
         """Return service keys in order of their ids, beginning after one."""
         return await self._engine.read(lambda connection: keys.page(connection, tenant_id, after, limit))

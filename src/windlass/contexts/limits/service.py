@@ -30,6 +30,7 @@ from windlass.contexts.limits.starting import CountRequests, Knock, StartCounted
 from windlass.contexts.limits.tables import workflow_limits, workflow_usage
 from windlass.engine.engine import Engine
 from windlass.engine.ports import Transaction
+from windlass.engine.telling import TellStart
 from windlass.engine.types import Started, StartRequest
 from windlass.kernel.actors import WORKFLOWS_ADMIN, Actor
 from windlass.kernel.clock import SECOND, to_iso
@@ -71,8 +72,8 @@ class Limits:
         self._keeping: asyncio.Task[None] | None = None
 
     # counting
-    async def begin(self, request: StartRequest) -> Started:
-        """Start a run of a definition, counted in its transaction.
+    async def begin(self, request: StartRequest, *, tell: TellStart | None = None) -> Started:
+        """Start a run of a definition, counted in its transaction, and ``tell`` of it there.
 
         Raises:
             LimitExceeded: its owner's quota is used up.
@@ -81,7 +82,7 @@ class Limits:
         tenant_id = request.run.tenant_id
         await self._depth.look(tenant_id)
         try:
-            started = await self._engine.begin(request, op=self._start)
+            started = await self._engine.begin(request, op=self._start, tell=tell)
         except (LimitExceeded, QueueFull) as refusal:
             self._tell(refusal.limit)
             raise

@@ -7,6 +7,7 @@ from windlass.contexts.people.forms import check_form
 from windlass.contexts.people.listing import DEFAULT_LIMIT, MAX_LIMIT, Page
 from windlass.contexts.people.model import Answer, Decision, Kind, Task, TaskStatus
 from windlass.contexts.people.questions import MOST_ASSIGNEES, NAME_LENGTH
+from windlass.contexts.people.reminding import reminder, reminder_id
 from windlass.contexts.people.service import COMMENT_LENGTH, People, wait_for_decision
 
 __all__ = [
@@ -24,5 +25,7 @@ __all__ = [
     "Task",
     "TaskStatus",
     "check_form",
+    "reminder",
+    "reminder_id",
     "wait_for_decision",
 ]

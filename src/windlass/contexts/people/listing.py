@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import orjson
 import sqlalchemy as sa
 
 from windlass.contexts.people.model import Task, names_of
@@ -16,7 +13,7 @@ from windlass.contexts.people.tables import decisions, inbox, tasks
 from windlass.engine.types import TERMINAL
 from windlass.kernel.actors import Actor
 from windlass.kernel.clock import from_iso
-from windlass.kernel.errors import Issue, ValidationFailed
+from windlass.storage.cursors import pack, unpack
 from windlass.storage.queries import iso
 from windlass.storage.schema import workflow_runs
 
@@ -41,7 +38,7 @@ class Page(NamedTuple):
 
 def cursor(last: Task) -> str:
     """Return the cursor to what comes after a question."""
-    return base64.urlsafe_b64encode(orjson.dumps([last.opened_at, last.task_id])).rstrip(b"=").decode()
+    return pack([last.opened_at, last.task_id])
 
 
 def position(text: str) -> Position:
@@ -50,15 +47,14 @@ def position(text: str) -> Position:
     Raises:
         ValidationFailed: it is none.
     """
-    try:
-        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        opened_at, task_id = orjson.loads(raw)
-        if not (isinstance(opened_at, str) and isinstance(task_id, str)):
-            raise ValueError
-        from_iso(opened_at)
-    except (binascii.Error, orjson.JSONDecodeError, ValueError, TypeError):
-        message = "Input should be a cursor that a list has answered"
-        raise ValidationFailed([Issue(("query", "cursor"), message, "cursor_invalid")]) from None
+    return unpack(text, _position)
+
+
+def _position(told: Any) -> Position:
+    opened_at, task_id = told
+    if not (isinstance(opened_at, str) and isinstance(task_id, str)):
+        raise TypeError
+    from_iso(opened_at)
     return Position(opened_at, task_id)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -13,7 +13,7 @@ from windlass.contexts.people.asking import ASKING, Asking, Remind
 from windlass.contexts.people.deciding import CHANGE, NO_RUN, NO_STEP, Change
 from windlass.contexts.people.forms import complaints
 from windlass.contexts.people.listing import DEFAULT_LIMIT, MAX_LIMIT, Page, Position
-from windlass.contexts.people.model import Answer, Decision, Task, TaskStatus
+from windlass.contexts.people.model import Answer, Decision, Task, TaskStatus, names_of
 from windlass.contexts.people.questions import check_assignees, question, storable
 from windlass.engine.engine import Engine
 from windlass.engine.ports import Transaction
@@ -37,16 +37,26 @@ def _nobody(_tx: Transaction, _task: Task) -> None:
     """Remind nobody: the event in the run's journal is all."""
 
 
+Audit = Callable[[Transaction, Actor, str, str, object, object], None]
+"""Writes into the audit log: who, the action, its target, what was before and is after."""
+
+
+def _unwritten(_tx: Transaction, _actor: Actor, _action: str, _target: str, _before: object, _after: object) -> None:
+    """Write no audit log."""
+
+
 class People:
     """Questions to people in one database.
 
     Args:
         engine: carries out the runs that ask.
         remind: reminds those who have not answered; called within the transaction that writes the reminder down.
+        audit: writes into the audit log what people do, in the transaction that does it.
     """
 
-    def __init__(self, engine: Engine, remind: Remind = _nobody) -> None:
+    def __init__(self, engine: Engine, remind: Remind = _nobody, audit: Audit = _unwritten) -> None:
         self._engine = engine
+        self._audit = audit
         self._keeping: asyncio.Task[None] | None = None
         self._looked: Position | None = None
         self._asking = ASKING[id(engine.worker)] = Asking(engine, remind)
@@ -82,7 +92,9 @@ class People:
         said = Answer(actor.user_id, status.value, comment, fields, to_iso(self._engine.clock.now()))
 
         def change(tx: Transaction, task: Task) -> Task:
-            return deciding.decide(self._engine, tx, task, said)
+            decided = deciding.decide(self._engine, tx, task, said)
+            self._tell(tx, actor, decision, task, decided)
+            return decided
 
         done: Task = await self._engine.submit(CHANGE, Change(actor, found.run_id, found.task_id, change))
         return done
@@ -101,10 +113,27 @@ class People:
 
         def change(tx: Transaction, task: Task) -> Task:
             store.reassign(tx, task, names)
-            return store.load(tx.connection, task.task_id) or task
+            handed_on = store.load(tx.connection, task.task_id) or task
+            self._tell(tx, actor, "reassign", task, handed_on)
+            return handed_on
 
         done: Task = await self._engine.submit(CHANGE, Change(actor, found.run_id, found.task_id, change))
         return done
+
+    def _tell(self, tx: Transaction, actor: Actor, verb: str, before: Task, after: Task) -> None:
+        target = f"run:{before.run_id}"
+        shown = [
+            {
+                "step_id": task.step_id,
+                "status": task.status,
+                "assigned_to": task.assigned_to,
+                "approvals": task.approvals,
+            }
+            for task in (before, after)
+        ]
+        self._audit(tx, actor, f"run.{verb}", target, *shown)
+        if set(before.assigned_to).isdisjoint(names_of(actor)):
+            self._audit(tx, actor, "run.admin_override", target, None, {"action": verb, "owner_id": before.owner})
 
     async def _asked(self, actor: Actor, run_id: str, step_id: str) -> Task:
         actor.require(RUNS_CONTROL)

@@ -6,8 +6,6 @@ status serve every list. Ties are broken by creation time and id, which are one 
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -18,7 +16,7 @@ import sqlalchemy as sa
 from windlass.contexts.records import rows
 from windlass.contexts.records.model import Record, Status
 from windlass.contexts.records.tables import records
-from windlass.kernel.errors import Issue, ValidationFailed
+from windlass.storage.cursors import pack, refused, unpack
 
 SORTS = ("created_at", "status", "category", "source")
 DEFAULT_LIMIT = 50
@@ -65,7 +63,7 @@ class ListQuery:
     def cursor(self, last: Record) -> str:
         """Return the cursor of the page that follows ``last``."""
         parts = [self.mark, getattr(last, self.sort_by), last.created_at, last.id]
-        return base64.urlsafe_b64encode(orjson.dumps(parts)).rstrip(b"=").decode()
+        return pack(parts)
 
     def resume(self, cursor: str) -> ListQuery:
         """Return the query that goes on where a cursor was made.
@@ -73,19 +71,15 @@ class ListQuery:
         Raises:
             ValidationFailed: it is no cursor, or one of a query with other filters or another order.
         """
-        try:
-            text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-            mark, value, created_at, record_id = orjson.loads(text)
-            position = Position(str(value), str(created_at), str(record_id))
-        except (binascii.Error, orjson.JSONDecodeError, ValueError, TypeError):
-            raise _bad_cursor("Input should be a cursor that a list has answered") from None
+        mark, position = unpack(cursor, _marked)
         if mark != self.mark:
-            raise _bad_cursor("The cursor belongs to a list with other filters or another order")
+            raise refused("The cursor belongs to a list with other filters or another order")
         return replace(self, after=position)
 
 
-def _bad_cursor(message: str) -> ValidationFailed:
-    return ValidationFailed([Issue(("query", "cursor"), message, "cursor_invalid")])
+def _marked(told: Any) -> tuple[Any, Position]:
+    mark, value, created_at, record_id = told
+    return mark, Position(str(value), str(created_at), str(record_id))
 
 
 def page(connection: sa.Connection, query: ListQuery) -> tuple[list[Record], str | None]:

@@ -21,7 +21,7 @@ COUNT, SOURCE, REASON, DURATION, ENDED = "count", "source", "reason", "duration"
 (``2026-01-31T17``) in which they were processed."""
 
 FOLD_ROWS = 1000
-FOLD_LOCK = 7_229_180_642
+FOLD_LOCK = 7_229_180_643
 COLUMNS = ("day", "status", "category", "source", "reason", "duration", "ended", "amount")
 
 

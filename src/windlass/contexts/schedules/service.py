@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
@@ -98,8 +99,20 @@ class Schedules:
         await self._engine.transact(add)
         return schedule, await self._engine.read(self._is_firing)
 
-    async def change(self, actor: Actor, schedule_id: str, value: object) -> Schedule:
+    async def change(
+        self,
+        actor: Actor,
+        schedule_id: str,
+        value: object,
+        expect: Callable[[dict[str, Any]], None] | None = None,
+    ) -> Schedule:
         """Change a schedule; slots that came before are dealt with as it was.
+
+        Args:
+            actor: who asks.
+            schedule_id: which.
+            value: what is to be different.
+            expect: looks at the schedule as it is shown before anything is done, and refuses by raising.
 
         Raises:
             ValidationFailed, UnknownTarget, TooLarge: see ``create``.
@@ -116,6 +129,8 @@ class Schedules:
 
         def change(tx: Transaction) -> Schedule:
             schedule = self._own(tx, actor, schedule_id)
+            if expect is not None:
+                expect(schedule.view())
             self._apply(tx, schedule, given)
             store.write(tx, schedule)
             return schedule

@@ -6,13 +6,14 @@ from windlass.contexts.webhooks.letters import LetterNotFound, Wanted
 from windlass.contexts.webhooks.model import Completion, Delivery, Describe, Options, category
 from windlass.contexts.webhooks.service import COUNT_BOUND, Many, Replayed, Webhooks
 from windlass.contexts.webhooks.signing import SCHEMES, SIGNING_HEADERS, Secrets, confusable, headers, signature
-from windlass.contexts.webhooks.tasks import COMPLETE
+from windlass.contexts.webhooks.tasks import COMPLETE, WORKFLOWS
 
 __all__ = [
     "COMPLETE",
     "COUNT_BOUND",
     "SCHEMES",
     "SIGNING_HEADERS",
+    "WORKFLOWS",
     "Completion",
     "Delivery",
     "Describe",

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypedDict
 
 from windlass.contexts.webhooks.signing import Secrets
 from windlass.kernel.clock import SECOND
+from windlass.kernel.spans import TRACEPARENT
 
 Status = Literal["delivered", "failed", "blocked"]
 
@@ -66,6 +67,7 @@ class Completion:
     outputs: Any = None
     include_outputs: bool = True
     scheme: str | None = None
+    traceparent: str | None = None
 
     def body(self, status: str) -> str:
         """Return the body for a run that ended with this status, with the separators of Python's ``json``."""
@@ -82,7 +84,8 @@ class Completion:
 
     def headers(self) -> dict[str, str]:
         """Return the headers that say what it is of."""
-        return {"X-Workflow-Id": "" if self.workflow_id is None else str(self.workflow_id), "X-Run-Id": self.run_id}
+        named = {"X-Workflow-Id": "" if self.workflow_id is None else str(self.workflow_id), "X-Run-Id": self.run_id}
+        return named if self.traceparent is None else {**named, TRACEPARENT: self.traceparent}
 
 
 Describe = Callable[[str], Awaitable[Completion | None]]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from windlass.contexts.outbound.api import BadHeader, Call, Outbound, OutboundError, Purpose, Refused, host_of
 from windlass.contexts.webhooks import signing
 from windlass.contexts.webhooks.model import DENIED, Attempt, Delivery, Options, plain_headers
 from windlass.engine.telemetry import Telemetry
 from windlass.kernel.clock import SECOND, Clock
+from windlass.kernel.spans import NO_SPANS, TRACEPARENT, Spans, plain_url
 
 READ_BYTES = 64 * 1024
 """Of an answer only the status counts; more than this is not even read."""
@@ -16,17 +19,29 @@ COUNTER = "workflows_webhook_deliveries"
 class Sender:
     """Sends deliveries."""
 
-    def __init__(self, outbound: Outbound, options: Options, clock: Clock, telemetry: Telemetry) -> None:
+    def __init__(
+        self, outbound: Outbound, options: Options, clock: Clock, telemetry: Telemetry, spans: Spans = NO_SPANS
+    ) -> None:
         self._outbound = outbound
         self._options = options
         self._clock = clock
         self._telemetry = telemetry
+        self._spans = spans
 
     async def send(self, delivery: Delivery, seconds: float) -> Attempt:
         """Send a delivery once; whatever goes wrong is an outcome, never an error."""
-        attempt = await self._send(delivery, seconds)
+        attempt = await (self._traced if self._spans.enabled else self._send)(delivery, seconds)
         self._telemetry.count(COUNTER, status=attempt["status"], host=host_of(delivery.url) or "none")
         return attempt
+
+    async def _traced(self, delivery: Delivery, seconds: float) -> Attempt:
+        said = {"workflows.webhook.url": plain_url(delivery.url), "run_id": delivery.run_id or ""}
+        with self._spans.span("workflows.webhook", said, parent=delivery.headers.get(TRACEPARENT)):
+            above = self._spans.traceparent()
+            headers = delivery.headers if above is None else {**delivery.headers, TRACEPARENT: above}
+            attempt = await self._send(replace(delivery, headers=headers), seconds)
+            self._spans.event("attempt_ended", {"status": attempt["status"], "code": attempt["code"] or 0})
+            return attempt
 
     async def _send(self, delivery: Delivery, seconds: float) -> Attempt:
         body = delivery.body.encode()

@@ -19,6 +19,7 @@ from windlass.engine.ports import Transaction
 from windlass.kernel.actors import RUNS_CONTROL, RUNS_READ, Actor, Forbidden
 from windlass.kernel.errors import Conflict, Invalid, NotFound
 from windlass.kernel.ids import new_id
+from windlass.kernel.spans import NO_SPANS, Spans
 
 OPERATORS = "default"
 """The tenant whose administrators look after the dead letters of all."""
@@ -53,16 +54,19 @@ class Webhooks:
         engine: carries out their runs.
         outbound: sends them.
         options: secrets, times and numbers.
+        spans: who traces attempts.
     """
 
-    def __init__(self, engine: Engine, outbound: Outbound, options: Options | None = None) -> None:
+    def __init__(
+        self, engine: Engine, outbound: Outbound, options: Options | None = None, spans: Spans = NO_SPANS
+    ) -> None:
         self.options = options or Options()
         self._engine = engine
         self._outbound = outbound
         self._describe: Describe | None = None
         self._audit: Audit = _unwritten
         self._working: asyncio.Task[None] | None = None
-        sender = Sender(outbound, self.options, engine.clock, engine.worker.telemetry)
+        sender = Sender(outbound, self.options, engine.clock, engine.worker.telemetry, spans)
         define(Parts(engine, sender, self.options, lambda: self._describe))
 
     def describe_ends(self, describe: Describe) -> None:

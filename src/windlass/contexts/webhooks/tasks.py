@@ -21,6 +21,8 @@ DELIVER = "webhooks.deliver"
 COMPLETE = "webhooks.complete"
 REDELIVER = "webhooks.redeliver"
 REPLAY_MANY = "webhooks.replay_many"
+WORKFLOWS = (DELIVER, COMPLETE, REDELIVER, REPLAY_MANY)
+"""What carries webhooks out."""
 QUEUE = "webhooks"
 PAGE = 50
 SIDE_BY_SIDE = 10

@@ -14,7 +14,7 @@ from windlass.contexts.workflows.definitions.format import DEFINITION, REFERENCE
 from windlass.contexts.workflows.definitions.limits import LONGEST_NAME, LONGEST_TAG, MOST_BYTES
 from windlass.contexts.workflows.definitions.preflight import MODES, preflight
 from windlass.contexts.workflows.definitions.reading import position_of, read_document, read_with_positions
-from windlass.contexts.workflows.definitions.service import Audit, Definitions, VersionExists, whole_schema_of
+from windlass.contexts.workflows.definitions.service import Definitions, VersionExists, whole_schema_of
 from windlass.contexts.workflows.definitions.store import MOST_VERSIONS, ListQuery, Row, Stored
 from windlass.contexts.workflows.definitions.validation import require_valid, validate
 from windlass.contexts.workflows.definitions.yamltext import TextFault, Unreadable, write_yaml
@@ -25,6 +25,8 @@ from windlass.contexts.workflows.runs.projection import investigation, shown_att
 from windlass.contexts.workflows.runs.service import NotInTime, Order, RunRules, Runs
 from windlass.contexts.workflows.runs.tasks import QUEUE, RUN
 from windlass.contexts.workflows.service import Workflows
+from windlass.contexts.workflows.sight import may_control, may_see, sight
+from windlass.contexts.workflows.trail import Audit
 
 __all__ = [
     "DEFINITION",
@@ -60,6 +62,8 @@ __all__ = [
     "check_outputs",
     "difference",
     "investigation",
+    "may_control",
+    "may_see",
     "position_of",
     "preflight",
     "read",
@@ -70,6 +74,7 @@ __all__ = [
     "search",
     "shown_attempts",
     "shown_steps",
+    "sight",
     "tags",
     "template_text",
     "templates",

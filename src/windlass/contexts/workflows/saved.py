@@ -50,7 +50,7 @@ class Shelf:
             NotFound: none does.
         """
         found = await self._definitions.get(reader(actor), workflow_id)
-        return SavedDefinition(found.row.id, found.row.version, found.document)
+        return SavedDefinition(found.row.id, found.row.version, found.document, found.row.owner_id)
 
     def check(self, document: Any, mode: str) -> Mapping[str, Any]:
         """Return a definition sent for one run; ``non-block`` forgives at reading what a preflight forgives."""
@@ -83,8 +83,7 @@ class Shelf:
 
 def reader(actor: Actor) -> Actor:
     """Return a caller who may read what it owns: who may start a definition need not be allowed to look at runs."""
-    permissions = actor.permissions | {RUNS_READ}
-    return Actor(actor.user_id, actor.username, actor.tenant_id, actor.role, permissions, actor.kind)
+    return replace(actor, permissions=actor.permissions | {RUNS_READ})
 
 
 class ScheduledRuns:

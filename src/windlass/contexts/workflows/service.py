@@ -10,7 +10,7 @@ from windlass.contexts.webhooks.api import COMPLETE, Completion
 from windlass.contexts.workflows import schemas
 from windlass.contexts.workflows.concurrency import Concurrency
 from windlass.contexts.workflows.definitions.catalogue import Registered
-from windlass.contexts.workflows.definitions.service import Audit, Definitions
+from windlass.contexts.workflows.definitions.service import Definitions
 from windlass.contexts.workflows.model import read
 from windlass.contexts.workflows.runs.kit import Callee, Facts, Kit, Question, Verdict
 from windlass.contexts.workflows.runs.minting import Minter, Minting
@@ -19,11 +19,13 @@ from windlass.contexts.workflows.runs.snapshots import Snapshots
 from windlass.contexts.workflows.runs.tasks import RUN
 from windlass.contexts.workflows.runs.vault import Vault
 from windlass.contexts.workflows.saved import ScheduledRuns, Shelf
-from windlass.contexts.workflows.steptypes.base import Tools
+from windlass.contexts.workflows.steptypes.base import StepFailure, Tools
 from windlass.contexts.workflows.steptypes.registry import StepTypes
+from windlass.contexts.workflows.trail import Audit, Trail
 from windlass.engine.engine import Engine
 from windlass.kernel.clock import from_iso
-from windlass.kernel.errors import ValidationFailed
+from windlass.kernel.errors import Invalid, ValidationFailed
+from windlass.kernel.spans import NO_SPANS, TRACEPARENT, Spans
 
 
 class Workflows:
@@ -35,7 +37,8 @@ class Workflows:
         tools: what the surroundings lend to steps.
         vault: keeps the secrets of runs.
         rules: what the settings say of runs.
-        audit: who hears of changes of definitions.
+        audit: who hears of changes of definitions, and of what callers do with runs.
+        spans: who traces runs and steps.
         starting: starts runs; None is the engine itself.
         mint: makes keys for runs of schedules; None where they get none.
     """
@@ -49,6 +52,7 @@ class Workflows:
         rules: RunRules,
         audit: Audit | None = None,
         *,
+        spans: Spans = NO_SPANS,
         starting: Starting | None = None,
         mint: Minter | None = None,
     ) -> None:
@@ -56,7 +60,8 @@ class Workflows:
         self._snapshots = Snapshots(engine)
         self.definitions = Definitions(engine, Registered(types), audit)
         shelf = Shelf(self.definitions, self._snapshots)
-        self.runs = Runs(engine, shelf, self._snapshots, vault, rules, COMPLETE, starting)
+        trail = Trail(engine, audit)
+        self.runs = Runs(engine, shelf, self._snapshots, vault, rules, COMPLETE, trail, starting=starting)
         self.scheduled = ScheduledRuns(engine, self.runs, mints=mint is not None)
         self.concurrency = Concurrency(engine)
         self.runs.define(
@@ -70,6 +75,7 @@ class Workflows:
                 saved=shelf,
                 start_detached=self.runs.start_detached,
                 call=self._call,
+                spans=spans,
             )
         )
 
@@ -103,23 +109,30 @@ class Workflows:
             error=None if run.error is None else run.error.get("message"),
             outputs=run.outputs,
             include_outputs=webhook.include_outputs,
+            traceparent=run.attributes.get(TRACEPARENT),
         )
 
 
 async def _ask(facts: Facts, question: Question) -> Verdict:
     config = question.config
-    assigned = str(config["assigned_to_user_id"])
-    decided = await wait_for_decision(
-        kind=question.kind,
-        step_id=question.step_id,
-        assigned_to=assigned,
-        instructions=config.get("instructions", ""),
-        form_schema=config.get("form_schema"),
-        timeout=config.get("timeout_seconds"),
-        fail_on=question.fail_on,
-    )
+    given = config["assigned_to_user_id"]
+    assigned = [str(one) for one in given] if isinstance(given, list) else str(given)
+    try:
+        decided = await wait_for_decision(
+            kind=question.kind,
+            step_id=question.step_id,
+            assigned_to=assigned,
+            instructions=config.get("instructions", ""),
+            form_schema=config.get("form_schema"),
+            timeout=config.get("timeout_seconds"),
+            quorum=config.get("quorum", 1),
+            reminder=config.get("reminder"),
+            fail_on=question.fail_on,
+        )
+    except Invalid as error:
+        raise StepFailure("validation_error", error.message, retryable=False) from error
     del facts
-    outputs: dict[str, Any] = {**decided.edited_fields, "assigned_to": assigned}
+    outputs: dict[str, Any] = {**decided.edited_fields, "assigned_to": assigned, "decided_by": [*decided.decided_by]}
     if decided.comment is not None:
         outputs["comment"] = decided.comment
     return Verdict(decided.decision, outputs, timed_out=decided.decision == "timed_out")

@@ -13,6 +13,7 @@ from windlass.storage.memory.leases import KeptLease
 from windlass.storage.memory.reader import MemoryReader
 from windlass.storage.memory.session import MemorySession
 from windlass.storage.memory.store import MemoryStore
+from windlass.storage.rings import HELLO, spoken
 
 T = TypeVar("T")
 
@@ -47,6 +48,8 @@ class MemoryBackend:
     @contextmanager
     def listen(self, holder: str, ring: Callable[[str], None]) -> Iterator[None]:
         self._holder = holder
+        for bell in list(self.store.doorbells.values()):
+            bell(HELLO)
         self.store.doorbells[holder] = ring
         try:
             yield
@@ -55,7 +58,7 @@ class MemoryBackend:
             del self.store.doorbells[holder]
 
     def ring(self, rings: Sequence[Ring]) -> None:
-        kinds = {ring.kind for ring in rings if ring.kind != "inbox"}
+        kinds = {spoken(ring) for ring in rings if ring.kind != "inbox"}
         spoken_to = {ring.holder for ring in rings if ring.kind == "inbox"}
         for holder, bell in list(self.store.doorbells.items()):
             if holder != self._holder:

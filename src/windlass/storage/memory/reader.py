@@ -10,7 +10,7 @@ import orjson
 
 from windlass.engine.history import whole_from
 from windlass.engine.lanes import LaneRules
-from windlass.engine.types import TERMINAL, Ended, Event, Poll, RunFilter, RunView
+from windlass.engine.types import TERMINAL, Ended, Event, Poll, RunFilter, RunView, Sight
 from windlass.kernel.clock import to_iso
 from windlass.storage.lanes.choosing import Open
 from windlass.storage.memory.lanes import Asking
@@ -49,6 +49,12 @@ class MemoryReader:
             for row in rows
             if row.head.status in TERMINAL
         ]
+
+    def written(self, run_ids: Sequence[str]) -> dict[str, int]:
+        """Return the number of the last event of each of the runs."""
+        with self._store.turn():
+            rows = [row for run_id in run_ids if (row := self._store.runs.get(run_id)) is not None]
+            return {row.born.run_id: row.head.last_seq for row in rows}
 
     def events(self, run_id: str, since: int, limit: int) -> list[Event]:
         """Return events after ``since``, in order."""
@@ -101,7 +107,23 @@ def _matches(row: RunRow, query: RunFilter) -> bool:
         and (query.created_after is None or created >= query.created_after)
         and (query.created_before is None or created <= query.created_before)
         and (query.before is None or (created, born.run_id) < query.before)
+        and (not query.failing or (row.failed_attempts is not None and row.head.status not in TERMINAL))
+        and (query.attempt_gte is None or (row.failed_attempts or 0) >= query.attempt_gte)
+        and (query.waiting_on is None or (row.head.wait_reason or "").startswith(query.waiting_on))
+        and (query.error_class is None or _begins(row.error, query.error_class))
+        and (query.sight is None or _seen(row, query.sight))
     )
+
+
+def _seen(row: RunRow, sight: Sight) -> bool:
+    born = row.born
+    if born.tenant_id not in sight.tenants:
+        return False
+    return born.name not in sight.closed or (born.tenant_id == sight.tenant and sight.owner in {None, born.owner})
+
+
+def _begins(error: str | None, code: str) -> bool:
+    return error is not None and str(orjson.loads(error).get("message")).startswith(code)
 
 
 def view(row: RunRow, history_from_seq: int) -> RunView:

@@ -27,6 +27,7 @@ class RunRow(NamedTuple):
     outputs: str | None = None
     error: str | None = None
     ended_at: int | None = None
+    failed_attempts: int | None = None
 
     @property
     def shelf(self) -> Shelf:

@@ -82,6 +82,11 @@ class MemoryTransaction(TransactionState):
             kept.last_seq, kept.deaths = head.last_seq, head.deaths
             self._store.runs.put(head.run_id, row._replace(head=kept))
 
+    def note_failures(self, rows: Sequence[tuple[str, int]]) -> None:
+        for run_id, attempt in rows:
+            row = self._store.runs[run_id]
+            self._store.runs.put(run_id, row._replace(failed_attempts=max(row.failed_attempts or 0, attempt)))
+
     def write_heads(self, heads: Sequence[RunHead]) -> None:
         for head in heads:
             row = self._store.runs[head.run_id]

@@ -19,6 +19,7 @@ from windlass.storage.postgres.lease import LeaseKeeper
 from windlass.storage.postgres.session import PostgresSession
 from windlass.storage.postgres.wire import Wire
 from windlass.storage.queries import SqlReader
+from windlass.storage.rings import spoken
 from windlass.storage.urls import DatabaseUrl, parse
 
 T = TypeVar("T")
@@ -120,7 +121,7 @@ class PostgresBackend:
             self._bells.mute()
 
     def ring(self, rings: Sequence[Ring]) -> None:
-        news = {ring.kind for ring in rings if ring.kind != "inbox"}
+        news = {spoken(ring) for ring in rings if ring.kind != "inbox"}
         news.update(f"inbox:{ring.holder}" for ring in rings if ring.kind == "inbox" and ring.holder)
         if news:
             self._bells.ring(news)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 import orjson
 import psycopg
@@ -14,16 +14,14 @@ from windlass.kernel.clock import Clock
 from windlass.storage.batches import RECONNECT_PAUSES, ConnectionLost
 from windlass.storage.postgres import sql
 from windlass.storage.postgres.wire import Wire
+from windlass.storage.rings import HELLO, pieces
 
 KINDS = ("ready", "ended", "inbox")
-HELLO = "hello"
-"""What a process that begins to listen sends, so that the others know they are not alone."""
 COALESCE_SECONDS = 0.003
 """Rings go out no more often than that, all that came meanwhile together."""
 KNOWN_SECONDS = 1.0
 """For how long it is believed that somebody else listens, or nobody."""
 LISTEN_SECONDS = 2.0
-MAX_PAYLOAD = 7900
 
 
 class Bells:
@@ -53,7 +51,7 @@ class Bells:
         self._rope.setblocking(False)
 
     def ring(self, news: Iterable[str]) -> None:
-        """Send ``ready``, ``ended`` or ``inbox:<holder>`` to who listens, from another thread."""
+        """Send ``ready``, ``inbox:<holder>``, ``news:<run>`` and the like to who listens, from another thread."""
         if self._clock.monotonic() < self._alone_until:
             return
         with self._lock:
@@ -142,7 +140,7 @@ class Bells:
         wire.settle()
         self._ready.set()
         if self._listening and self._heard_before:
-            self._tell(KINDS)
+            self._tell([*KINDS, HELLO])
         self._heard_before = self._listening
 
     def _say(self, wire: Wire) -> bool:
@@ -156,7 +154,7 @@ class Bells:
                 self._alone_until = now + KNOWN_SECONDS
                 return False
             self._others_until = now + KNOWN_SECONDS
-        wire.ask(sql.NOTIFY, orjson.dumps(list(_payloads(sorted(news)))))
+        wire.ask(sql.NOTIFY, orjson.dumps(list(pieces(sorted(news)))))
         return True
 
     def _take(self, wire: Wire) -> None:
@@ -164,15 +162,14 @@ class Bells:
             if pid == wire.pid:
                 continue
             self._alone_until = 0.0
-            if payload != HELLO:
-                self._tell(payload.split(","))
+            self._tell(payload.split(","))
 
     def _tell(self, news: Iterable[str]) -> None:
         with self._lock:
             for item in news:
                 kind, _, holder = item.partition(":")
-                if self._hear is not None and kind in KINDS and holder in {"", self._holder}:
-                    self._hear(kind)
+                if self._hear is not None and (kind != "inbox" or holder in {"", self._holder}):
+                    self._hear("inbox" if kind == "inbox" else item)
 
     def _pause(self) -> None:
         """Let some time pass so that rings gather."""
@@ -190,15 +187,3 @@ class Bells:
             self._alarm.recv(4096)
         except BlockingIOError:
             return
-
-
-def _payloads(news: Iterable[str]) -> Iterator[str]:
-    """Yield the news joined by commas, in pieces that a notification can hold."""
-    piece = ""
-    for item in news:
-        if len(piece) + len(item) > MAX_PAYLOAD:
-            yield piece
-            piece = ""
-        piece = f"{piece},{item}" if piece else item
-    if piece:
-        yield piece

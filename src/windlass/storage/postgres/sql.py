@@ -137,6 +137,8 @@ LOCK = f"SELECT {_HEAD} FROM workflow_runs WHERE run_id = ANY ({ids('$1')}) ORDE
 INSERT_RUNS = _ours(schema.workflow_runs, shapes.RUNS)
 BUMP = f"""UPDATE workflow_runs r SET last_seq = (v->>1)::bigint, deaths = (v->>2)::smallint
  {_ROWS} WHERE r.run_id = v->>0"""
+FAILURES = f"""UPDATE workflow_runs r SET failed_attempts = greatest(r.failed_attempts, (v->>1)::smallint)
+ {_ROWS} WHERE r.run_id = v->>0"""
 _WRITE = """UPDATE workflow_runs r SET status = v->>1, status_reason = v->>2, wait_reason = v->>3, holder = v->>4,
  last_seq = (v->>5)::bigint, claim_rank = (v->>6)::smallint, ready_at = (v->>7)::bigint,
  wake_at = (v->>8)::bigint, deaths = (v->>9)::smallint, started_at = (v->>10)::timestamptz"""

@@ -136,6 +136,9 @@ class PostgresTransaction(TransactionState):
     def bump_runs(self, heads: Sequence[RunHead]) -> None:
         self._write(sql.BUMP, [(head.run_id, head.last_seq, head.deaths) for head in heads])
 
+    def note_failures(self, rows: Sequence[tuple[str, int]]) -> None:
+        self._write(sql.FAILURES, rows)
+
     def write_heads(self, heads: Sequence[RunHead]) -> None:
         rows = [
             (

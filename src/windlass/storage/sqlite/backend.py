@@ -18,6 +18,7 @@ from windlass.engine.ports import Ring
 from windlass.kernel.errors import Unavailable
 from windlass.storage.lite import in_words
 from windlass.storage.queries import SqlReader, leases
+from windlass.storage.rings import HELLO, MAX_PAYLOAD, pieces, spoken
 from windlass.storage.sqlite.folder import RunFolder, hang_bell, ring_bell
 from windlass.storage.sqlite.session import SqliteSession, connect
 
@@ -111,6 +112,8 @@ class SqliteBackend:
             hang_bell(bell, path)
             thread = threading.Thread(target=_hear, args=(bell, ring), name="windlass-doorbell", daemon=True)
             thread.start()
+            for other in self.folder.others(holder):
+                ring_bell(other, HELLO.encode())
             try:
                 yield
             finally:
@@ -123,12 +126,12 @@ class SqliteBackend:
         others = self.folder.others(self._holder)
         if not others:
             return
-        kinds = {ring.kind for ring in rings if ring.kind != "inbox"}
+        kinds = {spoken(ring) for ring in rings if ring.kind != "inbox"}
         holders = {ring.holder for ring in rings if ring.kind == "inbox"}
         for path in others:
             news = kinds | {"inbox"} if path.stem in holders else kinds
-            if news:
-                ring_bell(path, ",".join(sorted(news)).encode())
+            for piece in pieces(sorted(news)):
+                ring_bell(path, piece.encode())
 
     def sweep(self, holder: str) -> None:
         if self.folder.holder_is_dead(holder):
@@ -141,7 +144,7 @@ class SqliteBackend:
 def _hear(bell: socket.socket, ring: Callable[[str], None]) -> None:
     while True:
         try:
-            message = bell.recv(256)
+            message = bell.recv(2 * MAX_PAYLOAD)
         except OSError:
             return
         if not message:

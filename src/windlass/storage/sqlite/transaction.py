@@ -72,6 +72,8 @@ _WRITE = _Rows.update(
         "deaths", "started_at",
     ),
 )  # fmt: skip
+_FAILURES = """UPDATE workflow_runs SET failed_attempts = max(coalesce(failed_attempts, 0), v.value->>1)
+ FROM json_each(?) v WHERE run_id = v.value->>0"""
 _FINISH = _Rows.update("workflow_runs", ("run_id", "outputs_json", "error", "ended_at"))
 _EVENTS = _Rows.insert("workflow_events", shapes.EVENTS)
 _RUNS = _Rows.insert("workflow_runs", shapes.RUNS)
@@ -196,6 +198,9 @@ class SqliteTransaction(TransactionState):
 
     def bump_runs(self, heads: Sequence[RunHead]) -> None:
         self._change(_BUMP, [(head.run_id, head.last_seq, head.deaths) for head in heads])
+
+    def note_failures(self, rows: Sequence[tuple[str, int]]) -> None:
+        self._run(_FAILURES, rows)
 
     def write_heads(self, heads: Sequence[RunHead]) -> None:
         self._change(_WRITE,

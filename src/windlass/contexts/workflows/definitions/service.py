@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import orjson
 import sqlalchemy as sa
@@ -18,6 +18,7 @@ from windlass.contexts.workflows.definitions.format import whole_schema
 from windlass.contexts.workflows.definitions.preflight import Mode, preflight
 from windlass.contexts.workflows.definitions.store import Family, ListQuery, Row, Stored
 from windlass.contexts.workflows.definitions.validation import require_valid
+from windlass.contexts.workflows.trail import Audit
 from windlass.engine.engine import Engine
 from windlass.engine.ports import Transaction
 from windlass.kernel.actors import RUNS_READ, Actor
@@ -28,6 +29,8 @@ EVERY_PAGE = 500
 TRIES = 3
 """How often a change is tried that another process's change of the same workflow got ahead of."""
 T = TypeVar("T")
+Expect = Callable[[Stored], None]
+"""Looks at a version as it is; raises ``Stale`` when it is not what the caller has read."""
 
 
 def whole_schema_of(catalogue: Catalogue) -> dict[str, Any]:
@@ -41,26 +44,6 @@ class VersionExists(WindlassError):
 
     code = "WORKFLOW_VERSION_EXISTS"
     kind = Kind.VALIDATION
-
-
-class Audit(Protocol):
-    """Hears of every change inside its transaction, and of what was refused.
-
-    ``action`` is ``workflow.create``, ``create_version``, ``delete``, ``activate``, ``rollback``, ``admin_override``
-    or ``denied`` (each behind ``workflow.``); ``target`` is ``workflow:<id>``; ``before`` and ``after`` are JSON.
-    """
-
-    def __call__(
-        self,
-        tx: Transaction,
-        actor: Actor,
-        action: str,
-        target: str,
-        before: Mapping[str, Any] | None,
-        after: Mapping[str, Any] | None,
-    ) -> None:
-        """Record one thing."""
-        ...
 
 
 class Definitions:
@@ -125,8 +108,14 @@ class Definitions:
 
         return await self._change(save)
 
-    async def add_version(self, actor: Actor, workflow_id: int, document: object) -> Row:
+    async def add_version(self, actor: Actor, workflow_id: int, document: object, expect: Expect | None = None) -> Row:
         """Save another version for the owner of a workflow; under another name it begins another workflow.
+
+        Args:
+            actor: who asks.
+            workflow_id: a version of the workflow.
+            document: the new one.
+            expect: looks at the version of ``workflow_id`` before anything is done, and refuses by raising.
 
         Raises:
             NotFound: the caller has no such workflow.
@@ -138,6 +127,7 @@ class Definitions:
         checked = self.check(document)
 
         def save(tx: Transaction) -> Row:
+            self._expected(tx, workflow_id, expect)
             family = base.family._replace(name=checked["name"])
             made = self._save(tx, actor, checked, family, "Workflow version already exists")
             self._tell(tx, actor, "create_version", made, base.shown(), made.shown())
@@ -268,7 +258,7 @@ class Definitions:
         return {"from": before.row.version, "to": after.row.version, **changes}
 
     # changing
-    async def activate(self, actor: Actor, workflow_id: int) -> Row:
+    async def activate(self, actor: Actor, workflow_id: int, expect: Expect | None = None) -> Row:
         """Make a version the one that its workflow's name stands for.
 
         Raises:
@@ -280,6 +270,7 @@ class Definitions:
 
         def change(tx: Transaction) -> Row:
             row = self._locked(tx, workflow_id)
+            self._expected(tx, workflow_id, expect)
             if not row.is_active:
                 raise Conflict("Workflow version is deleted", id=row.id, version=row.version)
             if row.is_current:
@@ -295,7 +286,7 @@ class Definitions:
 
         return await self._change(change)
 
-    async def rollback(self, actor: Actor, workflow_id: int) -> Row:
+    async def rollback(self, actor: Actor, workflow_id: int, expect: Expect | None = None) -> Row:
         """Make the version current again that was so before the current one; repeated, it goes further back.
 
         Raises:
@@ -306,6 +297,7 @@ class Definitions:
 
         def change(tx: Transaction) -> Row:
             row = self._locked(tx, workflow_id)
+            self._expected(tx, workflow_id, expect)
             before = store.current(tx.connection, row.family)
             now = to_iso(self._engine.clock.now())
             after = None if before is None else store.withdraw(tx.connection, before.row, now)
@@ -317,7 +309,7 @@ class Definitions:
 
         return await self._change(change)
 
-    async def delete(self, actor: Actor, workflow_id: int) -> None:
+    async def delete(self, actor: Actor, workflow_id: int, expect: Expect | None = None) -> None:
         """Delete a version: it leaves lists and its name, and stays to be read and run by its id.
 
         When it was the current one, the one before it becomes so again. A second time nothing happens.
@@ -329,6 +321,7 @@ class Definitions:
 
         def change(tx: Transaction) -> None:
             row = self._locked(tx, workflow_id)
+            self._expected(tx, workflow_id, expect)
             if not row.is_active:
                 return
             now = to_iso(self._engine.clock.now())
@@ -364,6 +357,14 @@ class Definitions:
         """Return a version as it is once no one else changes its workflow."""
         store.lock(tx.connection, self._reread(tx, workflow_id).family)
         return self._reread(tx, workflow_id)
+
+    def _expected(self, tx: Transaction, workflow_id: int, expect: Expect | None) -> None:
+        """Have a version looked at by who wants it to be as it was when it was read."""
+        if expect is not None:
+            store.lock(tx.connection, self._reread(tx, workflow_id).family)
+            found = store.by_id(tx.connection, workflow_id)
+            assert found is not None  # noqa: S101  rows never go away
+            expect(found)
 
     @staticmethod
     def _reread(tx: Transaction, workflow_id: int) -> Row:

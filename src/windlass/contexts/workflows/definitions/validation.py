@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -23,7 +23,7 @@ from windlass.contexts.workflows.definitions.faults import (
 )
 from windlass.contexts.workflows.schemas import Fault, Path, declaration_faults, translated
 from windlass.contexts.workflows.steptypes.base import StepFailure
-from windlass.contexts.workflows.templates import names_in
+from windlass.contexts.workflows.templates import condition_problem, names_in
 
 HUMAN = frozenset({"wait_for_human", "wait_for_approval"})
 MOST_FAULTS = 200
@@ -163,6 +163,12 @@ def _step_faults(step: Mapping[str, Any], catalogue: Catalogue) -> Iterator[Faul
         yield Fault(("id",), "reserved_id", f"{step_id} means something else in templates: choose another id")
     if isinstance(kind, str) and isinstance(config, dict):
         yield from config_faults(kind, config, catalogue)
+    if step.get("on_timeout") is not None and isinstance(kind, str) and kind not in HUMAN and catalogue.known(kind):
+        message = (
+            f"on_timeout is for steps that wait for people, which {kind} does not: on_failure follows its time-out"
+        )
+        yield Fault(("on_timeout",), "on_timeout_unsupported", message)
+    yield from _condition_faults(step)
     repeat = step.get("repeat")
     if isinstance(repeat, dict) and (repeat.get("while") is None) == (repeat.get("until") is None):
         yield Fault(("repeat",), "repeat_condition", "Say either while or until")
@@ -171,6 +177,18 @@ def _step_faults(step: Mapping[str, Any], catalogue: Catalogue) -> Iterator[Faul
         faults = substeps.inner_faults(undo["type"], "compensate", catalogue)
         found: Iterable[Fault] = faults or config_faults(undo["type"], undo.get("config", {}), catalogue)
         yield from (_under(("compensate",), fault) for fault in found)
+
+
+def _condition_faults(step: Mapping[str, Any]) -> Iterator[Fault]:
+    """Yield what is wrong with the conditions of a step, before there are names to try them with."""
+    repeat = step.get("repeat")
+    said: list[tuple[Path, Any]] = [(("when",), step.get("when"))]
+    if isinstance(repeat, dict):
+        said += [(("repeat", name), repeat.get(name)) for name in ("while", "until")]
+    for path, text in said:
+        problem = condition_problem(text) if isinstance(text, str) and text.strip() else None
+        if problem is not None:
+            yield Fault(path, "condition_invalid", problem)
 
 
 def config_faults(kind: str, config: Mapping[str, Any], catalogue: Catalogue) -> Iterator[Fault]:
@@ -189,6 +207,8 @@ def config_faults(kind: str, config: Mapping[str, Any], catalogue: Catalogue) ->
     if unassigned:
         message = f"{kind} requires a non-blank assigned_to_user_id"
         yield Fault(("config", "assigned_to_user_id"), "assigned_to_required", message)
+    elif kind in HUMAN and isinstance(assigned, list) and assigned and (too_many := _beyond_quorum(config, assigned)):
+        yield Fault(("config", "quorum"), "value_error", too_many)
     for fault in catalogue.check(kind, config):
         told = (unassigned and fault.path == ("assigned_to_user_id",)) or substeps.is_inner(kind, fault.path)
         if not told:
@@ -198,6 +218,14 @@ def config_faults(kind: str, config: Mapping[str, Any], catalogue: Catalogue) ->
     for path, inner in substeps.inner_steps(kind, config):
         yield from (_under(path, fault) for fault in _sub_step_faults(inner, kind, catalogue))
     yield from substeps.duplicate_faults(kind, config)
+
+
+def _beyond_quorum(config: Mapping[str, Any], assigned: Sequence[object]) -> str | None:
+    quorum, asked = config.get("quorum", 1), {str(one) for one in assigned}
+    open_ended = any(one.startswith("role:") or "{{" in one for one in asked)
+    if open_ended or not isinstance(quorum, int) or quorum <= len(asked):
+        return None
+    return f"{quorum} have to approve, and only {len(asked)} are asked"
 
 
 def _retried_faults(config: Mapping[str, Any], catalogue: Catalogue) -> Iterator[Fault]:

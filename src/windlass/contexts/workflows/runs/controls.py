@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+import orjson
+
 from windlass.contexts.workflows.runs.carrier import Carrier
 from windlass.contexts.workflows.runs.failures import attempt_failed, reason
 from windlass.contexts.workflows.runs.kit import Callee, Question
 from windlass.contexts.workflows.runs.outcome import Outcome
 from windlass.contexts.workflows.runs.plan import Planned
-from windlass.contexts.workflows.steptypes.base import StepFailure
-from windlass.engine.api import sleep
+from windlass.contexts.workflows.steptypes.base import StepFailure, save
+from windlass.engine.api import note, sleep
 from windlass.engine.branches import gather
 from windlass.engine.branches import map as side_by_side
 from windlass.engine.compound import compound
@@ -23,6 +25,8 @@ MOST_ITEMS = 10_000
 """How many items a ``map`` takes: each is a step of its own in the run's history."""
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 30.0
 MOST_CALLERS = 10
+MOST_CHECKPOINT = 256 * 1024
+"""Bytes of JSON that a checkpoint may hold: they are in an event, too."""
 
 Names = Mapping[str, Any]
 
@@ -89,6 +93,30 @@ async def _delay(_: Carrier, planned: Planned, names: Names) -> Outcome:
         milliseconds = _config(planned, names).get("milliseconds", 1000)
         await sleep(milliseconds / 1000)
         return {"delayed_ms": milliseconds}
+
+    return Outcome(await _whole(planned, work))
+
+
+async def _checkpoint(run: Carrier, planned: Planned, names: Names) -> Outcome:
+    tools = run.kit.tools
+
+    async def saving() -> dict[str, Any]:
+        config = _config(planned, names)
+        checkpoint_id = str(config.get("checkpoint_id") or step_info().idempotency_key)
+        text = orjson.dumps(config.get("data"))
+        if len(text) > MOST_CHECKPOINT:
+            message = f"config.data is larger than {MOST_CHECKPOINT} bytes of JSON"
+            raise StepFailure("validation_error", message, retryable=False)
+        saved = await save(tools, f"{planned.step.id}.json", text, mime="application/json", kind="checkpoint")
+        return {"checkpoint_id": checkpoint_id, "artifact_id": saved, "data": config.get("data")}
+
+    keep = engine_step(name="save", retries=3)(_spoken(saving))
+
+    async def work() -> dict[str, Any]:
+        kept: dict[str, Any] = await keep()
+        note("checkpoint", {"checkpoint_id": kept["checkpoint_id"], "data": kept["data"]})
+        said = {name: kept[name] for name in ("checkpoint_id", "artifact_id")}
+        return {**said, "run_id": run.facts.run_id, "saved": True}
 
     return Outcome(await _whole(planned, work))
 
@@ -240,6 +268,7 @@ CONTROLS: dict[str, Callable[[Carrier, Planned, Any], Awaitable[Outcome]]] = {
     "map": _map,
     "parallel": _parallel,
     "delay": _delay,
+    "checkpoint": _checkpoint,
     "wait_for_human": _wait,
     "wait_for_approval": _wait,
     "workflow_call": _workflow_call,

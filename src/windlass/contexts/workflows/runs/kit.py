@@ -8,17 +8,21 @@ from typing import Any, Protocol
 
 from windlass.contexts.workflows.steptypes.base import Tools
 from windlass.contexts.workflows.steptypes.registry import StepTypes
+from windlass.kernel.spans import NO_SPANS, Spans
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Whose run it is. ``secrets`` are the names of those it was given; ``callers`` the definitions above it."""
+    """Whose run it is. ``secrets`` are the names of those it was given; ``callers`` the definitions above it;
+    ``traceparent`` the trace that it belongs to.
+    """
 
     run_id: str
     tenant_id: str
     user_id: str | None
     secrets: tuple[str, ...] = ()
     callers: tuple[int, ...] = ()
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +86,4 @@ class Kit:
     saved: Saved
     start_detached: Callable[[Facts, Callee, str], Awaitable[str]]
     call: Callable[[Facts, Callee], Awaitable[Any]]
+    spans: Spans = NO_SPANS

@@ -15,13 +15,16 @@ from windlass.contexts.workflows.runs.projection import step_runs
 from windlass.contexts.workflows.runs.snapshots import Snapshots, canonical
 from windlass.contexts.workflows.runs.tasks import QUEUE, RUN, call, define
 from windlass.contexts.workflows.runs.vault import Vault
+from windlass.contexts.workflows.trail import Trail
 from windlass.engine.engine import Engine
 from windlass.engine.errors import RunCancelled, RunFailed, UnknownRun
 from windlass.engine.ports import Transaction
 from windlass.engine.starting import Start
+from windlass.engine.telling import TellStart
 from windlass.engine.types import ControlResult, Event, RunView, Started, StartRequest
 from windlass.kernel.actors import Actor, Forbidden
 from windlass.kernel.errors import Kind, NotFound, WindlassError
+from windlass.kernel.spans import TRACEPARENT
 from windlass.storage.run_lists import RunQuery, list_page, matching_ids
 
 NO_RUN = "Run not found"
@@ -52,6 +55,7 @@ class SavedDefinition(NamedTuple):
     id: int
     version: int
     document: Mapping[str, Any]
+    owner: str | None = None
 
 
 class Definitions(Protocol):
@@ -85,8 +89,8 @@ class Definitions(Protocol):
 class Starting(Protocol):
     """What starts runs: the engine, or who counts them first."""
 
-    async def begin(self, request: StartRequest) -> Started:
-        """Start the run of a request; when this returns it is on disk."""
+    async def begin(self, request: StartRequest, *, tell: TellStart | None = None) -> Started:
+        """Start the run of a request; when this returns it is on disk, and what ``tell`` writes."""
         ...
 
     def begin_in(self, tx: Transaction, request: StartRequest) -> Started:
@@ -105,6 +109,7 @@ class Order:
     validation_mode: str = "block"
     mode: str = "async"
     priority: int | None = None
+    traceparent: str | None = None
 
 
 class Runs:
@@ -117,6 +122,7 @@ class Runs:
         vault: keeps their secrets.
         rules: what the settings say.
         on_end: the workflow that follows each run; None for none.
+        trail: hears of what callers do.
         starting: starts them; None is the engine itself.
     """
 
@@ -128,6 +134,8 @@ class Runs:
         vault: Vault,
         rules: RunRules,
         on_end: str | None,
+        trail: Trail,
+        *,
         starting: Starting | None = None,
     ) -> None:
         self.rules = rules
@@ -137,6 +145,7 @@ class Runs:
         self._definitions = definitions
         self._vault = vault
         self._on_end = on_end
+        self.trail = trail
 
     def define(self, kit: Kit) -> None:
         """Make the engine able to carry runs out."""
@@ -153,7 +162,7 @@ class Runs:
             WindlassError: a limit is reached (429).
         """
         saved = await self._definitions.fetch(actor, workflow_id)
-        return await self._start(actor, saved.document, saved.id, saved.version, order)
+        return await self._start(actor, saved, order)
 
     async def start_adhoc(self, actor: Actor, document: Any, order: Order) -> RunView:
         """Start a run of a definition that is not saved.
@@ -166,19 +175,21 @@ class Runs:
         if not self.rules.adhoc:
             raise Forbidden("Ad-hoc workflow runs are disabled by server configuration")
         checked = self._definitions.check(document, order.validation_mode)
-        return await self._start(actor, checked, None, checked.get("version", 1), order)
+        return await self._start(actor, SavedDefinition(0, checked.get("version", 1), checked, actor.user_id), order)
 
-    async def _start(
-        self, actor: Actor, document: Mapping[str, Any], workflow_id: int | None, version: int, order: Order
-    ) -> RunView:
+    async def _start(self, actor: Actor, saved: SavedDefinition, order: Order) -> RunView:
+        """Start a run; the id of a definition that is not saved is 0."""
+        document, which = saved.document, (saved.id or None, saved.version)
         inputs = self._definitions.check_inputs(document, order.inputs)
         digest = await self.snapshots.keep(document)
-        request = self._engine.request(self.start_of(actor, document, digest, inputs, order, (workflow_id, version)))
+        request = self._engine.request(self.start_of(actor, document, digest, inputs, order, which))
         if order.secrets:
             await self._vault.keep(request.run.run_id, order.secrets)
+        action = "workflow.run_saved" if saved.id else "workflow.run_adhoc"
+        told = {"workflow_id": which[0], "version": saved.version, "mode": order.mode}
         created = False
         try:
-            started = await self.starting.begin(request)
+            started = await self.starting.begin(request, tell=self._told(actor, action, saved.owner, told))
             created = started.created
         finally:
             if order.secrets and not created:
@@ -186,6 +197,15 @@ class Runs:
         if order.mode != "async":
             await self._wait(started.run_id)
         return await self._engine.get_run(started.run_id)
+
+    def _told(self, actor: Actor, action: str, owner: str | None, told: Mapping[str, Any]) -> TellStart:
+        """Return what tells the audit log of a run that is started, once."""
+
+        def tell(tx: Transaction, started: Started) -> None:
+            if started.created:
+                self.trail.did(tx, actor, action, started.run_id, owner, None, {"status": "queued", **told})
+
+        return tell
 
     def start_of(
         self,
@@ -283,7 +303,8 @@ class Runs:
         request = self._engine.request(start.with_input(seed=seed.packed()))
         if secrets:
             await self._vault.keep(request.run.run_id, secrets)
-        return await self._engine.get_run((await self.starting.begin(request)).run_id)
+        told = self._told(actor, "run.fork", run.owner, {"forked_from": run_id, "from_step": from_step})
+        return await self._engine.get_run((await self.starting.begin(request, tell=told)).run_id)
 
     async def steps_again(self, actor: Actor, run_id: str, from_step: str | None) -> list[str]:
         """Return the steps that a fork, or without a step a retry, may do anew."""
@@ -306,7 +327,10 @@ class Runs:
             run = await self._engine.get_run(run_id)
         except UnknownRun:
             raise NotFound(NO_RUN) from None
-        if run.name != RUN or not actor.owns(run.tenant_id, run.owner):
+        if run.name != RUN:
+            raise NotFound(NO_RUN)
+        if not actor.owns(run.tenant_id, run.owner):
+            await self.trail.denied(actor, run)
             raise NotFound(NO_RUN)
         return run
 
@@ -342,8 +366,20 @@ class Runs:
             NotFound: there is no such run for this caller.
             RunConflict: its state does not allow it.
         """
-        await self.get(actor, run_id)
-        return await self._engine.control(run_id, action, by=actor.user_id, reason=reason)
+        return await self.command(actor, await self.get(actor, run_id), action, reason)
+
+    async def command(self, actor: Actor, run: RunView, action: str, reason: str | None = None) -> ControlResult:
+        """Pause, resume, cancel or retry a run of any workflow, which this caller is known to be allowed to.
+
+        Raises:
+            RunConflict: its state does not allow it.
+        """
+
+        def tell(tx: Transaction, before: str, done: ControlResult) -> None:
+            after = {"status": done.status, "result": done.result, "reason": reason}
+            self.trail.did(tx, actor, f"run.{action}", run.run_id, run.owner, {"status": before}, after)
+
+        return await self._engine.control(run.run_id, action, by=actor.user_id, reason=reason, tell=tell)
 
     async def supply(self, actor: Actor, run_id: str, secrets: Mapping[str, str]) -> ControlResult:
         """Give a run the secrets that died with its holder, and let it go on.
@@ -353,8 +389,9 @@ class Runs:
         """
         run = await self.get(actor, run_id)
         await self._vault.keep(run_id, secrets)
+        await self.trail.note(actor, "run.supply", f"run:{run_id}", {"secrets": sorted(secrets)})
         if run.status == "paused" and run.status_reason == "secret_missing":
-            return await self._engine.control(run_id, "resume", by=actor.user_id)
+            return await self.command(actor, run, "resume")
         return ControlResult("already_applied", run.status)
 
     async def select(self, query: RunQuery) -> list[str]:
@@ -373,5 +410,6 @@ def _attributes(order: Order, version: int, secrets: list[str]) -> dict[str, Any
         "validation_mode": order.validation_mode,
         "session_id": order.session_id,
         "secrets": secrets or None,
+        TRACEPARENT: order.traceparent,
     }
     return {name: value for name, value in found.items() if value is not None}

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
+import orjson
+
 from windlass.contexts.workflows.model import read
+from windlass.contexts.workflows.redaction import redact, redact_text
 from windlass.contexts.workflows.runs.failures import DefinitionFailed, attempt_failed
 from windlass.contexts.workflows.runs.forks import Seed
 from windlass.contexts.workflows.runs.interpreter import Interpreter
 from windlass.contexts.workflows.runs.kit import Callee, Facts, Kit
-from windlass.contexts.workflows.runs.plan import FRAME, Frame, Plan, Planner, Rules
-from windlass.contexts.workflows.runs.redaction import redact, redact_text
+from windlass.contexts.workflows.runs.plan import ATTEMPT_SECONDS, FRAME, Frame, Plan, Planner, Rules
 from windlass.contexts.workflows.steptypes.base import StepContext, StepFailure
 from windlass.contexts.workflows.templates import condition
 from windlass.engine.api import call_child
@@ -21,6 +24,7 @@ from windlass.engine.registry import Registry
 from windlass.engine.scope import current_scope
 from windlass.engine.step import step, step_info
 from windlass.engine.workflow import Workflow, workflow
+from windlass.kernel.spans import TRACEPARENT, Spans
 
 RUN = "workflows.run"
 QUEUE = "workflows"
@@ -64,18 +68,26 @@ def define(registry: Registry, kit: Kit, load: Load, rules: Rules) -> Workflow[.
         """Carry the definition of a digest out; ``seed`` is what a fork takes over."""
         held = current_scope(RUN).run
         claimed = held.claimed
-        facts = Facts(held.run_id, claimed.tenant_id, claimed.owner, tuple(secrets), tuple(callers))
+        said = orjson.loads(claimed.attributes) if kit.spans.enabled or TRACEPARENT in claimed.attributes else {}
+        trace = said.get(TRACEPARENT)
+        facts = Facts(held.run_id, claimed.tenant_id, claimed.owner, tuple(secrets), tuple(callers), trace)
         taken = None if seed is None else Seed.unpacked(seed)
         interpreter = Interpreter(await plans.get(digest), facts, inputs, kit, taken)
-        if not secrets:
-            return await interpreter.run()
-        try:
-            outputs = await interpreter.run()
-        except DefinitionFailed:
+        told: dict[str, str | bool] = {
+            "run_id": facts.run_id,
+            "mode": said.get("mode", "child"),
+            "workflows.run.resumed": held.replaying,
+        }
+        with kit.spans.span("workflows.run", told, parent=trace):
+            if not secrets:
+                return await interpreter.run()
+            try:
+                outputs = await interpreter.run()
+            except DefinitionFailed:
+                await forget()
+                raise
             await forget()
-            raise
-        await forget()
-        return outputs
+            return outputs
 
     @step(name="forget_secrets")
     async def forget() -> None:
@@ -95,6 +107,13 @@ def _executor(kit: Kit) -> Callable[[], Awaitable[Any]]:
     async def execute() -> Any:
         """Carry out the attempt of a step that ``FRAME`` names."""
         frame = FRAME.get()
+        if not kit.spans.enabled:
+            return await attempt(frame)
+        with ExitStack() as spans:
+            _open(kit.spans, spans, frame)
+            return await attempt(frame)
+
+    async def attempt(frame: Frame) -> Any:
         secrets: Mapping[str, str] = {}
         if frame.run.facts.secrets and frame.planned.wants_secrets:
             known = await kit.secrets(frame.run.facts.run_id)
@@ -108,6 +127,24 @@ def _executor(kit: Kit) -> Callable[[], Awaitable[Any]]:
             raise attempt_failed(told) from (failure if not secrets else None)
 
     return execute
+
+
+def _open(spans: Spans, stack: ExitStack, frame: Frame) -> None:
+    """Open the spans of an attempt: of its item in a ``map``, of itself, and of a ``branch``."""
+    step, run_id = frame.planned.step, frame.run.facts.run_id
+    of = {"run_id": run_id, "step_id": step.id}
+    if "index" in frame.names:
+        stack.enter_context(spans.span("workflows.map.item", {**of, "index": frame.names["index"]}))
+    limit = step.timeout_seconds or ATTEMPT_SECONDS
+    more: dict[str, str | float] = {
+        "type": step.type,
+        "attempt": step_info().attempt,
+        "workflows.step.timeout_seconds": limit,
+    }
+    stack.enter_context(spans.span("workflows.step", {**of, **more}))
+    spans.event("step_started", {"step_id": step.id, "type": step.type})
+    if step.type == "branch":
+        stack.enter_context(spans.span("workflows.branch", of))
 
 
 async def _work(kit: Kit, frame: Frame, secrets: Mapping[str, str]) -> Any:
@@ -133,5 +170,6 @@ async def _work(kit: Kit, frame: Frame, secrets: Mapping[str, str]) -> Any:
             names=names,
             secrets=secrets,
             tools=kit.tools,
+            traceparent=facts.traceparent,
         ),
     )

@@ -7,12 +7,24 @@ from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from windlass.contexts.workflows.failures import StepFailure
 from windlass.contexts.workflows.steptypes.outside import Outside
+from windlass.kernel.errors import Unavailable, WindlassError
 
-__all__ = ["Cache", "Capabilities", "StepContext", "StepFailure", "StepType", "Tools", "Work"]
+__all__ = [
+    "Cache",
+    "Capabilities",
+    "Found",
+    "SaveArtifact",
+    "StepContext",
+    "StepFailure",
+    "StepType",
+    "Tools",
+    "Work",
+    "save",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +38,37 @@ class Capabilities:
     evidence_level: Literal["minimal", "standard", "detailed"] = "standard"
 
 
+class Found(NamedTuple):
+    """A kept value, its age in seconds, and whether it was kept just now."""
+
+    value: Any
+    age: float
+    stored: bool = False
+
+
+class SaveArtifact(Protocol):
+    """Keeps a file as an artifact of the step that is running, once however often the step runs; returns its id."""
+
+    async def __call__(
+        self, name: str, content: bytes, *, mime: str, kind: str, metadata: Mapping[str, Any] | None = None
+    ) -> str:
+        """Keep a file: its name, content, media type, and what it is to the run."""
+        ...
+
+
 class Cache(Protocol):
     """Where the type ``cache_result`` keeps values, by tenant and key; values are JSON-ready."""
 
-    async def get(self, tenant_id: str, key: str) -> tuple[Any, float] | None:
-        """Return a value and its age in seconds; None when there is none, or its time is up."""
+    async def get(self, tenant_id: str, key: str) -> Found | None:
+        """Return a value and its age; None when there is none, or its time is up."""
         ...
 
-    async def put(self, tenant_id: str, key: str, value: Any, ttl_seconds: float) -> None:
-        """Keep a value for so long."""
+    async def put(self, tenant_id: str, key: str, value: Any, ttl_seconds: float, *, replace: bool) -> Found:
+        """Keep a value for so long, unless there is one and it is not to be replaced; returns what is kept now.
+
+        Raises:
+            StepFailure: it is too large, or no JSON.
+        """
         ...
 
     async def drop(self, tenant_id: str, key: str) -> bool:
@@ -62,12 +96,28 @@ class Tools:
     """WORKFLOWS_FILE_BASE_DIR: the only folder whose files steps may read; None is none."""
     cache: Cache | None = None
     """Where ``cache_result`` keeps values."""
-    save_artifact: Callable[[StepContext, str, str, bytes], Awaitable[None]] | None = None
-    """Keeps bytes as an artifact of a step: name, media type, content."""
+    save_artifact: SaveArtifact | None = None
+    """Keeps files as artifacts of steps."""
     threads: Executor | None = None
     """Where plain functions of the type ``python`` run; None is the loop's own threads."""
     outbound: Outside | None = None
     """The way to other hosts, for ``webhook`` and ``notify``."""
+
+
+async def save(tools: Tools, name: str, content: bytes, *, mime: str, kind: str) -> str:
+    """Keep a file as an artifact of the step that is running, and return its id.
+
+    Raises:
+        StepFailure: nothing keeps artifacts here, or not this one.
+    """
+    if tools.save_artifact is None:
+        raise StepFailure("unsupported", "nothing keeps artifacts here", retryable=False)
+    try:
+        return await tools.save_artifact(name, content, mime=mime, kind=kind)
+    except Unavailable:
+        raise
+    except WindlassError as error:
+        raise StepFailure("artifact_refused", error.message, retryable=False) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +133,7 @@ class StepContext:
     names: Mapping[str, Any]
     secrets: Mapping[str, str]
     tools: Tools
+    traceparent: str | None = None
 
 
 Work = Callable[[Mapping[str, Any], StepContext], Awaitable[dict[str, Any]]]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -24,15 +25,20 @@ from windlass.contexts.outbound.api import (
 )
 from windlass.contexts.webhooks.api import SIGNING_HEADERS, category, confusable
 from windlass.contexts.webhooks.api import headers as signature_headers
-from windlass.contexts.workflows.steptypes.base import Capabilities, StepContext, StepFailure, StepType
+from windlass.contexts.workflows.redaction import MASK, SHORTEST, redact
+from windlass.contexts.workflows.steptypes.base import Capabilities, StepContext, StepFailure, StepType, save
 from windlass.contexts.workflows.steptypes.inserts import inserted
 from windlass.contexts.workflows.steptypes.outside import Outside
 from windlass.kernel.clock import SECOND
+from windlass.kernel.spans import TRACEPARENT, plain_url
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 LARGEST_BYTES = 8 * 1024 * 1024
 TOLD_CHARACTERS = 500
 MOST_REDIRECTS = 20
+UNKEPT = frozenset({"set-cookie", "set-cookie2"})
+"""Headers of an answer that no artifact keeps."""
+MIME = re.compile(r"[a-z0-9][a-z0-9.+-]{0,99}/[a-z0-9][a-z0-9.+-]{0,99}")
 SIGNING_TYPE = "hmac-sha256"
 HARMLESS = frozenset({"accept", "content-type", "user-agent"})
 """The headers of a step that also go to a host that a redirect leads to."""
@@ -87,6 +93,14 @@ WEBHOOK_SCHEMA: dict[str, Any] = {
         "max_bytes": {"type": "integer", "minimum": 1, "maximum": LARGEST_BYTES, "default": MOST_BYTES},
         "egress": _EGRESS,
         "egress_policy": _EGRESS,
+        "save_response_body": {
+            "type": "boolean", "default": False,
+            "description": "Whether the answer becomes artifacts: webhook_response (status and headers) and its body",
+        },
+        "save_response_json": {
+            "type": "boolean", "default": False,
+            "description": "The same for an answer that is JSON; one that is none leaves webhook_response alone",
+        },
     },
     "not": {"anyOf": [{"required": ["body", "data"]}, {"required": ["follow_redirects", "allow_redirects"]},
                       {"required": ["egress", "egress_policy"]}]},
@@ -120,6 +134,7 @@ async def webhook(config: Mapping[str, Any], context: StepContext) -> dict[str, 
     content = _content(config, context)
     own = {str(name): str(value) for name, value in (config.get("headers") or {}).items()}
     headers = {"Idempotency-Key": header_safe(context.idempotency_key), "X-Run-Id": header_safe(context.run_id)}
+    headers |= _traced(context)
     if content.type is not None:
         headers["Content-Type"] = content.type
     headers |= _credentials(own, context, outside) | _signature(config.get("signing"), content.body, context, outside)
@@ -140,7 +155,10 @@ async def webhook(config: Mapping[str, Any], context: StepContext) -> dict[str, 
             private_headers=frozenset(name.lower() for name in own if name.lower() not in HARMLESS) | SIGNING_HEADERS,
         ),
     )
-    return {"dispatched": True, "status_code": answer.status, **_response(answer)}
+    response = _response(answer)
+    said = {"dispatched": True, "status_code": answer.status, **response}
+    saved = await _saved(config, context, answer, response)
+    return said | ({"artifact_ids": saved} if saved else {})
 
 
 async def notify(config: Mapping[str, Any], context: StepContext) -> dict[str, Any]:
@@ -155,6 +173,7 @@ async def notify(config: Mapping[str, Any], context: StepContext) -> dict[str, A
         told["subject"] = config["subject"]
     own = {str(name): str(value) for name, value in (config.get("headers") or {}).items()}
     headers = {"Content-Type": "application/json", "Idempotency-Key": header_safe(context.idempotency_key)}
+    headers |= _traced(context)
     call = Call(
         "POST", config["url"], _merged(headers, own), json.dumps(told).encode(), outside.notify_timeout,
         64 * 1024, cut=True, tenant=context.tenant_id,
@@ -176,7 +195,21 @@ def _outside(context: StepContext) -> Outside:
     return context.tools.outbound
 
 
+def _traced(context: StepContext) -> dict[str, str]:
+    return {} if context.traceparent is None else {TRACEPARENT: context.traceparent}
+
+
 async def _send(outside: Outside, call: Call) -> Answer:
+    spans = outside.spans
+    if not spans.enabled:
+        return await _sent(outside, call)
+    with spans.span("workflows.webhook", {"workflows.webhook.url": plain_url(call.url), "http.method": call.method}):
+        headers = {name: value for name, value in call.headers.items() if name.lower() != TRACEPARENT}
+        above = spans.traceparent()
+        return await _sent(outside, replace(call, headers=headers | ({} if above is None else {TRACEPARENT: above})))
+
+
+async def _sent(outside: Outside, call: Call) -> Answer:
     try:
         answer = await outside.client.request(call)
     except Refused as refused:
@@ -279,6 +312,37 @@ def _response(answer: Answer) -> dict[str, Any]:
     if b"\\u0000" in answer.body:
         return {"response_text": text_of(answer.body)}
     return {"response_json": value}
+
+
+async def _saved(
+    config: Mapping[str, Any], context: StepContext, answer: Answer, response: Mapping[str, Any]
+) -> list[str]:
+    """Keep an answer as artifacts, as far as that is asked for, without the run's secrets; returns their ids."""
+    whole, parsed = config.get("save_response_body"), config.get("save_response_json")
+    if not (whole or parsed):
+        return []
+    tools, secrets, step = context.tools, context.secrets, context.step_id
+    headers = {name: value for name, value in answer.headers.items() if name not in UNKEPT}
+    about = json.dumps(redact({"status": answer.status, "headers": headers}, secrets)).encode()
+    saved = [await save(tools, f"{step}.response.json", about, mime="application/json", kind="webhook_response")]
+    if whole:
+        given = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+        mime = given if MIME.fullmatch(given) else "application/octet-stream"
+        body = _without(answer.body, secrets)
+        saved.append(await save(tools, f"{step}.body", body, mime=mime, kind="webhook_response_body"))
+    if parsed and "response_json" in response:
+        body = json.dumps(redact(response["response_json"], secrets)).encode()
+        saved.append(
+            await save(tools, f"{step}.body.json", body, mime="application/json", kind="webhook_response_body")
+        )
+    return saved
+
+
+def _without(body: bytes, secrets: Mapping[str, str]) -> bytes:
+    for secret in sorted(secrets.values(), key=len, reverse=True):
+        if len(secret) >= SHORTEST:
+            body = body.replace(secret.encode(), MASK.encode())
+    return body
 
 
 def text_of(body: bytes) -> str:

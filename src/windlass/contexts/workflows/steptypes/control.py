@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from windlass.contexts.people.api import MOST_ASSIGNEES
 from windlass.contexts.workflows import templates
+from windlass.contexts.workflows.redaction import redact, redact_text
 from windlass.contexts.workflows.steptypes import fields, pii
-from windlass.contexts.workflows.steptypes.base import Capabilities, StepContext, StepFailure, StepType
+from windlass.contexts.workflows.steptypes.base import Capabilities, StepContext, StepFailure, StepType, save
 from windlass.contexts.workflows.steptypes.threads import apart
 from windlass.kernel.checks import LONGEST_SECONDS
 
@@ -25,11 +27,11 @@ async def prompt(config: Mapping[str, Any], context: StepContext) -> dict[str, A
     text = config.get("template", config.get("prompt", ""))
     field = "config.template" if "template" in config else "config.prompt"
     made = templates.render(text, {**context.names, **config.get("variables", {})}, field=field)
-    if config["save_artifact"]:
-        if context.tools.save_artifact is None:
-            raise StepFailure("unsupported", "config.save_artifact: nothing keeps artifacts here", retryable=False)
-        await context.tools.save_artifact(context, "prompt.txt", "text/plain", made.encode())
-    return {"text": made}
+    if not config["save_artifact"]:
+        return {"text": made}
+    content = redact_text(made, context.secrets).encode()
+    saved = await save(context.tools, f"{context.step_id}.txt", content, mime="text/plain", kind="prompt")
+    return {"text": made, "artifact_id": saved}
 
 
 async def log(config: Mapping[str, Any], context: StepContext) -> dict[str, Any]:
@@ -55,24 +57,27 @@ async def cache_result(config: Mapping[str, Any], context: StepContext) -> dict[
         raise StepFailure("unsupported", "nothing keeps results here", retryable=False)
     if action == "invalidate":
         return {"key": key, "invalidated": await cache.drop(context.tenant_id, key)}
-    found = await cache.get(context.tenant_id, key) if action != "set" else None
-    if found is not None:
-        return {"key": key, "cached": True, "stored": False, "data": found[0], "age_seconds": found[1]}
-    stored = action != "get" and "data" in config
-    if stored:
-        await cache.put(context.tenant_id, key, config["data"], config["ttl_seconds"])
-    elif action == "set":
+    if action == "set" and "data" not in config:
         raise StepFailure("validation_error", "config.data is needed to set a value", retryable=False)
-    return {"key": key, "cached": False, "stored": stored, "data": config.get("data") if stored else None}
+    found = await cache.get(context.tenant_id, key) if action != "set" else None
+    if found is None and action != "get" and "data" in config:
+        data = redact(config["data"], context.secrets)
+        found = await cache.put(context.tenant_id, key, data, config["ttl_seconds"], replace=action == "set")
+    if found is None:
+        return {"key": key, "cached": False, "stored": False, "data": None}
+    age = {} if found.stored else {"age_seconds": found.age}
+    return {"key": key, "cached": not found.stored, "stored": found.stored, "data": found.value, **age}
 
 
 def _person(instructions: str, **more: fields.Schema) -> fields.Schema:
+    person = {"type": ["string", "integer"], "minLength": 1, "maxLength": 255, "pattern": r"\S"}
     assigned = {
-        "type": ["string", "integer"],
-        "minLength": 1,
-        "maxLength": 255,
-        "pattern": r"\S",
-        "description": "The user who decides",
+        **person,
+        "type": ["string", "integer", "array"],
+        "minItems": 1,
+        "maxItems": MOST_ASSIGNEES,
+        "items": person,
+        "description": "The user who decides, or several; role:<name> is everybody of a role",
     }
     return fields.config(
         {
@@ -80,12 +85,21 @@ def _person(instructions: str, **more: fields.Schema) -> fields.Schema:
             "instructions": fields.text(instructions, most=16_384),
             **more,
             "timeout_seconds": LONGEST_WAIT,
+            "quorum": fields.whole(
+                "How many different people have to approve; one unless it says more", 1, MOST_ASSIGNEES
+            ),
+            "reminder": fields.number("Seconds between reminders; without it there are none", 1, LONGEST_SECONDS),
         },
         required=["assigned_to_user_id"],
     )
 
 
-_DECISION = {"decision": "approved or rejected", "comment": "what the person wrote", "assigned_to": "who was asked"}
+_DECISION = {
+    "decision": "approved or rejected",
+    "comment": "what the person wrote",
+    "assigned_to": "who was asked",
+    "decided_by": "who decided, in order",
+}
 _PEOPLE = (
     StepType(
         name="wait_for_human",
@@ -215,7 +229,12 @@ _FLOW = (
             }
         ),
         example={"checkpoint_id": "parsed", "data": "{{ last }}"},
-        outputs={"checkpoint_id": "its id", "run_id": "of this run", "saved": "true"},
+        outputs={
+            "checkpoint_id": "its id",
+            "run_id": "of this run",
+            "saved": "true",
+            "artifact_id": "of the artifact that holds the data",
+        },
     ),
     StepType(
         name="delay",
@@ -248,7 +267,7 @@ _WORK = (
         mapable=True,
         default_retry=1,
         raw=frozenset(["template", "prompt"]),
-        outputs={"text": "the rendered text"},
+        outputs={"text": "the rendered text", "artifact_id": "of the artifact, where there is one"},
     ),
     StepType(
         name="log",
@@ -286,8 +305,7 @@ _WORK = (
         },
     ),
 )
-CONTROL = (*_WORK, *_FLOW, *_PEOPLE)
-CACHE_RESULT = StepType(
+_CACHE = StepType(
     name="cache_result",
     description="Keep a value for later runs of the tenant",
     schema=fields.config(
@@ -310,4 +328,4 @@ CACHE_RESULT = StepType(
         "key": "its key",
     },
 )
-"""Known only where something keeps the values."""
+CONTROL = (*_WORK, _CACHE, *_FLOW, *_PEOPLE)

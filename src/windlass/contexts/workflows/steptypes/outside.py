@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from windlass.contexts.outbound.api import Outbound
 from windlass.contexts.webhooks.api import Secrets
 from windlass.kernel.clock import Clock
+from windlass.kernel.spans import NO_SPANS, Spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,3 +22,4 @@ class Outside:
     redirects: int = 5
     bearer_token: str | None = field(default=None, repr=False)
     api_key: str | None = field(default=None, repr=False)
+    spans: Spans = NO_SPANS

@@ -12,7 +12,7 @@ from windlass.contexts.workflows.scanning import is_template
 from windlass.contexts.workflows.steptypes import checking
 from windlass.contexts.workflows.steptypes.base import StepType
 from windlass.contexts.workflows.steptypes.checking import Problem
-from windlass.contexts.workflows.steptypes.control import CACHE_RESULT, CONTROL
+from windlass.contexts.workflows.steptypes.control import CONTROL
 from windlass.contexts.workflows.steptypes.data import DATA_TYPES
 from windlass.contexts.workflows.steptypes.documents import DOCUMENTS
 from windlass.contexts.workflows.steptypes.functions import PYTHON
@@ -58,19 +58,14 @@ class StepTypes:
     Args:
         more: types beside the built-in ones.
         functions: those registered in code; given, a ``python`` step that names another is refused.
-        cache: whether ``Tools.cache`` is there, and with it ``cache_result``.
     """
 
     def __init__(
-        self,
-        more: Iterable[StepType] = (),
-        *,
-        functions: Mapping[str, Callable[..., Any]] | None = None,
-        cache: bool = False,
+        self, more: Iterable[StepType] = (), *, functions: Mapping[str, Callable[..., Any]] | None = None
     ) -> None:
         self._functions = functions
         self._types: dict[str, StepType] = {}
-        for kind in (*BUILT_IN, *((CACHE_RESULT,) if cache else ()), *more):
+        for kind in (*BUILT_IN, *more):
             self.add(kind)
 
     def add(self, kind: StepType) -> None:

@@ -1,0 +1,1 @@
+"""Results that steps keep for later runs of their tenant."""

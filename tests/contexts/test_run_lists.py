@@ -1,0 +1,79 @@
+"""Lists of runs in trouble: right, and read from an index however many other runs there are."""
+
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from windlass.bootstrap import Application
+from windlass.engine.types import RunFilter
+from windlass.storage.run_lists import RunQuery, list_page, matching_ids
+
+MANY = 20_000
+FILL = f"""INSERT INTO workflow_runs (run_id, tenant_id, user_id, workflow_id, name, status,
+ failed_attempts, inputs_json, created_at)
+ WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {MANY})
+ SELECT 'r' || n, 'default', CASE n % 2 WHEN 0 THEN 'ann' ELSE 'bob' END, n % 7, 'workflows.run',
+ CASE n % 3 WHEN 0 THEN 'succeeded' ELSE 'running' END, CASE WHEN n % 500 = 0 THEN n / 500 END, '{{}}', %AT% FROM n"""
+AT = {
+    "sqlite": "strftime('%Y-%m-%dT%H:%M:%fZ', '2026-01-01', n || ' seconds')",
+    "postgresql": "timestamptz '2026-01-01' + n * interval '1 second'",
+}
+ALL = list(range(500, MANY + 1, 500))
+OWN = RunQuery("workflows.run", "default", owner="ann")
+
+
+def numbers(run_ids: list[str]) -> list[int]:
+    """The numbers of runs, in order."""
+    return sorted(int(run_id[1:]) for run_id in run_ids)
+
+
+async def test_runs_in_trouble_are_found_by_index(running: Application) -> None:
+    seen: list[str] = []
+
+    def fill(tx: Any) -> None:
+        dialect = tx.connection.dialect.name
+        tx.connection.execute(sa.text(FILL.replace("%AT%", AT[dialect]).replace(":", "\\:")))
+        if dialect == "postgresql":
+            tx.connection.execute(sa.text("ANALYZE workflow_runs"))
+
+    await running.engine.transact(fill)
+
+    def look(connection: sa.Connection) -> list[list[int]]:
+        lite = connection.dialect.name == "sqlite"
+
+        @sa.event.listens_for(connection, "before_cursor_execute")
+        def explain(_c: Any, cursor: Any, sql: str, values: Any, _x: Any, _many: bool) -> None:
+            rows = cursor.execute(f"EXPLAIN {'QUERY PLAN' if lite else ''} {sql}", values).fetchall()
+            seen.append("\n".join(str(row[-1]) for row in rows))
+
+        pages = [
+            list_page(connection, OWN._replace(failing=True, limit=200)),
+            list_page(connection, OWN._replace(attempt_gte=30, limit=200)),
+            list_page(connection, OWN._replace(failing=True, attempt_gte=30, workflow_id=3, owner="ann", limit=200)),
+        ]
+        oldest = matching_ids(connection, OWN._replace(failing=True, limit=5))
+        return [numbers([run.run_id for run in page]) for page in pages] + [numbers(oldest)]
+
+    failing, often, both, oldest = await running.engine.read(look)
+
+    is_open = [n for n in ALL if n % 3]
+    assert failing == is_open
+    assert often == [n for n in ALL if n >= 15_000]
+    assert both == [n for n in is_open if n >= 15_000 and n % 7 == 3]
+    assert oldest == is_open[:5]
+    assert len(seen) == 4
+    for plan in seen:
+        assert "ix_workflow_runs_failing" in plan or "ix_workflow_runs_attempts" in plan, plan
+        assert "TEMP B-TREE" not in plan, plan
+        assert "Sort" not in plan, plan
+
+    engine = running.engine
+    whole = await engine.list_runs(RunFilter(failing=True, limit=200))
+    assert numbers([run.run_id for run in whole]) == is_open
+    assert await engine.list_runs(RunFilter(attempt_gte=41)) == []
+
+
+@pytest.mark.parametrize("given", [{"attempt_gte": 41}, {"waiting_on": "signal:x"}, {"error_class": "timeout"}])
+async def test_who_asks_for_what_is_not_there_gets_nothing(running: Application, given: dict[str, Any]) -> None:
+    assert await running.engine.list_runs(RunFilter(**given)) == []

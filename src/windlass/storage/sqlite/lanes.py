@@ -57,10 +57,10 @@ def claim_lanes(
     found = asking.plan(
         lambda values: claims.answer(raw, _TENANTS, values),
         lambda values: claims.answer(raw, _LANES, values),
-        rules, cursor, min(limit, limits.room), door,
+        rules, cursor, limit, door,
     )  # fmt: skip
     plan = found.plan
-    runs = limits.fit(in_turn(plan, _first(raw, plan.wanted), door, None)) if plan.lanes else []
+    runs = limits.fit(in_turn(plan, _first(raw, plan.wanted), door, None))[: limits.room] if plan.lanes else []
     moved = turns(plan, runs)
     if moved:
         raw.execute(_TURN, (orjson.dumps(moved).decode(),))

@@ -12,6 +12,7 @@ from windlass.engine.control import CONTROL, SIGNAL, check_control
 from windlass.engine.errors import UnknownRun
 from windlass.engine.handle import Handle, outcome
 from windlass.engine.journal import START, StartRuns
+from windlass.engine.lanes import LaneRules
 from windlass.engine.ops import CALL, Commits, Operation
 from windlass.engine.ports import Backend, Transaction
 from windlass.engine.registry import Definition, Registry, check_name, check_text, default_registry
@@ -54,6 +55,7 @@ class Engine:
         lease_seconds: how long a silent process is believed to live.
         queues: carry out runs of these queues only.
         telemetry: who hears what happens.
+        lanes: the limits of lanes where nobody has set one.
     """
 
     def __init__(  # noqa: PLR0913  the settings of a process
@@ -70,6 +72,7 @@ class Engine:
         lease_seconds: float = 15.0,
         queues: Sequence[str] | None = None,
         telemetry: Telemetry | None = None,
+        lanes: LaneRules | None = None,
     ) -> None:
         self.backend = backend
         self.commits = commits
@@ -87,6 +90,7 @@ class Engine:
             queues=queues,
             claims=worker,
             telemetry=telemetry or Silent(),
+            lanes=lanes or LaneRules(),
         )
 
     async def start(self) -> None:
@@ -157,12 +161,17 @@ class Engine:
 
     def request(self, start: Start) -> StartRequest:
         """Return the checked request for a run; see ``starting.request``."""
-        return request(start, self.registry, self.clock.now())
+        return request(start, self.registry, self.clock.now(), self.lanes)
+
+    @property
+    def lanes(self) -> LaneRules:
+        """Return the limits of lanes where nobody has set one."""
+        return self.worker.lanes
 
     async def begin(self, request: StartRequest, *, bounded: bool = True, op: StartRuns = START) -> Started:
         """Start the run of a request by a kind of start; when this returns it is on disk. See ``start_run``."""
         run = request.run
-        holder = None if run.wake_at is not None else self.worker.birth(run.queue, run.name)
+        holder = None if run.wake_at is not None else self.worker.birth(run.queue, run.name, run.lane)
         run.holder = holder
         landed = False
         try:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from windlass.engine.control import CLAIM, TAKEOVER, TakeoverRequest
 from windlass.engine.errors import Fenced, Suspend, WriteFailed
 from windlass.engine.host import Held
+from windlass.engine.lanes import LaneRules
 from windlass.engine.ops import CALL, Commits
 from windlass.engine.orphans import Guardian
 from windlass.engine.outcomes import MILLISECOND
@@ -71,6 +72,7 @@ class Worker:
         lease_seconds: how long a silent process is believed to live.
         queues: take runs of these queues only.
         claims: False makes a process that starts and watches runs but never holds one.
+        lanes: the limits of lanes where nobody has set one.
     """
 
     def __init__(  # noqa: PLR0913  the settings of a process
@@ -87,6 +89,7 @@ class Worker:
         queues: Sequence[str] | None,
         claims: bool,
         telemetry: Telemetry,
+        lanes: LaneRules,
     ) -> None:
         self.backend = backend
         self.commits = commits
@@ -98,6 +101,7 @@ class Worker:
         self.queues = None if queues is None else tuple(queues)
         self.claims = claims
         self.telemetry = telemetry
+        self.lanes = lanes
         self.holder = ""
         self.runs: dict[str, Run] = {}
         self.active = 0
@@ -113,6 +117,9 @@ class Worker:
         self._keeper: Keeper | None = None
         self._guardian = Guardian(commits, clock)
         self._rounds = 0
+        self._cursor = ""
+        self._fruitful = False  # whether the tenants passed since the cursor's last round gave anything
+        self._lanes_first = True
         self._bell = asyncio.Event()
         self._drained = asyncio.Event()
         self._alarm: asyncio.TimerHandle | None = None
@@ -284,7 +291,11 @@ class Worker:
 
     async def _claim(self, room: int) -> bool:
         names = tuple(self.registry)
-        request = ClaimRequest(self.holder, names, self.queues, min(room, 1000), self.clock.now())
+        self._lanes_first = not self._lanes_first
+        request = ClaimRequest(
+            self.holder, names, self.queues, min(room, 1000), self.clock.now(),
+            self.lanes, self._cursor, self._lanes_first,
+        )  # fmt: skip
         holder = self.holder
         claim = self.commits.submit(CLAIM, request)
         try:
@@ -294,9 +305,15 @@ class Worker:
             if claim.done() and claim.exception() is None and holder == self.holder and not self._reliving:
                 for claimed in claim.result().runs:
                     self.adopt(claimed)
-        self.backlog = answer.more
+        more = answer.more
+        if request.cursor and not answer.cursor:
+            more, self._fruitful = more or self._fruitful, False
+        elif answer.cursor and answer.runs:
+            self._fruitful = True
+        self.backlog = more
+        self._cursor = answer.cursor
         self._set_alarm(answer.next_wake)
-        return answer.more
+        return more
 
     def _set_alarm(self, next_wake: int | None) -> None:
         if self._alarm is not None:
@@ -316,10 +333,11 @@ class Worker:
             self.telemetry.run_started(run.workflow.name, run.run_id, claimed.tenant_id, claimed.attributes)
         run.start()
 
-    def birth(self, queue: str, name: str) -> str | None:
+    def birth(self, queue: str, name: str, lane: str = "") -> str | None:
         """Return our holder id when a new run may start here at once: nothing waits before it and there is room."""
         if (
             self.backlog
+            or lane
             or not self.claims
             or self.stopping
             or self._reliving
@@ -342,7 +360,7 @@ class Worker:
         if landed and run.holder is not None and run.holder == self.holder and not (self.stopping or self._reliving):
             head = RunHead(
                 run.run_id, run.name, run.status, None, None, run.holder, run.last_seq, run.queue, run.priority,
-                0, None, None, 0, run.parent_run_id, run.on_end, "",
+                0, None, None, 0, run.parent_run_id, run.on_end, "", run.lane,
             )  # fmt: skip
             self.adopt(
                 ClaimedRun(head, run.inputs, run.tenant_id, run.owner, run.key, run.attributes, run.interface_version)
@@ -368,13 +386,17 @@ class Worker:
         if self.runs.get(run.run_id) is run:
             del self.runs[run.run_id]
         self.rests(run)
-        if self.limits(run.claimed.head.queue):
+        if self.bound(run):
             self._bell.set()
             self.backend.ring([Ring("ready", run.run_id)])
 
     def limits(self, queue: str) -> bool:
         """Whether a queue is paused or limited, as far as this process has heard."""
         return queue in self.restricted or "*" in self.restricted
+
+    def bound(self, run: Held) -> bool:
+        """Whether others may wait for the place of a run."""
+        return run.claimed.head.lane != "" or self.limits(run.claimed.head.queue)
 
     def finished(self, run: Held, finish: Finish) -> None:
         """Answer those who wait for a run that ended here."""
@@ -403,8 +425,8 @@ class Worker:
             self._lose(holder)
 
     def may_linger(self, run: Held) -> bool:
-        """Whether a waiting run may stay in memory for a moment: not when it would keep a slot of a limited queue."""
-        return not (self.stopping or self.limits(run.claimed.head.queue))
+        """Whether a waiting run may stay in memory for a moment: not when it would keep a place that is limited."""
+        return not (self.stopping or self.bound(run))
 
     # helpers
     def keep(self, task: asyncio.Task[Any]) -> None:
@@ -533,11 +555,14 @@ class Worker:
             except Exception as error:
                 self.telemetry.event("poll.failed", error=repr(error))
 
+    def _ask(self, holder: str, names: tuple[str, ...]) -> Poll:
+        return self.backend.reader.poll(holder, names, self.clock.now(), self.lanes)
+
     async def _look(self) -> None:
         names = tuple(self.registry) if self.claims else ()
         holder = self.holder
         held = dict(self.runs)
-        poll: Poll = await self.read(lambda: self.backend.reader.poll(holder, names, self.clock.now()))
+        poll: Poll = await self.read(lambda: self._ask(holder, names))
         self.restricted = poll.restricted
         for row in poll.inbox:
             # A run claimed meanwhile has its inbox already, and may have consumed what was read before.

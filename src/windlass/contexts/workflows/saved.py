@@ -17,6 +17,7 @@ from windlass.contexts.workflows.definitions.service import Definitions
 from windlass.contexts.workflows.definitions.store import Stored
 from windlass.contexts.workflows.model import read
 from windlass.contexts.workflows.runs.kit import Callee, Facts
+from windlass.contexts.workflows.runs.lanes import lane_for
 from windlass.contexts.workflows.runs.minting import JWT, may_have_key
 from windlass.contexts.workflows.runs.orders import Order, SavedDefinition
 from windlass.contexts.workflows.runs.service import Runs
@@ -83,12 +84,13 @@ class Shelf:
         try:
             found = await self._definitions.get(actor, config["workflow_id"])
             inputs = inputs_for(found.document, config.get("inputs") or {})
+            lane = lane_for(facts.tenant_id, found.row.id, found.document, inputs)
         except NotFound:
             message = f"config.workflow_id: there is no workflow {config['workflow_id']}"
             raise StepFailure("not_found", message, retryable=False) from None
         except ValidationFailed as error:
             raise StepFailure("validation_error", f"config.inputs: {error}", retryable=False) from None
-        return Callee(found.row.id, await self._snapshots.keep(found.document), inputs)
+        return Callee(found.row.id, await self._snapshots.keep(found.document), inputs, lane)
 
 
 class ScheduledRuns:
@@ -149,6 +151,7 @@ class ScheduledRuns:
             raise UnknownTarget(f"no saved workflow {workflow_id}", field="workflow_id")
         try:
             inputs = inputs_for(stored.document, aim.inputs)
+            lane_for(owner.tenant_id, stored.row.id, stored.document, inputs)
         except ValidationFailed as error:
             raise UnknownTarget(f"the inputs do not fit: {error}", field="inputs") from None
         return SavedDefinition(stored.row.id, stored.row.version, stored.document), inputs

@@ -317,25 +317,35 @@ class Engine:
     async def _page(self, run_id: str, since: int, limit: int) -> list[Event]:
         return await self.events(run_id, since=since, limit=limit)
 
-    async def result(self, run_id: str, timeout: float | None = None) -> Any:
-        """Wait for a run to end and return its output; see ``Handle.result``."""
+    async def result(self, run_id: str, timeout: float | None = None, *, fresh: bool = False) -> Any:
+        """Wait for a run to end and return its output; see ``Handle.result``.
+
+        ``fresh``: it has just been started here, so it is not looked whether it is there and has ended already.
+        """
         async with asyncio.timeout(timeout):
             while True:
                 future = self._expect(run_id)
                 try:
-                    ended = await future if run_id in self.worker.runs else await self._ended(run_id, future)
+                    known = fresh or run_id in self.worker.runs
+                    ended = await future if known else await self._ended(run_id, future)
                 finally:
                     self._forget(run_id, future)
+                fresh = False
                 if ended is not None:
                     return outcome(ended)
 
     async def _ended(self, run_id: str, future: asyncio.Future[Ended | None]) -> Ended | None:
         """Look whether a run of another process has ended; if not, wait until it is said to have."""
-        known = await self.worker.read(lambda: self.backend.reader.ended([run_id]))
-        if known:
-            return known[0]
-        await self.get_run(run_id)
-        return await future
+        reader = self.backend.reader
+
+        def look() -> tuple[list[Ended], bool]:
+            known = reader.ended([run_id])
+            return known, bool(known) or reader.get_run(run_id) is not None
+
+        known, there = await self.worker.read(look)
+        if not there:
+            raise UnknownRun(f"no run {run_id}", run_id=run_id)
+        return known[0] if known else await future
 
     def _expect(self, run_id: str) -> asyncio.Future[Ended | None]:
         future: asyncio.Future[Ended | None] = asyncio.get_running_loop().create_future()

@@ -115,7 +115,7 @@ class Runs:
             if order.secrets and not created:
                 await self._vault.forget(request.run.run_id)
         if order.mode != "async":
-            await self._wait(started.run_id)
+            await self._wait(started.run_id, fresh=created)
         elif created:
             return newborn(request.run, started)
         return await self._engine.get_run(started.run_id)
@@ -167,9 +167,9 @@ class Runs:
         """Run a saved definition as a child of the current run and return its outputs."""
         return await call(self._workflow, facts, callee)
 
-    async def _wait(self, run_id: str) -> None:
+    async def _wait(self, run_id: str, *, fresh: bool) -> None:
         try:
-            await self._engine.result(run_id, self.rules.wait_seconds)
+            await self._engine.result(run_id, self.rules.wait_seconds, fresh=fresh)
         except (RunFailed, RunCancelled):
             return
         except TimeoutError:

@@ -16,8 +16,8 @@ from benchmarks.bare import make_tables
 from benchmarks.contender import Options, Outcome, Shape, main, p50_ms
 from benchmarks.engine import running
 from windlass import Engine, step, workflow
-from windlass.engine.lanes import lane_of
 from windlass.engine.starting import Start
+from windlass.kernel.lanes import lane_of
 
 _FEW = 1000
 _STARTS = 300

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import orjson
 
 from tests.simulation.ledger import Execution
-from windlass.engine.lanes import LaneRules
 from windlass.engine.types import TERMINAL, WITH_PEOPLE, Event, InboxRow, RunHead, Status
 from windlass.kernel.clock import SECOND
+from windlass.kernel.lanes import LaneRules
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

@@ -15,10 +15,10 @@ from tests.simulation.process import Process, ProcessGone
 from tests.simulation.world import World
 from windlass.engine.engine import Engine
 from windlass.engine.errors import RunConflict, UnknownRun
-from windlass.engine.lanes import lane_of
 from windlass.engine.starting import Start
 from windlass.engine.types import ControlResult
 from windlass.kernel.errors import Unavailable
+from windlass.kernel.lanes import lane_of
 
 T = TypeVar("T")
 

@@ -13,7 +13,6 @@ from tests.storage.scene import DONE, EPOCH, LEASE_SECONDS, Scene
 from windlass.engine.control import CLAIM, CONTROL, SIGNAL, TAKEOVER, TakeoverRequest
 from windlass.engine.errors import Fenced, RunConflict
 from windlass.engine.journal import ADVANCE, START
-from windlass.engine.lanes import LaneRules, lane_of
 from windlass.engine.ops import CALL, Operation
 from windlass.engine.ports import Backend, IdempotencyRow
 from windlass.engine.types import (
@@ -29,6 +28,7 @@ from windlass.engine.types import (
     StartRequest,
     Status,
 )
+from windlass.kernel.lanes import LaneRules, lane_of
 from windlass.storage.committer import Committer
 
 A = TypeVar("A")

@@ -8,10 +8,10 @@ import pytest
 from tests.storage.scene import DONE, Scene
 from windlass.engine.control import CLAIM
 from windlass.engine.journal import ADVANCE
-from windlass.engine.lanes import STRICT_AGEING, LaneRules, ageing_of, lane_of, limits_of
 from windlass.engine.ports import Transaction
 from windlass.engine.types import ClaimRequest, ClaimResult, Status
 from windlass.kernel.clock import SECOND
+from windlass.kernel.lanes import STRICT_AGEING, LaneRules, ageing_of, lane_of, limits_of
 
 RULES = LaneRules(tenant=2, workflow=1, ageing=60 * SECOND)
 WIDE = LaneRules(tenant=1000, workflow=1000, ageing=60 * SECOND)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from windlass.engine.lanes import LaneRules
+from windlass.kernel.lanes import LaneRules
 from windlass.storage.lanes import asking
 from windlass.storage.sqlite.claims import claim, ready
 from windlass.storage.sqlite.lanes import claim_lanes, first_of

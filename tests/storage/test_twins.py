@@ -20,7 +20,6 @@ from windlass.engine.control import CLAIM, CONTROL, SIGNAL, TAKEOVER, TakeoverRe
 from windlass.engine.errors import Fenced
 from windlass.engine.heads import append
 from windlass.engine.journal import ADVANCE, START
-from windlass.engine.lanes import lane_of
 from windlass.engine.ops import CALL, Operation
 from windlass.engine.ports import Ring, Transaction
 from windlass.engine.types import (
@@ -33,6 +32,7 @@ from windlass.engine.types import (
     Status,
 )
 from windlass.kernel.errors import WindlassError
+from windlass.kernel.lanes import lane_of
 from windlass.storage.memory.store import MemoryStore
 
 QUEUES = ("a", "b")

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Protocol
 from windlass.bootstrap.gate import Gate
 from windlass.contexts.records.api import Limits, Records, load_processors
 from windlass.engine.engine import Engine
-from windlass.engine.lanes import STRICT_AGEING, LaneRules
 from windlass.engine.ops import Commits
 from windlass.engine.ports import Backend, Ring
 from windlass.engine.registry import Registry, default_registry
-from windlass.engine.telemetry import Silent, Telemetry
 from windlass.kernel.clock import SECOND
+from windlass.kernel.lanes import STRICT_AGEING, LaneRules
+from windlass.kernel.telemetry import Silent, Telemetry
 from windlass.settings import Settings
 from windlass.storage import migrate
 from windlass.storage.committer import Committer

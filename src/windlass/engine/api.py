@@ -13,7 +13,6 @@ import orjson
 from windlass.engine.codec import digest
 from windlass.engine.errors import RunCancelled, RunFailed, SignalTimeout, Suspend
 from windlass.engine.heads import to_json
-from windlass.engine.lanes import ageing_of
 from windlass.engine.registry import Definition, check_name
 from windlass.engine.run import Run
 from windlass.engine.scope import Scope, current_scope
@@ -21,6 +20,7 @@ from windlass.engine.types import WITH_PEOPLE, NewEvent, NewRun, Status
 from windlass.kernel.checks import LONGEST_SECONDS, check_number
 from windlass.kernel.clock import SECOND, from_datetime, to_datetime
 from windlass.kernel.ids import new_id
+from windlass.kernel.lanes import ageing_of
 
 
 async def sleep(

@@ -367,6 +367,12 @@ class Takeovers(Operation[TakeoverRequest, int]):
         return len(moved) + ordered
 
 
+def retire(tx: Transaction, holder: str) -> None:
+    """End a lease in order; it is forgotten by who takes over what it may still hold."""
+    tx.end_lease(holder, force=True)
+    tx.forget_lease(holder)
+
+
 CONTROL = Controls()
 SIGNAL = Signals()
 CLAIM = Claims()

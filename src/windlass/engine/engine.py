@@ -12,12 +12,10 @@ from windlass.engine.control import CONTROL, SIGNAL, check_control
 from windlass.engine.errors import UnknownRun
 from windlass.engine.handle import Handle, outcome
 from windlass.engine.journal import START, StartRuns
-from windlass.engine.lanes import LaneRules
 from windlass.engine.ops import CALL, Commits, Operation
 from windlass.engine.ports import Backend, Transaction
 from windlass.engine.registry import Definition, Registry, check_name, check_text, default_registry
 from windlass.engine.starting import KEY_SECONDS, Start, request
-from windlass.engine.telemetry import Silent, Telemetry
 from windlass.engine.types import (
     ControlRequest,
     ControlResult,
@@ -34,6 +32,8 @@ from windlass.engine.worker import Worker
 from windlass.kernel.checks import check_limit
 from windlass.kernel.clock import Clock, SystemClock
 from windlass.kernel.ids import new_id
+from windlass.kernel.lanes import LaneRules
+from windlass.kernel.telemetry import Silent, Telemetry
 
 T = TypeVar("T")
 A = TypeVar("A")

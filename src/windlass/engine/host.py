@@ -8,12 +8,12 @@ from typing import Any, Protocol, TypeVar
 
 from windlass.engine.errors import NonDeterminismError
 from windlass.engine.history import History
-from windlass.engine.lanes import LaneRules
 from windlass.engine.ops import Commits
 from windlass.engine.registry import Definition
-from windlass.engine.telemetry import Telemetry
 from windlass.engine.types import ClaimedRun, Finish, NewRun
 from windlass.kernel.clock import Clock
+from windlass.kernel.lanes import LaneRules
+from windlass.kernel.telemetry import Telemetry
 
 T = TypeVar("T")
 

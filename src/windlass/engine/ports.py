@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from windlass.engine.lanes import LaneRules
 from windlass.engine.types import (
     ClaimedRun,
     Ended,
@@ -27,6 +26,7 @@ from windlass.engine.types import (
     RunHead,
     RunView,
 )
+from windlass.kernel.lanes import LaneRules
 
 T = TypeVar("T")
 

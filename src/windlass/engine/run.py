@@ -494,6 +494,13 @@ class Run:
         """Whether the run waits for nothing: branches have ended, and whoever gathers them has not gone on yet."""
         return not (self.dues or self.mail.awaited or self.held_back)
 
+    async def write_long_steps(self, edge: int) -> None:
+        """Write down the start of steps that began before ``edge``, once."""
+        long = [(path, at) for path, at in self.executing.items() if 0 < at < edge]
+        if long:
+            self.executing.update((path, 0) for path, _ in long)
+            await self.commit([_opening(path, at) for path, at in long])
+
     async def give_back(self) -> None:
         """Return the run to its queue: this process shuts down."""
         if self.gone or self.cancelling:
@@ -580,3 +587,8 @@ class Run:
         self.tasks[task] = None
         task.add_done_callback(ended)
         return task
+
+
+def _opening(path: str, at: int) -> NewEvent:
+    name = path.rpartition("/")[2].rpartition("#")[0]
+    return NewEvent("step_started", path, f'{{"step_id":"{name}","type":"step"}}', at)

@@ -10,13 +10,13 @@ from typing import Any
 
 from windlass.engine.codec import encode
 from windlass.engine.errors import UnknownWorkflow
-from windlass.engine.lanes import LaneRules, ageing_of
 from windlass.engine.registry import Definition, Registry, check_name, check_text
 from windlass.engine.types import NewRun, StartRequest
 from windlass.kernel.checks import LONGEST_SECONDS, check_moment, check_number, check_priority
 from windlass.kernel.clock import SECOND
 from windlass.kernel.errors import Invalid
 from windlass.kernel.ids import new_id
+from windlass.kernel.lanes import LaneRules, ageing_of
 
 KEY_SECONDS = 24 * 3600
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from windlass.engine.lanes import LaneRules
+from windlass.kernel.lanes import LaneRules
 
 
 class Status(StrEnum):

@@ -1,7 +1,4 @@
-"""The part of a process that holds runs: it claims them, keeps them, and takes over those of the dead.
-
-Promises 5, 6, 7 and 12.
-"""
+"""The part of a process that holds runs: it claims them, keeps them, and takes over those of the dead (5, 6, 7, 12)."""
 
 from __future__ import annotations
 
@@ -14,24 +11,22 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from typing import Any, TypeVar
 
-from windlass.engine.control import CLAIM, TAKEOVER, TakeoverRequest
+from windlass.engine.claiming import Turns
+from windlass.engine.control import CLAIM, TAKEOVER, TakeoverRequest, retire
 from windlass.engine.errors import Fenced, Suspend, WriteFailed
 from windlass.engine.host import Held
-from windlass.engine.lanes import LaneRules
 from windlass.engine.ops import CALL, Commits
 from windlass.engine.orphans import Guardian
 from windlass.engine.outcomes import MILLISECOND
-from windlass.engine.ports import Backend, Keeper, Ring, Transaction
+from windlass.engine.ports import Backend, Keeper, Ring
 from windlass.engine.registry import Registry
 from windlass.engine.run import Run
-from windlass.engine.telemetry import Telemetry
 from windlass.engine.types import (
     ClaimedRun,
     ClaimRequest,
     Ended,
     Finish,
     Lease,
-    NewEvent,
     NewRun,
     Poll,
     RunHead,
@@ -41,6 +36,8 @@ from windlass.engine.watching import Audience
 from windlass.kernel.clock import SECOND, Clock
 from windlass.kernel.errors import Unavailable
 from windlass.kernel.ids import new_id
+from windlass.kernel.lanes import LaneRules
+from windlass.kernel.telemetry import Telemetry
 from windlass.kernel.threads import DaemonThreads
 
 T = TypeVar("T")
@@ -117,9 +114,7 @@ class Worker:
         self._keeper: Keeper | None = None
         self._guardian = Guardian(commits, clock)
         self._rounds = 0
-        self._cursor = ""
-        self._fruitful = False  # whether the tenants passed since the cursor's last round gave anything
-        self._lanes_first = True
+        self._turns = Turns(lanes_first=True)
         self._bell = asyncio.Event()
         self._drained = asyncio.Event()
         self._alarm: asyncio.TimerHandle | None = None
@@ -174,8 +169,7 @@ class Worker:
             self.keep(asyncio.get_running_loop().create_task(run.give_back()))
         await self._patiently(self._tasks)
         await self._end_lease()
-        if self._alarm is not None:
-            self._alarm.cancel()
+        self._set_alarm(None)
         self._lease.close()
         ended = "this process has been stopped" if grace is not None else "this process has given its runs back"
         for future in [future for waiting in self.results.values() for future in waiting]:
@@ -291,10 +285,10 @@ class Worker:
 
     async def _claim(self, room: int) -> bool:
         names = tuple(self.registry)
-        self._lanes_first = not self._lanes_first
+        self._turns.next()
         request = ClaimRequest(
             self.holder, names, self.queues, min(room, 1000), self.clock.now(),
-            self.lanes, self._cursor, self._lanes_first,
+            self.lanes, self._turns.cursor, self._turns.lanes_first,
         )  # fmt: skip
         holder = self.holder
         claim = self.commits.submit(CLAIM, request)
@@ -305,15 +299,9 @@ class Worker:
             if claim.done() and claim.exception() is None and holder == self.holder and not self._reliving:
                 for claimed in claim.result().runs:
                     self.adopt(claimed)
-        more = answer.more
-        if request.cursor and not answer.cursor:
-            more, self._fruitful = more or self._fruitful, False
-        elif answer.cursor and answer.runs:
-            self._fruitful = True
-        self.backlog = more
-        self._cursor = answer.cursor
+        self.backlog = self._turns.more(request, answer)
         self._set_alarm(answer.next_wake)
-        return more
+        return self.backlog
 
     def _set_alarm(self, next_wake: int | None) -> None:
         if self._alarm is not None:
@@ -602,25 +590,11 @@ class Worker:
     async def _write_long_steps(self) -> None:
         edge = self.clock.now() - LONG_STEP
         for run in list(self.runs.values()):
-            long = [(path, at) for path, at in run.executing.items() if 0 < at < edge]
-            if long:
-                run.executing.update((path, 0) for path, _ in long)
-                with suppress(Suspend):
-                    await run.commit([_opening(path, at) for path, at in long])
+            with suppress(Suspend):
+                await run.write_long_steps(edge)
 
 
 def _see(future: asyncio.Future[Any]) -> None:
     """Take note of an answer that may come when nobody waits for it any more."""
     if not future.cancelled():
         future.exception()
-
-
-def retire(tx: Transaction, holder: str) -> None:
-    """End a lease in order; it is forgotten by who takes over what it may still hold."""
-    tx.end_lease(holder, force=True)
-    tx.forget_lease(holder)
-
-
-def _opening(path: str, at: int) -> NewEvent:
-    name = path.rpartition("/")[2].rpartition("#")[0]
-    return NewEvent("step_started", path, f'{{"step_id":"{name}","type":"step"}}', at)

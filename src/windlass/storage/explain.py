@@ -13,9 +13,9 @@ import sqlalchemy as sa
 
 from windlass.engine.engine import Engine
 from windlass.engine.errors import UnknownRun
-from windlass.engine.lanes import LaneRules, default_of, limits_of
 from windlass.engine.types import TERMINAL, RunView
 from windlass.kernel.clock import to_iso
+from windlass.kernel.lanes import LaneRules, default_of, limits_of
 from windlass.storage.limits import KINDS, shown
 from windlass.storage.overview import processes
 from windlass.storage.queries import micros, text, view

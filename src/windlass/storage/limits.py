@@ -13,10 +13,10 @@ from urllib.parse import quote, unquote
 import sqlalchemy as sa
 
 from windlass.engine.engine import Engine
-from windlass.engine.lanes import LaneRules, default_of
 from windlass.engine.ports import Ring, Transaction
 from windlass.kernel.checks import check_limit, check_number
 from windlass.kernel.errors import Invalid
+from windlass.kernel.lanes import LaneRules, default_of
 from windlass.storage.schema import workflow_concurrency, workflow_runs, workflow_seats, workflow_turns
 
 KINDS = ("tenant", "workflow", "key")

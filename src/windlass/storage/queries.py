@@ -8,9 +8,9 @@ from typing import Any, Protocol, TypeVar
 import orjson
 import sqlalchemy as sa
 
-from windlass.engine.lanes import LaneRules
 from windlass.engine.types import TERMINAL, Ended, Event, InboxRow, Poll, RunFilter, RunView
 from windlass.kernel.clock import from_datetime, from_iso, to_iso
+from windlass.kernel.lanes import LaneRules
 from windlass.storage.run_filters import narrowed, seen
 from windlass.storage.schema import (
     workflow_events,

@@ -13,8 +13,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from windlass.engine.engine import Engine
-from windlass.engine.lanes import LaneRules
 from windlass.engine.types import TERMINAL, Status
+from windlass.kernel.lanes import LaneRules
 from windlass.storage.explain import explain, presumed_dead
 from windlass.storage.schema import workflow_runs
 

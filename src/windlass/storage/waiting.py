@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from windlass.engine.lanes import LaneRules
+from windlass.kernel.lanes import LaneRules
 from windlass.storage.lanes.asking import anything
 from windlass.storage.lanes.choosing import Open
 from windlass.storage.schema import workflow_runs

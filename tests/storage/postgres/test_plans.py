@@ -14,8 +14,8 @@ import sqlalchemy as sa
 
 from tests.storage.databases import Database
 from tests.storage.scene import Scene
-from windlass.engine.lanes import LaneRules, lane_of
 from windlass.engine.types import RunFilter
+from windlass.kernel.lanes import LaneRules, lane_of
 from windlass.storage.postgres import lanes, sql
 from windlass.storage.postgres.backend import PostgresBackend
 from windlass.storage.postgres.connect import connect

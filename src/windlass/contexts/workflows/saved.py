@@ -15,13 +15,13 @@ from windlass.contexts.workflows import schemas
 from windlass.contexts.workflows.definitions import store
 from windlass.contexts.workflows.definitions.service import Definitions
 from windlass.contexts.workflows.definitions.store import Stored
-from windlass.contexts.workflows.model import read
 from windlass.contexts.workflows.runs.kit import Callee, Facts
 from windlass.contexts.workflows.runs.lanes import lane_for
 from windlass.contexts.workflows.runs.minting import JWT, may_have_key
 from windlass.contexts.workflows.runs.orders import Order, SavedDefinition
 from windlass.contexts.workflows.runs.service import Runs
 from windlass.contexts.workflows.runs.snapshots import Snapshots, canonical, digest_of, store_in
+from windlass.contexts.workflows.schemas import object_schema
 from windlass.contexts.workflows.steptypes.base import StepFailure
 from windlass.engine.engine import Engine
 from windlass.engine.errors import RunConflict
@@ -39,7 +39,7 @@ def inputs_for(document: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[s
     Raises:
         ValidationFailed: they do not fit; names every field.
     """
-    return schemas.checked(read(document).inputs, inputs, ("body", "inputs"))
+    return schemas.checked(object_schema(document.get("inputs")), inputs, ("body", "inputs"))
 
 
 class Shelf:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 import sqlalchemy as sa
 
-from windlass.engine.lanes import LaneRules
+from windlass.kernel.lanes import LaneRules
 from windlass.storage.lanes.choosing import LANES, TENANTS, Lane, Open, Plan, Tenant, choose
 
 READY = "holder IS NULL AND ready_at IS NOT NULL AND lane <> ''"

@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from windlass.engine.lanes import limits_of, tenant_of
 from windlass.engine.types import ClaimedRun
+from windlass.kernel.lanes import limits_of, tenant_of
 
 STRIDE = 1_000_000
 """How long a turn is of a tenant of weight 1; one of weight 2 is half as long."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from windlass.engine.lanes import LaneRules, default_of, limits_of, tenant_of
+from windlass.kernel.lanes import LaneRules, default_of, limits_of, tenant_of
 from windlass.storage.lanes.asking import Found, plan
 from windlass.storage.lanes.choosing import LANES, TENANTS, Open
 from windlass.storage.memory.store import MemoryStore, Turn

@@ -9,9 +9,9 @@ from typing import Any
 import orjson
 
 from windlass.engine.history import whole_from
-from windlass.engine.lanes import LaneRules
 from windlass.engine.types import TERMINAL, Ended, Event, Poll, RunFilter, RunView, Sight
 from windlass.kernel.clock import to_iso
+from windlass.kernel.lanes import LaneRules
 from windlass.storage.lanes.choosing import Open
 from windlass.storage.memory.lanes import Asking
 from windlass.storage.memory.runs import RunRow

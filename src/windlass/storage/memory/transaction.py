@@ -10,9 +10,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from windlass.engine.lanes import LaneRules, limits_of
 from windlass.engine.ports import IdempotencyRow
 from windlass.engine.types import RESUMED, ClaimedRun, Event, InboxRow, LaneClaim, Lease, NewRun, RunHead
+from windlass.kernel.lanes import LaneRules, limits_of
 from windlass.storage import lite
 from windlass.storage.lanes.choosing import Open, in_turn, more, seats, turns
 from windlass.storage.memory.lanes import Asking

@@ -11,8 +11,8 @@ from typing import Any
 
 import orjson
 
-from windlass.engine.lanes import LaneRules, default_of, limits_of, tenant_of
 from windlass.engine.types import LaneClaim
+from windlass.kernel.lanes import LaneRules, default_of, limits_of, tenant_of
 from windlass.storage import rows as shapes
 from windlass.storage.lanes import asking
 from windlass.storage.lanes.choosing import Open, Plan, in_turn, more, seats, turns

@@ -15,9 +15,9 @@ import psycopg
 import sqlalchemy as sa
 
 from windlass.engine.errors import TransactionLost
-from windlass.engine.lanes import LaneRules
 from windlass.engine.ports import IdempotencyRow
 from windlass.engine.types import ClaimedRun, Event, InboxRow, LaneClaim, Lease, NewRun, RunHead
+from windlass.kernel.lanes import LaneRules
 from windlass.storage.batches import ConnectionLost
 from windlass.storage.postgres import sql
 from windlass.storage.postgres.claims import claim

@@ -8,8 +8,8 @@ from functools import lru_cache
 
 import orjson
 
-from windlass.engine.lanes import LaneRules
 from windlass.engine.types import ClaimedRun, LaneClaim
+from windlass.kernel.lanes import LaneRules
 from windlass.storage import rows as shapes
 from windlass.storage.lanes import asking
 from windlass.storage.lanes.choosing import AT_ONCE, Open, in_turn, more, seats, turns

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 import orjson
 import sqlalchemy as sa
 
-from windlass.engine.lanes import LaneRules
 from windlass.engine.ports import IdempotencyRow
 from windlass.engine.types import TERMINAL, ClaimedRun, Event, InboxRow, LaneClaim, Lease, NewRun, RunHead
 from windlass.kernel.clock import from_iso, to_iso
+from windlass.kernel.lanes import LaneRules
 from windlass.storage import lite
 from windlass.storage import rows as shapes
 from windlass.storage.sqlite.claims import claim

@@ -7,8 +7,8 @@ from typing import Any
 
 from windlass.contexts.workflows.steptypes.base import StepFailure
 from windlass.contexts.workflows.templates import render
-from windlass.engine.lanes import lane_of
 from windlass.kernel.errors import Issue, ValidationFailed
+from windlass.kernel.lanes import lane_of
 
 LONGEST_KEY = 200
 

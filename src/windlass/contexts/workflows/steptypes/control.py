@@ -11,7 +11,7 @@ from windlass.contexts.workflows import templates
 from windlass.contexts.workflows.redaction import redact, redact_text
 from windlass.contexts.workflows.steptypes import fields, pii
 from windlass.contexts.workflows.steptypes.base import Capabilities, StepContext, StepFailure, StepType, save
-from windlass.contexts.workflows.steptypes.threads import apart
+from windlass.contexts.workflows.steptypes.threads import apart, counted
 from windlass.kernel.checks import LONGEST_SECONDS
 
 STANDARD = Capabilities(replay_safe=True, idempotency_strategy="run_scoped")
@@ -26,7 +26,8 @@ async def prompt(config: Mapping[str, Any], context: StepContext) -> dict[str, A
     """Render a template."""
     text = config.get("template", config.get("prompt", ""))
     field = "config.template" if "template" in config else "config.prompt"
-    made = templates.render(text, {**context.names, **config.get("variables", {})}, field=field)
+    names = {**context.names, **config.get("variables", {})}
+    made = await counted(lambda work: templates.render(text, names, field=field, work=work))
     if not config["save_artifact"]:
         return {"text": made}
     content = redact_text(made, context.secrets).encode()

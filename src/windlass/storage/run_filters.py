@@ -32,14 +32,16 @@ def merged(
     """
     runs = workflow_runs.c
     wanted = sorted(set(statuses)) or STATUSES
+
+    def sliced(page: sa.Select[Any], at: sa.ColumnElement[Any], run_id: sa.ColumnElement[Any]) -> sa.Select[Any]:
+        return page.order_by(*((at.desc(), run_id.desc()) if descending else (at, run_id)))
+
     if len(wanted) == 1:
-        page, at, run_id = statement.where(runs.status == wanted[0]), runs.created_at, runs.run_id
-    else:
-        order = (runs.created_at.desc(), runs.run_id.desc()) if descending else (runs.created_at, runs.run_id)
-        parts = (statement.where(runs.status == status).order_by(*order).limit(limit + offset) for status in wanted)
-        union = sa.union_all(*(sa.select(part.subquery()) for part in parts)).subquery()
-        page, at, run_id = sa.select(union), union.c.created_at, union.c.run_id
-    return page.order_by(*((at.desc(), run_id.desc()) if descending else (at, run_id))).limit(limit).offset(offset)
+        page = sliced(statement.where(runs.status == wanted[0]), runs.created_at, runs.run_id)
+        return page.limit(limit).offset(offset)
+    parts = [sliced(statement.where(runs.status == status), runs.created_at, runs.run_id) for status in wanted]
+    union = sa.union_all(*(sa.select(part.limit(limit + offset).subquery()) for part in parts)).subquery()
+    return sliced(sa.select(union), union.c.created_at, union.c.run_id).limit(limit).offset(offset)
 
 
 def narrowed(

@@ -6,8 +6,6 @@ Revises: 0014
 
 from __future__ import annotations
 
-import time
-
 import sqlalchemy as sa
 from alembic import op
 
@@ -16,12 +14,18 @@ down_revision = "0014"
 branch_labels = None
 depends_on = None
 
+USED = "UPDATE workflow_snapshots SET last_used = "
+NOW = {
+    "sqlite": "CAST(strftime('%s', 'now') AS INTEGER) * 1000000",
+    "postgresql": "CAST(extract(epoch FROM now()) AS BIGINT) * 1000000",
+}
+"""Microseconds."""
+
 
 def upgrade() -> None:
     """Take those that are there as used just now; one without a time, of an older process, stays."""
     op.add_column("workflow_snapshots", sa.Column("last_used", sa.BigInteger))
-    used = sa.text("UPDATE workflow_snapshots SET last_used = :now").bindparams(now=time.time_ns() // 1000)
-    op.execute(used)
+    op.execute(USED + NOW[op.get_context().dialect.name])
 
 
 def downgrade() -> None:

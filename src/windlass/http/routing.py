@@ -51,6 +51,17 @@ IDEMPOTENCY_KEY = {
 }
 
 
+def _tags(name: str, words: str) -> dict[str, Any]:
+    schema = {"type": "string", "minLength": 1, "pattern": "^[ -~]+$"}
+    return {"name": name, "in": "header", "required": False, "schema": schema, "description": words}
+
+
+IF_MATCH = _tags("If-Match", "ETags, with commas between them, or `*`: nothing is done to what is as none of them says")
+IF_NONE_MATCH = _tags("If-None-Match", "ETags, with commas between them: what is as one of them says is not sent again")
+ETAG = {"ETag": {"schema": {"type": "string"}, "description": "Of what is shown; for `If-Match` and `If-None-Match`"}}
+UNCHANGED: dict[str, Any] = {"description": "It is as an ETag of `If-None-Match` says", "headers": ETAG}
+"""The answer of a route that heeds ``If-None-Match``, as its 304."""
+
 _COMPONENT = "#/components/schemas/"
 ENVELOPES: dict[str, Any] = models_json_schema(
     [(ErrorAnswer, "serialization"), (DetailAnswer, "serialization")], ref_template=_COMPONENT + "{model}"
@@ -93,6 +104,7 @@ def route(  # noqa: PLR0913  the words of an operation
     body_required: bool = True,
     path_pattern: str = NO_NUL,
     keyed: bool = False,
+    tagged: bool = False,
     access: Access | None = None,
 ) -> DirectRoute:
     """Return a route and its description.
@@ -108,7 +120,9 @@ def route(  # noqa: PLR0913  the words of an operation
         body: the media types of its body.
         body_required: whether there must be one.
         path_pattern: what the parameters in the path match.
-        keyed: whether it takes an Idempotency-Key.
+        keyed: whether it takes an Idempotency-Key; one that may answer 412 takes ``If-Match``, and one that may answer
+            304 ``If-None-Match``.
+        tagged: whether what it shows has an ETag.
         access: what it asks of its caller; everything below ``/api/v1/`` says it.
     """
     described: list[dict[str, Any]] = [
@@ -118,12 +132,18 @@ def route(  # noqa: PLR0913  the words of an operation
     described += [parameter.described() for parameter in parameters]
     if keyed:
         described.append(IDEMPOTENCY_KEY)
+    if 412 in errors:
+        described.append(IF_MATCH)
+    if 304 in answers:
+        described.append(IF_NONE_MATCH)
     extra: dict[str, Any] = {"parameters": described} if described else {}
     if body is not None:
         extra["requestBody"] = {"required": body_required, "content": body}
     responses: dict[int | str, dict[str, Any]] = {
         status: {"model": answer} if isinstance(answer, type) else answer for status, answer in answers.items()
     }
+    if tagged:
+        responses[min(answers)]["headers"] = ETAG
     responses |= _refusals(path, errors, access or ANYBODY)
     summary, _, description = (handler.__doc__ or "").strip().partition("\n")
     return DirectRoute(

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from tests.support.commands import Windlass
 from tests.support.definitions import definition, log
 from tests.support.waiting import wait_until_async
-from windlass.bootstrap import Application
+from windlass.bootstrap import Application, run_application
 from windlass.contexts.workflows.api import Order, SnapshotRetention
 from windlass.contexts.workflows.runs import forgetting, snapshots
 from windlass.contexts.workflows.runs.forgetting import remove_in
@@ -154,7 +154,7 @@ async def test_definitions_that_no_run_needs_go(running: Application, monkeypatc
         (await engine.get_run(parent)).inputs["digest"],
         digest_of(canonical(definition([log("inner")], name="callee"))),
     }
-    await kept.keep(lone := definition([log("lone")]))
+    await kept.keep(definition([log("kept for no run")]))
 
     async def change(text: str) -> None:
         await engine.transact(lambda tx: tx.connection.execute(sa.text(text)) and None)
@@ -181,8 +181,29 @@ async def test_definitions_that_no_run_needs_go(running: Application, monkeypatc
     assert await engine.transact(lambda tx: remove_in(tx, digests[:1], engine.clock.now() - forgetting.SPARED)) == 0
     assert await remove() == 4
     assert await there() == {digests[0], *needed}
-    await kept.keep(lone)
-    assert digest_of(canonical(lone)) in await there()
+
+
+async def test_a_definition_that_is_just_being_used_stays(
+    running: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshots, "DAY", 0)
+    document = definition([log("used again and again")])
+    digest = digest_of(canonical(document))
+    query = sa.text("SELECT last_used FROM workflow_snapshots WHERE digest = :digest")
+    old = sa.text("UPDATE workflow_snapshots SET last_used = 1 WHERE digest = :digest")
+    async with run_application(running.settings, worker=False) as other:
+        for _ in range(20):
+            await running.workflows.runs.snapshots.keep(document)
+            await running.engine.transact(lambda tx: tx.connection.execute(old, {"digest": digest}) and None)
+            await asyncio.gather(
+                other.engine.transact(lambda tx: remove_in(tx, [digest], 2)),
+                running.workflows.runs.snapshots.keep(document),
+            )
+            used = await running.engine.read(
+                lambda connection: connection.execute(query, {"digest": digest}).scalar_one_or_none()
+            )
+            assert used is not None
+            assert used > 1
 
 
 def test_transactions_share_the_rows_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,7 +242,7 @@ async def test_the_command_counts_first_and_removes_when_told(running: Applicati
     assert counted["dry_run"] is True
     assert counted["runs"]["runs"] == removed["runs"]["runs"] == 1
     assert removed["dry_run"] is False
-    assert counted["definitions"] == removed["definitions"] == {"stored": 0}
+    assert counted["definitions"] == removed["definitions"] == {"definitions": 0}
     assert removed["artifacts"]["artifacts"] == 0
     assert "0 runs, 0 events, 0 kept would be removed" in (await command("--runs", "30", "--dry-run")).out
     assert "say how old" in (await command(code=2)).err

@@ -97,7 +97,7 @@ async def retention(ages: Ages, *, yes: bool, dry_run: bool, json: bool) -> None
         told |= await _part("runs", ages.runs, now, work.runs)
         if ages.runs is not None:
             unneeded = SnapshotRetention(application.engine, dry=not yes)
-            told["definitions"] = {"stored": await unneeded.remove(now - int(ages.runs * DAY))}
+            told["definitions"] = {"definitions": await unneeded.remove(now - int(ages.runs * DAY))}
         told |= await _part("events", ages.events, now, work.events)
         if ages.artifacts is not None:
             seconds = ages.artifacts * 86_400

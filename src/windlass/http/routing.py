@@ -58,6 +58,7 @@ def _tags(name: str, words: str) -> dict[str, Any]:
 IF_MATCH = _tags("If-Match", "ETags, with commas between them, or `*`: nothing is done to what is as none of them says")
 IF_NONE_MATCH = _tags("If-None-Match", "ETags, with commas between them: what is as one of them says is not sent again")
 ETAG = {"ETag": {"schema": {"type": "string"}, "description": "Of what is shown; for `If-Match` and `If-None-Match`"}}
+_HEADERS = {"key": IDEMPOTENCY_KEY, "match": IF_MATCH, "none": IF_NONE_MATCH}
 UNCHANGED: dict[str, Any] = {"description": "It is as an ETag of `If-None-Match` says", "headers": ETAG}
 """The answer of a route that heeds ``If-None-Match``, as its 304."""
 
@@ -129,12 +130,8 @@ def route(  # noqa: PLR0913  the words of an operation
         for name in _PATH_PARAMETER.findall(path)
     ]
     described += [parameter.described() for parameter in parameters]
-    if keyed:
-        described.append(IDEMPOTENCY_KEY)
-    if 412 in errors:
-        described.append(IF_MATCH)
-    if 304 in answers:
-        described.append(IF_NONE_MATCH)
+    headers = {"key": keyed, "match": 412 in errors, "none": 304 in answers}
+    described += [_HEADERS[name] for name, taken in headers.items() if taken]
     extra: dict[str, Any] = {"parameters": described} if described else {}
     if body is not None:
         extra["requestBody"] = {"required": body_required, "content": body}

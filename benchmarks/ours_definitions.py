@@ -85,7 +85,7 @@ def _in_process(*, written: bool) -> Shape:
 
             async def document() -> None:
                 run = await application.workflows.runs.start_saved(_DEV, saved.id, Order())
-                await engine.result(run.run_id)
+                await engine.result(run.run_id, fresh=True)
 
             async def python() -> None:
                 await (await engine.start_run(notes, _STEPS)).result()

@@ -28,6 +28,7 @@ _PRELOADED = [
     "benchmarks.ours",
     "benchmarks.ours_apart",
     "benchmarks.ours_crash",
+    "benchmarks.ours_crowd",
     "benchmarks.ours_definitions",
     "benchmarks.ours_grown",
     "benchmarks.ours_lists",

@@ -10,6 +10,7 @@ _CONTENDERS = {
     "windlass http": "benchmarks.ours_http",
     "windlass apart": "benchmarks.ours_apart",
     "windlass crash": "benchmarks.ours_crash",
+    "windlass crowd": "benchmarks.ours_crowd",
     "windlass grown": "benchmarks.ours_grown",
     "windlass documents": "benchmarks.ours_definitions",
     "windlass lists": "benchmarks.ours_lists",

@@ -8,6 +8,7 @@ from benchmarks.table import (
     apart,
     bulk_import,
     children,
+    crowd,
     definitions,
     grown,
     idle,
@@ -33,6 +34,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     sleeping.BENCHMARK,
     recovery.BENCHMARK,
     grown.BENCHMARK,
+    crowd.BENCHMARK,
     definitions.BENCHMARK,
     run_lists.BENCHMARK,
 )

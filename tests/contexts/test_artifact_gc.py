@@ -15,10 +15,10 @@ from windlass.bootstrap import Application, run_application
 from windlass.contexts.artifacts import collecting
 from windlass.contexts.artifacts.api import Artifact
 from windlass.contexts.artifacts.tables import workflow_artifact_objects, workflow_artifact_uploads, workflow_artifacts
-from windlass.engine.telemetry import Silent
 from windlass.engine.types import Status
 from windlass.kernel.clock import SECOND
 from windlass.kernel.errors import Unavailable
+from windlass.kernel.telemetry import Silent
 from windlass.settings import Settings
 
 LONG_AGO = "2020-01-01T00:00:00.000000Z"

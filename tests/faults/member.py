@@ -25,7 +25,7 @@ from tests.faults.turns import measure_turns
 from windlass import Engine
 from windlass.bootstrap import run_application
 from windlass.engine.errors import Overloaded, WriteFailed
-from windlass.engine.telemetry import Silent
+from windlass.kernel.telemetry import Silent
 from windlass.settings import load as settings
 
 

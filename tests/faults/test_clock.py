@@ -14,8 +14,8 @@ from tests.faults.verdict import judge, looking
 from tests.support.waiting import wait_until, wait_until_async
 from windlass import Engine
 from windlass.bootstrap import run_application
-from windlass.engine.telemetry import Silent
 from windlass.kernel.clock import SECOND, SystemClock
+from windlass.kernel.telemetry import Silent
 from windlass.settings import load as settings
 
 HOUR = 3600

@@ -19,7 +19,7 @@ from psycopg.types.string import TextLoader
 
 from tests.simulation.faults import Faults, FaultySession
 from tests.simulation.process import LEASE_SECONDS, SimClock
-from tests.simulation.sites import EFFECTS, Bells, FaultyReader, Site, in_own_context
+from tests.simulation.sites import EFFECTS, SLOTS, Bells, FaultyReader, Site, in_own_context
 from windlass.engine.ports import Backend, Keeper, Ring
 from windlass.engine.types import Event, InboxRow, RunHead
 from windlass.storage import rows as shapes
@@ -176,10 +176,7 @@ class SimPostgres:
         return bool(self._ask(_LIVE, holder))
 
     def slots(self) -> list[tuple[str, str]]:
-        return [
-            (row[0], row[1])
-            for row in self._ask("SELECT queue, run_id FROM workflow_queue_slots WHERE run_id IS NOT NULL")
-        ]
+        return [(row[0], row[1]) for row in self._ask(SLOTS)]
 
     def ended(self, run_id: str) -> tuple[str | None, str | None]:
         row = self._ask("SELECT outputs_json, error FROM workflow_runs WHERE run_id = %s", run_id)[0]

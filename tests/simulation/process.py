@@ -13,8 +13,8 @@ from tests.simulation.loop import PROCESS, WORLD, SimLoop
 from windlass.engine.engine import Engine
 from windlass.engine.ops import Operation
 from windlass.engine.ports import WriteSession
-from windlass.engine.telemetry import Silent
 from windlass.kernel.clock import SECOND
+from windlass.kernel.telemetry import Silent
 from windlass.storage.batches import RECONNECT_PAUSES, BatchWriter
 from windlass.storage.committer import Committer
 

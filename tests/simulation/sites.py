@@ -31,6 +31,10 @@ EFFECTS = sa.Table(
 """A user's table: what transactional steps write. Nothing in it is unique, so that doubles show."""
 
 
+SLOTS = """SELECT queue, run_id FROM workflow_queue_slots WHERE run_id IS NOT NULL
+ UNION ALL SELECT 'lane ' || name, run_id FROM workflow_seats"""
+
+
 class Site(Protocol):
     """One process's way to the store. It is left behind by a crash, without a word."""
 
@@ -81,7 +85,7 @@ class Store(Protocol):
         ...
 
     def slots(self) -> list[tuple[str, str]]:
-        """Return which queue has given a place to which run."""
+        """Return which queue has given a place to which run, and which limit of lanes, as ``lane NAME``."""
         ...
 
     def ended(self, run_id: str) -> tuple[str | None, str | None]:
@@ -235,7 +239,8 @@ class SimMemory:
         return self._store.is_live(holder)
 
     def slots(self) -> list[tuple[str, str]]:
-        return [key for key, _ in self._store.slots.items()]
+        seats = [(f"lane {name}", run_id) for (name, run_id), _ in self._store.seats.items()]
+        return [key for key, _ in self._store.slots.items()] + seats
 
     def ended(self, run_id: str) -> tuple[str | None, str | None]:
         row = self._store.runs[run_id]

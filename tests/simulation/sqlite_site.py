@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from tests.simulation.faults import Away, Fate, Faults, FaultySession, Refused
 from tests.simulation.process import LEASE_SECONDS
-from tests.simulation.sites import EFFECTS, Bells, FaultyReader, Site
+from tests.simulation.sites import EFFECTS, SLOTS, Bells, FaultyReader, Site
 from windlass.engine.ports import Backend, Ring
 from windlass.engine.types import Event, InboxRow, RunHead
 from windlass.kernel.clock import from_iso
@@ -231,7 +231,7 @@ class SimSqlite:
         return row is not None and row[0] == "live" and any(holder in site._locks for site in self._sites)
 
     def slots(self) -> list[tuple[str, str]]:
-        return self._look.execute("SELECT queue, run_id FROM workflow_queue_slots WHERE run_id IS NOT NULL").fetchall()
+        return self._look.execute(SLOTS).fetchall()
 
     def ended(self, run_id: str) -> tuple[str | None, str | None]:
         row = self._look.execute("SELECT outputs_json, error FROM workflow_runs WHERE run_id = ?", (run_id,)).fetchone()

@@ -39,7 +39,8 @@ def sql_tables(backend: Backend) -> Tables:
             (
                 r.run_id, r.tenant_id, r.name, r.interface_version, r.status, r.status_reason, r.wait_reason,
                 r.user_id, r.queue, r.key, r.priority, r.claim_rank, r.ready_at, r.wake_at, r.holder, r.deaths,
-                r.last_seq, r.failed_attempts, r.parent_run_id, json(r.attributes), json(r.inputs_json),
+                r.last_seq, r.failed_attempts, r.parent_run_id, r.lane, r.ageing, json(r.attributes),
+                json(r.inputs_json),
                 json(r.outputs_json),
                 json(r.error), moment(r.created_at), iso(r.started_at), moment(r.ended_at),
             )
@@ -67,6 +68,9 @@ def sql_tables(backend: Backend) -> Tables:
         "slots": sorted(
             (r.queue, r.run_id) for r in rows(schema.workflow_queue_slots, "queue") if r.run_id is not None
         ),
+        "limits": [(r.name, r.most) for r in rows(schema.workflow_concurrency, "name")],
+        "seats": [(r.name, r.run_id) for r in rows(schema.workflow_seats, "name", "run_id")],
+        "turns": [(r.tenant, r.weight, r.turn, r.lane) for r in rows(schema.workflow_turns, "tenant")],
     }  # fmt: skip
 
 
@@ -80,7 +84,8 @@ def memory_tables(store: MemoryStore) -> Tables:
                 (
                     b.run_id, b.tenant_id, b.name, b.interface_version, str(h.status), h.status_reason, h.wait_reason,
                     b.owner, b.queue, b.key, b.priority, h.claim_rank, h.ready_at, h.wake_at, h.holder, h.deaths,
-                    h.last_seq, row.failed_attempts, b.parent_run_id, json(b.attributes), json(b.inputs),
+                    h.last_seq, row.failed_attempts, b.parent_run_id, b.lane, b.ageing, json(b.attributes),
+                    json(b.inputs),
                     json(row.outputs),
                     json(row.error), b.created_at, h.started_at, row.ended_at,
                 )
@@ -96,4 +101,7 @@ def memory_tables(store: MemoryStore) -> Tables:
             "leases": [(*row.lease, row.dead) for _, row in sorted(store.leases.items())],
             "queues": [(queue, row.limit, row.paused) for queue, row in sorted(store.queues.items())],
             "slots": sorted(key for key, _ in store.slots.items()),
+            "limits": sorted(store.limits.items()),
+            "seats": sorted(key for key, _ in store.seats.items()),
+            "turns": [(tenant, *turn) for tenant, turn in sorted(store.turns.items())],
         }  # fmt: skip

@@ -1,5 +1,6 @@
 """Several processes write to one database at once: their runs' numbers stay gapless, and nobody is turned away."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -27,6 +28,7 @@ from windlass.engine.types import (
     StartRequest,
     Status,
 )
+from windlass.kernel.lanes import LaneRules, lane_of
 from windlass.storage.committer import Committer
 
 A = TypeVar("A")
@@ -149,6 +151,29 @@ def test_every_run_is_claimed_by_one(processes: list[Process], scene: Scene) -> 
 
 def scene_has_ready(process: Process) -> bool:
     return process.backend.reader.poll(process.holder, ["w"], EPOCH).ready
+
+
+def test_limits_of_lanes_hold_whoever_claims(processes: list[Process], scene: Scene) -> None:
+    rules = LaneRules(tenant=3, workflow=2, ageing=1)
+    lanes = [lane_of(tenant, str(workflow)) for tenant in ("acme", "umbra") for workflow in (1, 2)]
+    runs = [NewRun(f"run-{n:03d}", "w", "[]", EPOCH, lane=lanes[n % 4]) for n in range(60)]
+    scene.batch(*((START, StartRequest(run)) for run in runs))
+    most: dict[str, int] = {}
+
+    def work(process: Process, _thread: int) -> int:
+        done = 0
+        while process.backend.reader.poll(process.holder, ["w"], EPOCH, rules).ready:
+            answer = process.do(CLAIM, ClaimRequest(process.holder, ("w",), None, 3, EPOCH, rules))
+            for name, held in Counter(name for name, _ in scene.database.dump(process.backend)["seats"]).items():
+                most[name] = max(held, most.get(name, 0))
+            for run in answer.runs:
+                process.do(ADVANCE, process.step(run.head.run_id, "done", finish=DONE))
+                done += 1
+        return done
+
+    assert sum(everywhere(processes, work)) == len(runs)
+    assert all(held <= (2 if "/" in name else 3) for name, held in most.items()), most
+    assert scene.tables()["seats"] == []
 
 
 def test_a_limit_holds_whoever_claims(processes: list[Process], scene: Scene) -> None:

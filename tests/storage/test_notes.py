@@ -5,10 +5,10 @@ import pytest
 from tests.storage.scene import BROKEN, Scene
 from windlass.engine.errors import UnknownRun
 from windlass.engine.history import History, whole_from
-from windlass.engine.notes import note_in
 from windlass.engine.ops import CALL
 from windlass.engine.ports import Transaction
 from windlass.kernel.errors import Invalid
+from windlass.storage.notes import note_in
 
 
 def note(scene: Scene, run: str) -> int:

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from windlass.kernel.lanes import LaneRules
+from windlass.storage.lanes import asking
 from windlass.storage.sqlite.claims import claim, ready
+from windlass.storage.sqlite.lanes import claim_lanes, first_of
 from windlass.storage.urls import parse
 from windlass.storage.waiting import WAITING_QUEUES
 
@@ -77,3 +80,60 @@ def test_a_claim_does_not_look_at_runs_of_closed_queues(raw: sqlite3.Connection,
         fill(raw, queue, 5000, priority=-1)
 
     assert work(raw) < 2 * few
+
+
+LANED = """INSERT INTO workflow_runs (run_id, name, status, lane, ready_at, inputs_json, created_at)
+ WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < :many)
+ SELECT :tenant || n, 'w', 'queued', :tenant || '/' || (n % :lanes) || '//', n, '{}', '2026' FROM n"""
+
+
+def lanes(raw: sqlite3.Connection, tenant: str, many: int, lanes: int) -> None:
+    raw.execute(LANED, {"tenant": tenant, "many": many, "lanes": lanes})
+
+
+def test_lanes_are_found_by_index(raw: sqlite3.Connection) -> None:
+    for sql, given in (
+        (asking.tenants_query(asking.SQLITE, "?1", "?2"), ("", 2)),
+        (asking.lanes_query(asking.SQLITE, "?1", "?2"), ("[]", 1)),
+        (first_of(8), ("a", 1) * 8),
+    ):
+        plan = [row[3] for row in raw.execute(f"EXPLAIN QUERY PLAN {sql}", given)]
+        reads = [line for line in plan if "workflow_runs" in line or line.startswith(("SEARCH r ", "SCAN r "))]
+        assert len(reads) >= 2
+        assert all("USING" in line and "ix_workflow_runs_lanes" in line for line in reads), plan
+
+
+def test_a_claim_of_lanes_costs_the_same_whatever_waits(raw: sqlite3.Connection) -> None:
+    """A tenant at its limit with 100,000 runs, and the runs behind the first of those that are taken."""
+    statements: list[str] = []
+
+    def cost() -> int:
+        steps = 0
+
+        def count() -> int:
+            nonlocal steps
+            steps += 1
+            return 0
+
+        statements.clear()
+        raw.execute("BEGIN")
+        raw.set_progress_handler(count, 100)
+        raw.set_trace_callback(statements.append)
+        claimed = claim_lanes(raw, "h", ["w"], None, 10, LaneRules(), "").runs
+        raw.set_trace_callback(None)
+        raw.set_progress_handler(None, 0)
+        raw.execute("ROLLBACK")
+        assert [run.head.lane for run in claimed] == ["beta/0//", "gamma/0//", "beta/1//", "gamma/1//"]
+        return steps
+
+    raw.execute("INSERT INTO workflow_seats VALUES ('acme', 'one'), ('acme', 'two')")
+    for tenant in ("acme", "beta", "gamma"):
+        lanes(raw, tenant, 10, 10)
+    few, asked = cost(), len(statements)
+
+    for tenant in ("acme", "beta", "gamma"):
+        raw.execute("DELETE FROM workflow_runs WHERE lane LIKE ? || '/%'", (tenant,))
+        lanes(raw, tenant, 100_000 if tenant == "acme" else 3000, 10)
+
+    assert cost() < 2 * few
+    assert len(statements) == asked <= 10

@@ -32,6 +32,7 @@ from windlass.engine.types import (
     Status,
 )
 from windlass.kernel.errors import WindlassError
+from windlass.kernel.lanes import lane_of
 from windlass.storage.memory.store import MemoryStore
 
 QUEUES = ("a", "b")
@@ -44,6 +45,8 @@ anything = st.integers(min_value=0, max_value=30)
 soon = st.one_of(st.none(), st.integers(min_value=-2, max_value=6))
 orders = st.one_of(
     st.tuples(st.just("start"), anything, st.sampled_from([None, "mine"]), soon, anything),
+    st.tuples(st.just("laned"), anything, anything, st.integers(-1, 2)),
+    st.tuples(st.just("limit"), st.sampled_from([("acme", 1), ("acme/1", 3), ("b", None), ("b", 3), ("acme/1", None)])),
     st.tuples(st.just("keyed"), st.sampled_from("kl"), st.sampled_from(["r", "s"]), anything),
     st.tuples(st.just("taken"), anything),
     st.tuples(st.just("advance"), anything, st.sampled_from([True, True, True, False]), st.integers(0, 3)),
@@ -118,6 +121,19 @@ class Twin:
             parent_run_id=self.run(parent) if parent % 2 and self.runs else None,
         )
         return START, StartRequest(run)
+
+    def _laned(self, number: int, workflow: int, priority: int) -> Unit:
+        tenant, key = ("acme", "b", "c-d")[number % 3], "k" if number % 4 == 0 else ""
+        lane = lane_of(tenant, ("1", "2", "")[workflow % 3], key, 1)
+        run = self.new_run(name=NAMES[number % 9 == 0], queue="a", priority=priority, lane=lane, ageing=3)
+        return START, StartRequest(run)
+
+    def _limit(self, limit: tuple[str, int | None]) -> Unit:
+        def change(tx: Transaction) -> None:
+            tx.set_limit(*limit)
+            tx.set_weight(limit[0].partition("/")[0], limit[1] or 2)
+
+        return CALL, change
 
     def _keyed(self, key: str, request: str, number: int) -> Unit:
         run = self.new_run(queue=QUEUES[number % 2])

@@ -13,7 +13,9 @@ from windlass.engine.engine import Engine
 from windlass.engine.ops import Commits
 from windlass.engine.ports import Backend, Ring
 from windlass.engine.registry import Registry, default_registry
-from windlass.engine.telemetry import Silent, Telemetry
+from windlass.kernel.clock import SECOND
+from windlass.kernel.lanes import STRICT_AGEING, LaneRules
+from windlass.kernel.telemetry import Silent, Telemetry
 from windlass.settings import Settings
 from windlass.storage import migrate
 from windlass.storage.committer import Committer
@@ -303,7 +305,14 @@ def _engine(
         lease_seconds=settings.lease_seconds,
         queues=queues,
         telemetry=telemetry or Silent(),
+        lanes=lane_rules(settings),
     )
+
+
+def lane_rules(settings: Settings) -> LaneRules:
+    """Return the limits of runs of definitions where nobody has set one."""
+    ageing = int(settings.workflows_priority_ageing_seconds * SECOND) or STRICT_AGEING
+    return LaneRules(settings.workflows_tenant_concurrency, settings.workflows_workflow_concurrency, ageing)
 
 
 def _close(backend: Backend, commits: Committer, own: OwnTransactions | None) -> None:

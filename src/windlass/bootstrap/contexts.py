@@ -66,6 +66,7 @@ def assemble(settings: Settings, engine: Engine) -> Contexts:
         settings, engine, outbound, artifacts, spans,
         audit=identity.record, limits=limits, mint=minter(settings, identity),
     )  # fmt: skip
+    workflows.concurrency.audit_with(identity.record)
     webhooks.describe_ends(workflows.describe_end)
     return Contexts(
         identity=identity,

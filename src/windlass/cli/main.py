@@ -16,6 +16,7 @@ from windlass.cli import (
     doctor,
     info,
     keys,
+    limits,
     people,
     queues,
     quotas,
@@ -58,6 +59,7 @@ for register in (
     keys.register,
     audit.register,
     workflows.register,
+    limits.register,
     quotas.register,
 ):
     register(app)

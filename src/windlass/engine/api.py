@@ -20,6 +20,7 @@ from windlass.engine.types import WITH_PEOPLE, NewEvent, NewRun, Status
 from windlass.kernel.checks import LONGEST_SECONDS, check_number
 from windlass.kernel.clock import SECOND, from_datetime, to_datetime
 from windlass.kernel.ids import new_id
+from windlass.kernel.lanes import ageing_of
 
 
 async def sleep(
@@ -126,8 +127,10 @@ def _signalled(kind: str, data: dict[str, Any], name: str, path: str) -> Any:
     raise SignalTimeout(f"signal {name!r} did not come in time", step=path, signal=name)
 
 
-async def call_child(workflow: Definition, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-    """Run a workflow as a child of the current run and return its output."""
+async def call_child(
+    workflow: Definition, args: Sequence[Any], kwargs: dict[str, Any], *, lane: str = "", workflow_id: int | None = None
+) -> Any:
+    """Run a workflow as a child of the current run and return its output; see ``Start`` for the options."""
     scope = current_scope(f"workflow {workflow.name}")
     run = scope.run
     path, recorded = scope.enter(workflow.name, "child")
@@ -147,7 +150,7 @@ async def call_child(workflow: Definition, args: Sequence[Any], kwargs: dict[str
                 await run.catch_up()
             if run.held_up:
                 await run.hold()
-            child = await _start_child(run, workflow, path, mark, args, kwargs)
+            child = await _start_child(run, workflow, path, mark, (args, kwargs), lane, workflow_id)
         row = await run.wait(listen=f"child:{child}")
         if row is None:
             raise Suspend
@@ -164,16 +167,23 @@ async def call_child(workflow: Definition, args: Sequence[Any], kwargs: dict[str
 
 
 async def _start_child(
-    run: Run, workflow: Definition, path: str, mark: str, args: Sequence[Any], kwargs: dict[str, Any]
+    run: Run,
+    workflow: Definition,
+    path: str,
+    mark: str,
+    given: tuple[Sequence[Any], dict[str, Any]],
+    lane: str,
+    workflow_id: int | None,
 ) -> str:
     worker = run.worker
     now = worker.clock.now()
-    inputs = workflow.signature.pack(args, kwargs, f"input of {workflow.name}")
-    holder = worker.birth(workflow.queue, workflow.name)
+    inputs = workflow.signature.pack(*given, f"input of {workflow.name}")
+    holder = worker.birth(workflow.queue, workflow.name, lane)
     child = NewRun(
         new_id(), workflow.name, inputs, now, queue=workflow.queue, priority=workflow.priority,
         tenant_id=run.claimed.tenant_id, owner=run.claimed.owner, interface_version=workflow.version,
-        parent_run_id=run.run_id, holder=holder,
+        parent_run_id=run.run_id, workflow_id=workflow_id, holder=holder, lane=lane,
+        ageing=ageing_of(workflow.priority, worker.lanes.ageing) if lane else 0,
     )  # fmt: skip
     opening = f'{{"type":"child","run_id":"{child.run_id}","workflow":"{workflow.name}","input":"{mark}"}}'
     landed = False

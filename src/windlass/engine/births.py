@@ -12,11 +12,12 @@ RUN_STARTED = '{"mode":"async"}'
 
 
 def insert(tx: Transaction, runs: Sequence[NewRun]) -> None:
-    """Insert runs. Those born claimed get their first event; a limited queue or a lost lease takes the claim away."""
+    """Insert runs. Those born claimed get their first event; a limit or a lost lease takes the claim away."""
     born = []
     limited = tx.restricted_queues() if any(run.holder is not None for run in runs) else frozenset()
     for run in runs:
-        if run.holder is not None and ("*" in limited or run.queue in limited or not tx.lease_is_live(run.holder)):
+        bound = run.lane or "*" in limited or run.queue in limited
+        if run.holder is not None and (bound or not tx.lease_is_live(run.holder)):
             run.holder, run.status, run.last_seq, run.started_at = None, Status.QUEUED, 0, None
         if run.holder is not None:
             run.status, run.last_seq, run.started_at = Status.RUNNING, 1, run.created_at

@@ -21,12 +21,14 @@ from windlass.engine.types import (
     POISON_DEATHS,
     RESUMED,
     TERMINAL,
+    ClaimedRun,
     ClaimRequest,
     ClaimResult,
     ControlRequest,
     ControlResult,
     Event,
     InboxRow,
+    LaneClaim,
     NewEvent,
     RunHead,
     SignalRequest,
@@ -263,6 +265,22 @@ class Signals(Operation[SignalRequest, bool]):
         return answers
 
 
+def take(tx: Transaction, unit: ClaimRequest) -> tuple[list[ClaimedRun], LaneClaim]:
+    """Take runs of lanes and others, half and half where both wait; returns all, and what was found in lanes."""
+
+    def from_lanes(room: int) -> LaneClaim:
+        return tx.claim_lanes(unit.holder, unit.names, unit.queues, room, unit.rules, unit.cursor)
+
+    share = (unit.limit + unit.lanes_first) // 2
+    lanes = from_lanes(share) if share else LaneClaim([], False, unit.cursor)
+    runs = tx.claim_ready(unit.holder, unit.names, unit.queues, unit.limit - len(lanes.runs))
+    rest = unit.limit - len(lanes.runs) - len(runs)
+    if rest and len(lanes.runs) == share:
+        further = from_lanes(rest)
+        lanes = further._replace(runs=[*lanes.runs, *further.runs], more=lanes.more or further.more)
+    return [*lanes.runs, *runs], lanes
+
+
 class Claims(Operation[ClaimRequest, ClaimResult]):
     """Take ready runs for a worker, with their journals and inboxes."""
 
@@ -277,7 +295,7 @@ class Claims(Operation[ClaimRequest, ClaimResult]):
         if not tx.lease_is_live(unit.holder):
             return Fenced(unit.holder)
         tx.promote_due(unit.now, TAKEOVER_CHUNK)
-        runs = tx.claim_ready(unit.holder, unit.names, unit.queues, unit.limit)
+        runs, lanes = take(tx, unit)
         known = [run.head.run_id for run in runs if run.head.last_seq > 0]
         journals = tx.load_events(known) if known else {}
         inboxes = tx.load_inbox([run.head.run_id for run in runs]) if runs else {}
@@ -294,7 +312,7 @@ class Claims(Operation[ClaimRequest, ClaimResult]):
         if runs:
             tx.append_events(started)
             tx.write_heads([run.head for run in runs])
-        return ClaimResult(runs, len(runs) >= unit.limit, tx.next_wake())
+        return ClaimResult(runs, len(runs) >= unit.limit or lanes.more, tx.next_wake(), lanes.cursor)
 
 
 class TakeoverRequest(NamedTuple):
@@ -347,6 +365,12 @@ class Takeovers(Operation[TakeoverRequest, int]):
             tx.free_slots([head.run_id for head in moved])
             tx.rings.append(Ring("ready", moved[0].run_id))
         return len(moved) + ordered
+
+
+def retire(tx: Transaction, holder: str) -> None:
+    """End a lease in order; it is forgotten by who takes over what it may still hold."""
+    tx.end_lease(holder, force=True)
+    tx.forget_lease(holder)
 
 
 CONTROL = Controls()

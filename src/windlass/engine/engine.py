@@ -16,7 +16,6 @@ from windlass.engine.ops import CALL, Commits, Operation
 from windlass.engine.ports import Backend, Transaction
 from windlass.engine.registry import Definition, Registry, check_name, check_text, default_registry
 from windlass.engine.starting import KEY_SECONDS, Start, request
-from windlass.engine.telemetry import Silent, Telemetry
 from windlass.engine.types import (
     ControlRequest,
     ControlResult,
@@ -33,6 +32,8 @@ from windlass.engine.worker import Worker
 from windlass.kernel.checks import check_limit
 from windlass.kernel.clock import Clock, SystemClock
 from windlass.kernel.ids import new_id
+from windlass.kernel.lanes import LaneRules
+from windlass.kernel.telemetry import Silent, Telemetry
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -54,6 +55,7 @@ class Engine:
         lease_seconds: how long a silent process is believed to live.
         queues: carry out runs of these queues only.
         telemetry: who hears what happens.
+        lanes: the limits of lanes where nobody has set one.
     """
 
     def __init__(  # noqa: PLR0913  the settings of a process
@@ -70,6 +72,7 @@ class Engine:
         lease_seconds: float = 15.0,
         queues: Sequence[str] | None = None,
         telemetry: Telemetry | None = None,
+        lanes: LaneRules | None = None,
     ) -> None:
         self.backend = backend
         self.commits = commits
@@ -87,6 +90,7 @@ class Engine:
             queues=queues,
             claims=worker,
             telemetry=telemetry or Silent(),
+            lanes=lanes or LaneRules(),
         )
 
     async def start(self) -> None:
@@ -157,12 +161,17 @@ class Engine:
 
     def request(self, start: Start) -> StartRequest:
         """Return the checked request for a run; see ``starting.request``."""
-        return request(start, self.registry, self.clock.now())
+        return request(start, self.registry, self.clock.now(), self.lanes)
+
+    @property
+    def lanes(self) -> LaneRules:
+        """Return the limits of lanes where nobody has set one."""
+        return self.worker.lanes
 
     async def begin(self, request: StartRequest, *, bounded: bool = True, op: StartRuns = START) -> Started:
         """Start the run of a request by a kind of start; when this returns it is on disk. See ``start_run``."""
         run = request.run
-        holder = None if run.wake_at is not None else self.worker.birth(run.queue, run.name)
+        holder = None if run.wake_at is not None else self.worker.birth(run.queue, run.name, run.lane)
         run.holder = holder
         landed = False
         try:
@@ -308,25 +317,35 @@ class Engine:
     async def _page(self, run_id: str, since: int, limit: int) -> list[Event]:
         return await self.events(run_id, since=since, limit=limit)
 
-    async def result(self, run_id: str, timeout: float | None = None) -> Any:
-        """Wait for a run to end and return its output; see ``Handle.result``."""
+    async def result(self, run_id: str, timeout: float | None = None, *, fresh: bool = False) -> Any:
+        """Wait for a run to end and return its output; see ``Handle.result``.
+
+        ``fresh``: it has just been started here, so it is not looked whether it is there and has ended already.
+        """
         async with asyncio.timeout(timeout):
             while True:
                 future = self._expect(run_id)
                 try:
-                    ended = await future if run_id in self.worker.runs else await self._ended(run_id, future)
+                    known = fresh or run_id in self.worker.runs
+                    ended = await future if known else await self._ended(run_id, future)
                 finally:
                     self._forget(run_id, future)
+                fresh = False
                 if ended is not None:
                     return outcome(ended)
 
     async def _ended(self, run_id: str, future: asyncio.Future[Ended | None]) -> Ended | None:
         """Look whether a run of another process has ended; if not, wait until it is said to have."""
-        known = await self.worker.read(lambda: self.backend.reader.ended([run_id]))
-        if known:
-            return known[0]
-        await self.get_run(run_id)
-        return await future
+        reader = self.backend.reader
+
+        def look() -> tuple[list[Ended], bool]:
+            known = reader.ended([run_id])
+            return known, bool(known) or reader.get_run(run_id) is not None
+
+        known, there = await self.worker.read(look)
+        if not there:
+            raise UnknownRun(f"no run {run_id}", run_id=run_id)
+        return known[0] if known else await future
 
     def _expect(self, run_id: str) -> asyncio.Future[Ended | None]:
         future: asyncio.Future[Ended | None] = asyncio.get_running_loop().create_future()

@@ -10,9 +10,10 @@ from windlass.engine.errors import NonDeterminismError
 from windlass.engine.history import History
 from windlass.engine.ops import Commits
 from windlass.engine.registry import Definition
-from windlass.engine.telemetry import Telemetry
 from windlass.engine.types import ClaimedRun, Finish, NewRun
 from windlass.kernel.clock import Clock
+from windlass.kernel.lanes import LaneRules
+from windlass.kernel.telemetry import Telemetry
 
 T = TypeVar("T")
 
@@ -57,6 +58,7 @@ class Host(Protocol):
     transactions: Commits
     telemetry: Telemetry
     births: int
+    lanes: LaneRules
     stopping: bool
 
     @property
@@ -68,7 +70,7 @@ class Host(Protocol):
         """Return a number in [0, 1)."""
         ...
 
-    def birth(self, queue: str, name: str) -> str | None:
+    def birth(self, queue: str, name: str, lane: str = "") -> str | None:
         """Return the holder id when a new run may start here at once."""
         ...
 

@@ -18,6 +18,7 @@ from windlass.engine.types import (
     Ended,
     Event,
     InboxRow,
+    LaneClaim,
     Lease,
     NewRun,
     Poll,
@@ -25,6 +26,7 @@ from windlass.engine.types import (
     RunHead,
     RunView,
 )
+from windlass.kernel.lanes import LaneRules
 
 T = TypeVar("T")
 
@@ -132,6 +134,17 @@ class Transaction(Protocol):
         """
         ...
 
+    def claim_lanes(
+        self, holder: str, names: Sequence[str], queues: Sequence[str] | None, limit: int, rules: LaneRules, cursor: str
+    ) -> LaneClaim:
+        """Take up to ``limit`` ready runs of lanes, each with a seat of every limit that it shares.
+
+        Tenants take turns by weight, lanes within a tenant take turns, and within a lane the longest ready goes first;
+        each step of priority, and being woken, count as ``ageing`` of waiting. Looks at a bounded number of tenants,
+        those after ``cursor``, and of lanes, and never at the runs behind a full limit.
+        """
+        ...
+
     def promote_due(self, now: int, limit: int) -> int:
         """Make runs whose ``wake_at`` has come ready; returns how many."""
         ...
@@ -177,7 +190,15 @@ class Transaction(Protocol):
         ...
 
     def free_slots(self, run_ids: Sequence[str]) -> None:
-        """Give back the queue slots of runs that finished or parked."""
+        """Give back the queue slots and seats of locked runs that finished or parked."""
+        ...
+
+    def set_limit(self, name: str, most: int | None) -> None:
+        """Set a limit that lanes share; None goes back to the rules' own."""
+        ...
+
+    def set_weight(self, tenant: str, weight: int) -> None:
+        """Set how many turns a tenant gets for one of a tenant of weight 1."""
         ...
 
     # for contexts and user code
@@ -271,7 +292,7 @@ class Reader(Protocol):
         """Return events with ``seq`` above ``since``, in order."""
         ...
 
-    def poll(self, holder: str, names: Sequence[str], now: int) -> Poll:
+    def poll(self, holder: str, names: Sequence[str], now: int, rules: LaneRules = LaneRules()) -> Poll:  # noqa: B008
         """Answer the once-a-second question of a process."""
         ...
 

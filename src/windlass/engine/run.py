@@ -430,7 +430,7 @@ class Run:
             soonest = min(self.dues.values(), default=None)
             wait = LINGER if soonest is None else (soonest - self.worker.clock.now()) / SECOND
             known = soonest is not None and not self.mail.awaited
-            lingers = self._standing() is Status.RUNNING and self.worker.may_linger(self)
+            lingers = self._standing() is Status.RUNNING and (self.worker.may_linger(self) or self._between)
             if wait <= LINGER and soonest is not None and lingers:
                 return
             if not known and lingers:
@@ -489,6 +489,18 @@ class Run:
         names = self.mail.awaited
         return names[0] if len(names) == 1 else f"{len(names)} things" if names else "idle"
 
+    @property
+    def _between(self) -> bool:
+        """Whether the run waits for nothing: branches have ended, and whoever gathers them has not gone on yet."""
+        return not (self.dues or self.mail.awaited or self.held_back)
+
+    async def write_long_steps(self, edge: int) -> None:
+        """Write down the start of steps that began before ``edge``, once."""
+        long = [(path, at) for path, at in self.executing.items() if 0 < at < edge]
+        if long:
+            self.executing.update((path, 0) for path, _ in long)
+            await self.commit([_opening(path, at) for path, at in long])
+
     async def give_back(self) -> None:
         """Return the run to its queue: this process shuts down."""
         if self.gone or self.cancelling:
@@ -496,7 +508,7 @@ class Run:
         self._parking = True
         self.pausing = None
         try:
-            if await self._leave(ready=self.busy > 0 or bool(self.executing)):
+            if await self._leave(ready=self.busy > 0 or bool(self.executing) or self._between):
                 await self._leave(ready=True)
         except Suspend:
             pass
@@ -575,3 +587,8 @@ class Run:
         self.tasks[task] = None
         task.add_done_callback(ended)
         return task
+
+
+def _opening(path: str, at: int) -> NewEvent:
+    name = path.rpartition("/")[2].rpartition("#")[0]
+    return NewEvent("step_started", path, f'{{"step_id":"{name}","type":"step"}}', at)

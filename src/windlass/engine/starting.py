@@ -16,6 +16,7 @@ from windlass.kernel.checks import LONGEST_SECONDS, check_moment, check_number, 
 from windlass.kernel.clock import SECOND
 from windlass.kernel.errors import Invalid
 from windlass.kernel.ids import new_id
+from windlass.kernel.lanes import LaneRules, ageing_of
 
 KEY_SECONDS = 24 * 3600
 
@@ -26,7 +27,8 @@ class Start:
 
     ``on_end`` names a workflow that is started with ``run_id`` and ``status`` in the transaction in which the run
     ends, however it does. ``workflow_id`` is the saved definition it carries out. ``fingerprint`` stands for the
-    input when a repeated idempotency key is compared, where the input itself is not what the caller said.
+    input when a repeated idempotency key is compared, where the input itself is not what the caller said. ``lane``
+    binds the run to limits; see ``lanes.lane_of``.
     """
 
     workflow: Definition | str
@@ -46,6 +48,7 @@ class Start:
     on_end: str | None = None
     workflow_id: int | None = None
     fingerprint: str | None = None
+    lane: str = ""
 
     def with_input(self, **more: Any) -> Start:
         """Return this start with more input by name."""
@@ -56,13 +59,14 @@ class Start:
         return replace(self, run_id=run_id, idempotency_key=None)
 
 
-def request(start: Start, registry: Registry, now: int) -> StartRequest:
+def request(start: Start, registry: Registry, now: int, rules: LaneRules) -> StartRequest:
     """Return the request for a run, with every option checked.
 
     Args:
         start: what is wanted.
         registry: the workflows that are known here.
         now: microseconds.
+        rules: what waiting is worth in lanes.
 
     Raises:
         UnknownWorkflow: nothing has this name here, and the input is not given by name.
@@ -90,7 +94,10 @@ def request(start: Start, registry: Registry, now: int) -> StartRequest:
         workflow_id=start.workflow_id,
         on_end=None if start.on_end is None else check_name(start.on_end),
         wake_at=_wake_at(now, start.delay, start.at),
+        lane=start.lane,
     )
+    if run.lane:
+        run.ageing = ageing_of(run.priority, rules.ageing)
     if start.idempotency_key is None:
         return StartRequest(run, own_id=start.run_id is not None)
     if start.run_id is not None:

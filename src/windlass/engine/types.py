@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from windlass.kernel.lanes import LaneRules
+
 
 class Status(StrEnum):
     """Where a run stands; the last three are terminal."""
@@ -77,6 +79,7 @@ class NewRun:
 
     With ``holder`` set it is born claimed; with ``wake_at`` set it starts then. ``on_end`` names a workflow that is
     started in the transaction in which the run ends. ``workflow_id`` is the saved definition that it carries out.
+    ``lane`` names the limits it shares, and ``ageing`` is what a step of its priority is worth there; see ``lanes``.
     """
 
     run_id: str
@@ -99,6 +102,8 @@ class NewRun:
     status: Status = Status.QUEUED
     last_seq: int = 0
     started_at: int | None = None
+    lane: str = ""
+    ageing: int = 0
 
 
 @dataclass(slots=True)
@@ -125,6 +130,7 @@ class RunHead:
     parent_run_id: str | None
     on_end: str | None
     started_at: str | None
+    lane: str = ""
 
 
 @dataclass(slots=True)
@@ -263,21 +269,37 @@ class Lease(NamedTuple):
 
 
 class ClaimRequest(NamedTuple):
-    """What a worker can take: its workflow names, its queues, and how many runs."""
+    """What a worker can take: its workflow names, its queues, and how many runs.
+
+    Half of them come from lanes where both wait; ``lanes_first`` says who gets the odd one. ``cursor`` is where the
+    last claim stopped looking for tenants.
+    """
 
     holder: str
     names: tuple[str, ...]
     queues: tuple[str, ...] | None
     limit: int
     now: int
+    rules: LaneRules = LaneRules()
+    cursor: str = ""
+    lanes_first: bool = True
 
 
 class ClaimResult(NamedTuple):
-    """The claimed runs, whether more were waiting, and the next known wake-up (microseconds)."""
+    """The claimed runs, whether to ask again at once, the next known wake-up (microseconds), and the next cursor."""
 
     runs: list[ClaimedRun]
     more: bool
     next_wake: int | None
+    cursor: str = ""
+
+
+class LaneClaim(NamedTuple):
+    """Runs taken from lanes; ``more``: others may be found at once, from ``cursor`` on."""
+
+    runs: list[ClaimedRun]
+    more: bool
+    cursor: str
 
 
 @dataclass(slots=True)

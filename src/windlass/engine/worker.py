@@ -1,7 +1,4 @@
-"""The part of a process that holds runs: it claims them, keeps them, and takes over those of the dead.
-
-Promises 5, 6, 7 and 12.
-"""
+"""The part of a process that holds runs: it claims them, keeps them, and takes over those of the dead (5, 6, 7, 12)."""
 
 from __future__ import annotations
 
@@ -14,23 +11,22 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from typing import Any, TypeVar
 
-from windlass.engine.control import CLAIM, TAKEOVER, TakeoverRequest
+from windlass.engine.claiming import Turns
+from windlass.engine.control import CLAIM, TAKEOVER, TakeoverRequest, retire
 from windlass.engine.errors import Fenced, Suspend, WriteFailed
 from windlass.engine.host import Held
 from windlass.engine.ops import CALL, Commits
 from windlass.engine.orphans import Guardian
 from windlass.engine.outcomes import MILLISECOND
-from windlass.engine.ports import Backend, Keeper, Ring, Transaction
+from windlass.engine.ports import Backend, Keeper, Ring
 from windlass.engine.registry import Registry
 from windlass.engine.run import Run
-from windlass.engine.telemetry import Telemetry
 from windlass.engine.types import (
     ClaimedRun,
     ClaimRequest,
     Ended,
     Finish,
     Lease,
-    NewEvent,
     NewRun,
     Poll,
     RunHead,
@@ -40,6 +36,8 @@ from windlass.engine.watching import Audience
 from windlass.kernel.clock import SECOND, Clock
 from windlass.kernel.errors import Unavailable
 from windlass.kernel.ids import new_id
+from windlass.kernel.lanes import LaneRules
+from windlass.kernel.telemetry import Telemetry
 from windlass.kernel.threads import DaemonThreads
 
 T = TypeVar("T")
@@ -71,6 +69,7 @@ class Worker:
         lease_seconds: how long a silent process is believed to live.
         queues: take runs of these queues only.
         claims: False makes a process that starts and watches runs but never holds one.
+        lanes: the limits of lanes where nobody has set one.
     """
 
     def __init__(  # noqa: PLR0913  the settings of a process
@@ -87,6 +86,7 @@ class Worker:
         queues: Sequence[str] | None,
         claims: bool,
         telemetry: Telemetry,
+        lanes: LaneRules,
     ) -> None:
         self.backend = backend
         self.commits = commits
@@ -98,6 +98,7 @@ class Worker:
         self.queues = None if queues is None else tuple(queues)
         self.claims = claims
         self.telemetry = telemetry
+        self.lanes = lanes
         self.holder = ""
         self.runs: dict[str, Run] = {}
         self.active = 0
@@ -113,6 +114,7 @@ class Worker:
         self._keeper: Keeper | None = None
         self._guardian = Guardian(commits, clock)
         self._rounds = 0
+        self._turns = Turns(lanes_first=True)
         self._bell = asyncio.Event()
         self._drained = asyncio.Event()
         self._alarm: asyncio.TimerHandle | None = None
@@ -167,8 +169,7 @@ class Worker:
             self.keep(asyncio.get_running_loop().create_task(run.give_back()))
         await self._patiently(self._tasks)
         await self._end_lease()
-        if self._alarm is not None:
-            self._alarm.cancel()
+        self._set_alarm(None)
         self._lease.close()
         ended = "this process has been stopped" if grace is not None else "this process has given its runs back"
         for future in [future for waiting in self.results.values() for future in waiting]:
@@ -284,7 +285,11 @@ class Worker:
 
     async def _claim(self, room: int) -> bool:
         names = tuple(self.registry)
-        request = ClaimRequest(self.holder, names, self.queues, min(room, 1000), self.clock.now())
+        self._turns.next()
+        request = ClaimRequest(
+            self.holder, names, self.queues, min(room, 1000), self.clock.now(),
+            self.lanes, self._turns.cursor, self._turns.lanes_first,
+        )  # fmt: skip
         holder = self.holder
         claim = self.commits.submit(CLAIM, request)
         try:
@@ -294,9 +299,9 @@ class Worker:
             if claim.done() and claim.exception() is None and holder == self.holder and not self._reliving:
                 for claimed in claim.result().runs:
                     self.adopt(claimed)
-        self.backlog = answer.more
+        self.backlog = self._turns.more(request, answer)
         self._set_alarm(answer.next_wake)
-        return answer.more
+        return self.backlog
 
     def _set_alarm(self, next_wake: int | None) -> None:
         if self._alarm is not None:
@@ -316,10 +321,11 @@ class Worker:
             self.telemetry.run_started(run.workflow.name, run.run_id, claimed.tenant_id, claimed.attributes)
         run.start()
 
-    def birth(self, queue: str, name: str) -> str | None:
+    def birth(self, queue: str, name: str, lane: str = "") -> str | None:
         """Return our holder id when a new run may start here at once: nothing waits before it and there is room."""
         if (
             self.backlog
+            or lane
             or not self.claims
             or self.stopping
             or self._reliving
@@ -342,7 +348,7 @@ class Worker:
         if landed and run.holder is not None and run.holder == self.holder and not (self.stopping or self._reliving):
             head = RunHead(
                 run.run_id, run.name, run.status, None, None, run.holder, run.last_seq, run.queue, run.priority,
-                0, None, None, 0, run.parent_run_id, run.on_end, "",
+                0, None, None, 0, run.parent_run_id, run.on_end, "", run.lane,
             )  # fmt: skip
             self.adopt(
                 ClaimedRun(head, run.inputs, run.tenant_id, run.owner, run.key, run.attributes, run.interface_version)
@@ -368,13 +374,17 @@ class Worker:
         if self.runs.get(run.run_id) is run:
             del self.runs[run.run_id]
         self.rests(run)
-        if self.limits(run.claimed.head.queue):
+        if self.bound(run):
             self._bell.set()
             self.backend.ring([Ring("ready", run.run_id)])
 
     def limits(self, queue: str) -> bool:
         """Whether a queue is paused or limited, as far as this process has heard."""
         return queue in self.restricted or "*" in self.restricted
+
+    def bound(self, run: Held) -> bool:
+        """Whether others may wait for the place of a run."""
+        return run.claimed.head.lane != "" or self.limits(run.claimed.head.queue)
 
     def finished(self, run: Held, finish: Finish) -> None:
         """Answer those who wait for a run that ended here."""
@@ -403,8 +413,8 @@ class Worker:
             self._lose(holder)
 
     def may_linger(self, run: Held) -> bool:
-        """Whether a waiting run may stay in memory for a moment: not when it would keep a slot of a limited queue."""
-        return not (self.stopping or self.limits(run.claimed.head.queue))
+        """Whether a waiting run may stay in memory for a moment: not when it would keep a place that is limited."""
+        return not (self.stopping or self.bound(run))
 
     # helpers
     def keep(self, task: asyncio.Task[Any]) -> None:
@@ -533,11 +543,14 @@ class Worker:
             except Exception as error:
                 self.telemetry.event("poll.failed", error=repr(error))
 
+    def _ask(self, holder: str, names: tuple[str, ...]) -> Poll:
+        return self.backend.reader.poll(holder, names, self.clock.now(), self.lanes)
+
     async def _look(self) -> None:
         names = tuple(self.registry) if self.claims else ()
         holder = self.holder
         held = dict(self.runs)
-        poll: Poll = await self.read(lambda: self.backend.reader.poll(holder, names, self.clock.now()))
+        poll: Poll = await self.read(lambda: self._ask(holder, names))
         self.restricted = poll.restricted
         for row in poll.inbox:
             # A run claimed meanwhile has its inbox already, and may have consumed what was read before.
@@ -577,25 +590,11 @@ class Worker:
     async def _write_long_steps(self) -> None:
         edge = self.clock.now() - LONG_STEP
         for run in list(self.runs.values()):
-            long = [(path, at) for path, at in run.executing.items() if 0 < at < edge]
-            if long:
-                run.executing.update((path, 0) for path, _ in long)
-                with suppress(Suspend):
-                    await run.commit([_opening(path, at) for path, at in long])
+            with suppress(Suspend):
+                await run.write_long_steps(edge)
 
 
 def _see(future: asyncio.Future[Any]) -> None:
     """Take note of an answer that may come when nobody waits for it any more."""
     if not future.cancelled():
         future.exception()
-
-
-def retire(tx: Transaction, holder: str) -> None:
-    """End a lease in order; it is forgotten by who takes over what it may still hold."""
-    tx.end_lease(holder, force=True)
-    tx.forget_lease(holder)
-
-
-def _opening(path: str, at: int) -> NewEvent:
-    name = path.rpartition("/")[2].rpartition("#")[0]
-    return NewEvent("step_started", path, f'{{"step_id":"{name}","type":"step"}}', at)

@@ -22,6 +22,7 @@ from windlass.http import (
     audit,
     auth,
     callers,
+    concurrency,
     definitions,
     health,
     limits,
@@ -133,6 +134,7 @@ def _routes() -> list[DirectRoute]:
         definitions,
         health,
         operations,
+        concurrency,
         limits,
         members,
     )

@@ -36,6 +36,7 @@ ORDER = {
     "session_id": Field(text(200)),
     "secrets": Field({"type": "object", "additionalProperties": text(16_384, least=0)}),
     "validation_mode": Field({"type": "string", "enum": ["block", "non-block"]}),
+    "priority": Field({"type": "integer", "minimum": -100, "maximum": 100}),
 }
 ADHOC = {**ORDER, "definition": Field({"type": "object"}, required=True)}
 REASON = {"reason": Field(text(300))}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
+from windlass.kernel.checks import MOST_PLACES
 from windlass.settings.fields import HeaderKey
 
 
@@ -27,6 +28,19 @@ class WorkflowSettings(BaseModel):
     )
     workflows_max_retries_webhook: int | None = Field(
         None, ge=0, le=1000, description="How often a step of the type webhook is tried again at most"
+    )
+    workflows_tenant_concurrency: int = Field(
+        2, ge=1, le=MOST_PLACES, description="How many runs of definitions of a tenant run at once, over all processes"
+    )
+    workflows_workflow_concurrency: int = Field(
+        1, ge=1, le=MOST_PLACES, description="How many runs of a saved definition run at once, over all processes"
+    )
+    workflows_priority_ageing_seconds: float = Field(
+        60.0,
+        ge=0,
+        le=31_536_000,
+        description="Seconds of waiting that make up for one step of priority, among runs that share their limits; 0"
+        " never makes up for it",
     )
     workflows_secrets_ttl_seconds: float = Field(
         3600.0, ge=1, le=31_536_000, description="Seconds for which the secrets of a run are kept"

@@ -15,11 +15,22 @@ from windlass.engine.engine import Engine
 from windlass.engine.errors import UnknownRun
 from windlass.engine.types import TERMINAL, RunView
 from windlass.kernel.clock import to_iso
+from windlass.kernel.lanes import LaneRules, default_of, limits_of
+from windlass.storage.limits import KINDS, shown
 from windlass.storage.overview import processes
 from windlass.storage.queries import micros, text, view
 from windlass.storage.queues import held
-from windlass.storage.schema import workflow_events, workflow_queue_slots, workflow_queues, workflow_runs
+from windlass.storage.schema import (
+    workflow_concurrency,
+    workflow_events,
+    workflow_queue_slots,
+    workflow_queues,
+    workflow_runs,
+    workflow_seats,
+)
 
+HOLDERS_TOLD = 5
+"""How many of the runs are named that have all the places."""
 LOOKED_AT = 200
 """How many of a run's last events are read."""
 _OPENS = {"step_started": "step_running", "timer_started": "sleeping", "child_started": "child"}
@@ -31,6 +42,9 @@ ADVICE = {
     "queue_paused": "let the queue go on: `windlass queues resume`",
     "queue_full": "wait for the runs ahead, or raise the queue's limit",
     "overall_full": "wait for other runs, or raise the limit over all queues",
+    "tenant_full": "wait for the tenant's other runs, or raise its limit: `windlass limits set`",
+    "workflow_full": "wait for the definition's other runs, or raise its limit: `windlass limits set`",
+    "key_full": "wait for the other runs with this key, or raise its limit: `windlass limits set`",
     "backlog": "wait: processes take it in its turn; more of them are quicker",
     "delayed": "it starts at its time",
     "step_running": "wait for the step; its time-out ends it if it has one",
@@ -69,9 +83,16 @@ class _Facts(NamedTuple):
     ready_at: int | None
     wake_at: int | None
     events: list[tuple[str, str | None, dict[str, Any], int]]
+    lane: str
 
 
-def explain(connection: sa.Connection, run_id: str, dead: Collection[str], now: int) -> Explanation | None:
+def explain(
+    connection: sa.Connection,
+    run_id: str,
+    dead: Collection[str],
+    now: int,
+    rules: LaneRules = LaneRules(),  # noqa: B008
+) -> Explanation | None:
     """Explain a run at ``now`` (microseconds); None when there is none.
 
     Args:
@@ -79,12 +100,13 @@ def explain(connection: sa.Connection, run_id: str, dead: Collection[str], now: 
         run_id: which run.
         dead: holders known to be dead although their lease says live.
         now: microseconds.
+        rules: limits where nobody has set one.
     """
     row = connection.execute(sa.select(workflow_runs).where(workflow_runs.c.run_id == run_id)).mappings().first()
     if row is None:
         return None
-    facts = _Facts(view(row), row["ready_at"], row["wake_at"], _last_events(connection, run_id))
-    reason, blocker, since, until, detail = _cause(connection, facts, dead, now)
+    facts = _Facts(view(row), row["ready_at"], row["wake_at"], _last_events(connection, run_id), row["lane"])
+    reason, blocker, since, until, detail = _cause(connection, facts, dead, now, rules)
     return Explanation(
         run_id,
         facts.run.status,
@@ -111,7 +133,7 @@ async def explain_run(engine: Engine, run_id: str) -> Explanation:
     """
     now = engine.clock.now()
     dead = await presumed_dead(engine)
-    found = await engine.read(lambda connection: explain(connection, run_id, dead, now))
+    found = await engine.read(lambda connection: explain(connection, run_id, dead, now, engine.lanes))
     if found is None:
         raise UnknownRun(f"no run {run_id}", run_id=run_id)
     return found
@@ -127,7 +149,7 @@ def _last_events(connection: sa.Connection, run_id: str) -> list[tuple[str, str 
     return [(row[0], row[1], orjson.loads(text(row[2]) or "{}"), micros(row[3])) for row in reversed(rows)]
 
 
-def _cause(connection: sa.Connection, facts: _Facts, dead: Collection[str], now: int) -> _Cause:
+def _cause(connection: sa.Connection, facts: _Facts, dead: Collection[str], now: int, rules: LaneRules) -> _Cause:
     run = facts.run
     last = facts.events[-1][3] if facts.events else micros(facts.run.created_at)
     if run.status in TERMINAL:
@@ -142,7 +164,7 @@ def _cause(connection: sa.Connection, facts: _Facts, dead: Collection[str], now:
             return "holder_dead", run.holder, last, None, None
         return _open_call(facts, now) or ("running", run.holder, last, None, None)
     if facts.ready_at is not None or (facts.wake_at is not None and facts.wake_at <= now):
-        return _unclaimed(connection, facts, dead)
+        return _unclaimed(connection, facts, dead, rules)
     return _asleep(facts, now)
 
 
@@ -169,7 +191,7 @@ def _open_call(facts: _Facts, now: int) -> _Cause | None:
     return open_[(people or inner)[-1]] if open_ else None
 
 
-def _unclaimed(connection: sa.Connection, facts: _Facts, dead: Collection[str]) -> _Cause:
+def _unclaimed(connection: sa.Connection, facts: _Facts, dead: Collection[str], rules: LaneRules) -> _Cause:
     run, since = facts.run, facts.ready_at or facts.wake_at
     settings = {
         row.queue: row
@@ -199,7 +221,30 @@ def _unclaimed(connection: sa.Connection, facts: _Facts, dead: Collection[str]) 
                     None,
                     f"{len(taken)} of {setting.concurrency_limit} places are taken",
                 )
-    return "backlog", run.queue, since, None, None
+    return _full_lane(connection, facts, rules) or ("backlog", run.queue, since, None, None)
+
+
+def _full_lane(connection: sa.Connection, facts: _Facts, rules: LaneRules) -> _Cause | None:
+    """Return the first limit of the run's lane that has no seat free, and who has them."""
+    seats = workflow_seats.c
+    for name in limits_of(facts.lane) if facts.lane else ():
+        most = connection.execute(
+            sa.select(workflow_concurrency.c.most).where(workflow_concurrency.c.name == name)
+        ).scalar()
+        most = default_of(facts.lane, name, rules) if most is None else most
+        query = sa.select(seats.run_id).where(seats.name == name).order_by(seats.run_id).limit(most)
+        held = connection.execute(query).scalars().all()
+        if len(held) >= most:
+            told = ", ".join(held[:HOLDERS_TOLD]) + (", …" if len(held) > HOLDERS_TOLD else "")
+            reason = f"{KINDS[name.count('/')]}_full"
+            return (
+                reason,
+                shown(name),
+                facts.ready_at or facts.wake_at,
+                None,
+                f"{most} of {most} places are taken: {told}",
+            )
+    return None
 
 
 def _taken(connection: sa.Connection, queue: str) -> Sequence[str]:

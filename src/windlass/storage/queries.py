@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from windlass.engine.types import TERMINAL, Ended, Event, InboxRow, Poll, RunFilter, RunView
 from windlass.kernel.clock import from_datetime, from_iso, to_iso
+from windlass.kernel.lanes import LaneRules
 from windlass.storage.run_filters import merged, narrowed, seen
 from windlass.storage.schema import (
     workflow_events,
@@ -121,11 +122,11 @@ class SqlReader:
         rows = self._backend.read(lambda connection: connection.execute(query).all())
         return [Event(r[0], r[1], r[2], r[3], text(r[4]) or "{}", micros(r[5])) for r in rows]
 
-    def poll(self, holder: str, names: Sequence[str], now: int) -> Poll:
+    def poll(self, holder: str, names: Sequence[str], now: int, rules: LaneRules = LaneRules()) -> Poll:  # noqa: B008
         """Answer the once-a-second question of a process."""
-        return self._backend.read(lambda connection: self._poll(connection, holder, names, now))
+        return self._backend.read(lambda connection: self._poll(connection, holder, names, now, rules))
 
-    def _poll(self, connection: sa.Connection, holder: str, names: Sequence[str], now: int) -> Poll:
+    def _poll(self, connection: sa.Connection, holder: str, names: Sequence[str], now: int, rules: LaneRules) -> Poll:
         runs = workflow_runs.c
         soonest = connection.execute(
             sa.select(runs.wake_at)
@@ -138,7 +139,7 @@ class SqlReader:
             sa.select(queues.queue).where(sa.or_(queues.paused, queues.concurrency_limit.is_not(None)))
         ).scalars()
         due = soonest is not None and soonest <= now
-        can_claim = bool(names) and (due or claimable(connection, names))
+        can_claim = bool(names) and (due or claimable(connection, names, rules))
         return Poll(
             can_claim,
             soonest,

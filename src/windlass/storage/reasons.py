@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from windlass.engine.engine import Engine
 from windlass.engine.types import TERMINAL, Status
+from windlass.kernel.lanes import LaneRules
 from windlass.storage.explain import explain, presumed_dead
 from windlass.storage.schema import workflow_runs
 
@@ -48,6 +49,7 @@ def _kinds(status: str, now: int) -> sa.Select[Any]:
         "due": sa.func.coalesce(due, False),
         "queue": sa.case((due, _runs.queue)),
         "name": sa.case((due, _runs.name)),
+        "lane": sa.case((due, _runs.lane)),
     }
     columns = [column.label(label) for label, column in told.items()]
     by_journal = sa.case((_BY_JOURNAL, True), else_=False).label("by_journal")
@@ -60,13 +62,19 @@ def _kinds(status: str, now: int) -> sa.Select[Any]:
     )
 
 
-def waiting_reasons(connection: sa.Connection, dead: Collection[str], now: int) -> dict[str, int]:
+def waiting_reasons(
+    connection: sa.Connection,
+    dead: Collection[str],
+    now: int,
+    rules: LaneRules = LaneRules(),  # noqa: B008
+) -> dict[str, int]:
     """Return how many open runs ``explain`` gives each reason for.
 
     Args:
         connection: where to ask.
         dead: holders known to be dead although their lease says live.
         now: microseconds.
+        rules: limits where nobody has set one.
     """
     found: Counter[str] = Counter()
     unread = 0
@@ -75,22 +83,22 @@ def waiting_reasons(connection: sa.Connection, dead: Collection[str], now: int) 
             if by_journal:
                 unread += count
             else:
-                found[_reason(connection, example, dead, now)] += count
+                found[_reason(connection, example, dead, now, rules)] += count
     if unread:
         journals = sa.select(_runs.run_id).where(_BY_JOURNAL, _runs.status.in_(OPEN)).limit(MOST_READ)
         read = [*connection.execute(journals).scalars()]
         for run_id in read:
-            found[_reason(connection, run_id, dead, now)] += 1
+            found[_reason(connection, run_id, dead, now, rules)] += 1
         found[UNREAD] += max(0, unread - len(read))
     return {reason: count for reason, count in sorted(found.items()) if count}
 
 
-def _reason(connection: sa.Connection, run_id: str, dead: Collection[str], now: int) -> str:
-    explained = explain(connection, run_id, dead, now)
+def _reason(connection: sa.Connection, run_id: str, dead: Collection[str], now: int, rules: LaneRules) -> str:
+    explained = explain(connection, run_id, dead, now, rules)
     return UNREAD if explained is None else explained.reason
 
 
 async def count_reasons(engine: Engine) -> dict[str, int]:
     """Return how many open runs of an engine's database wait for each reason."""
     now, dead = engine.clock.now(), await presumed_dead(engine)
-    return await engine.read(lambda connection: waiting_reasons(connection, dead, now))
+    return await engine.read(lambda connection: waiting_reasons(connection, dead, now, engine.lanes))

@@ -36,7 +36,9 @@ def name() -> sa.types.TypeEngine[Any]:
     return sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
-_open_and_ready = sa.text("holder IS NULL AND ready_at IS NOT NULL")
+_open_and_ready = sa.text("holder IS NULL AND ready_at IS NOT NULL AND lane = ''")
+_ready_in_lane = sa.text("holder IS NULL AND ready_at IS NOT NULL AND lane <> ''")
+_due = sa.text("(ready_at + (priority + claim_rank) * ageing)")
 _waiting = sa.text("wake_at IS NOT NULL")
 _held = sa.text("holder IS NOT NULL")
 _child = sa.text("parent_run_id IS NOT NULL")
@@ -82,9 +84,13 @@ workflow_runs = sa.Table(
     sa.Column("created_at", timestamp(), nullable=False),
     sa.Column("started_at", timestamp()),
     sa.Column("ended_at", timestamp()),
+    sa.Column("lane", name(), nullable=False, server_default=sa.text("''")),
+    sa.Column("ageing", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("failed_attempts", sa.SmallInteger),
     sa.Index("ix_workflow_runs_ready", "queue", "priority", "claim_rank", "ready_at",
              postgresql_where=_open_and_ready, sqlite_where=_open_and_ready),
+    sa.Index("ix_workflow_runs_lanes", "lane", _due, "run_id",
+             postgresql_where=_ready_in_lane, sqlite_where=_ready_in_lane),
     sa.Index("ix_workflow_runs_wake", "wake_at", postgresql_where=_waiting, sqlite_where=_waiting),
     sa.Index("ix_workflow_runs_holder", "holder", postgresql_where=_held, sqlite_where=_held),
     sa.Index("ix_workflow_runs_parent", "parent_run_id", postgresql_where=_child, sqlite_where=_child),
@@ -175,6 +181,34 @@ workflow_queue_slots = sa.Table(
     sa.Column("queue", name(), primary_key=True),
     sa.Column("slot", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("run_id", name(), index=True),
+)
+
+workflow_concurrency = sa.Table(
+    "workflow_concurrency",
+    metadata,
+    sa.Column("name", name(), primary_key=True),
+    sa.Column("most", sa.Integer, nullable=False),
+    comment="limits that somebody has set, by a prefix of the lanes that share them; the others are the settings'",
+)
+
+workflow_seats = sa.Table(
+    "workflow_seats",
+    metadata,
+    sa.Column("name", name(), primary_key=True),
+    sa.Column("run_id", name(), primary_key=True),
+    sa.Index("ix_workflow_seats_run_id", "run_id"),
+    comment="which held run counts against which limit; written under the lock of its tenant's row in workflow_turns",
+)
+
+workflow_turns = sa.Table(
+    "workflow_turns",
+    metadata,
+    sa.Column("tenant", name(), primary_key=True),
+    sa.Column("weight", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("turn", sa.BigInteger),
+    sa.Column("lane", name(), nullable=False, server_default=sa.text("''")),
+    sa.Index("ix_workflow_turns_turn", "turn"),
+    comment="when each tenant's last turn began, in virtual time, and the lane that it was for",
 )
 
 workflow_commits = sa.Table(

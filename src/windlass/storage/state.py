@@ -33,6 +33,11 @@ class TransactionState:
         self._restricted: frozenset[str] | None = None
         self._images: list[dict[str, RunHead | None]] = []
 
+    def _in_lanes(self, run_ids: Iterable[str]) -> list[str]:
+        """Return those of some runs that may have seats."""
+        heads = self.heads
+        return [run_id for run_id in run_ids if run_id not in heads or heads[run_id].lane]
+
     def _touch(self, run_ids: Iterable[str]) -> None:
         """Remember how heads look before the innermost savepoint may change them; call it when runs are locked."""
         if self._images:

@@ -6,9 +6,14 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
+from windlass.kernel.lanes import LaneRules
+from windlass.storage.lanes.asking import anything
+from windlass.storage.lanes.choosing import Open
 from windlass.storage.schema import workflow_runs
 
-_READY = "FROM workflow_runs WHERE holder IS NULL AND ready_at IS NOT NULL"
+READY = "holder IS NULL AND ready_at IS NOT NULL AND lane = ''"
+"""Runs of no lane that may be claimed."""
+_READY = f"FROM workflow_runs WHERE {READY}"
 
 WAITING_QUEUES = f"""WITH RECURSIVE waiting (queue) AS (
  SELECT (SELECT queue {_READY} ORDER BY queue LIMIT 1)
@@ -28,16 +33,14 @@ Slots in use beyond a limit that was lowered count: only then are they all count
 """
 
 
-def claimable(connection: sa.Connection, names: Sequence[str]) -> bool:
+def claimable(connection: sa.Connection, names: Sequence[str], rules: LaneRules) -> bool:
     """Say whether a claim would find runs of these workflows, in some queue that is open."""
     closed = set(connection.exec_driver_sql(CLOSED_QUEUES).scalars())
     if "*" in closed:
         return False
     opened = [queue for queue in connection.exec_driver_sql(WAITING_QUEUES).scalars() if queue not in closed]
+    if anything(connection, rules, Open(frozenset(names), None, closed)):
+        return True
     runs = workflow_runs.c
-    ready = (
-        sa.select(sa.literal(1))
-        .where(runs.holder.is_(None), runs.ready_at.is_not(None), runs.queue.in_(opened), runs.name.in_(list(names)))
-        .limit(1)
-    )
+    ready = sa.select(sa.literal(1)).where(sa.text(READY), runs.queue.in_(opened), runs.name.in_(list(names))).limit(1)
     return bool(opened) and connection.execute(ready).first() is not None

@@ -17,9 +17,9 @@ from tests.storage.scene import Scene
 from tests.support.paths import ROOT
 from tests.support.postgres import PostgresServer
 from tests.support.waiting import wait_until
+from windlass.engine.control import retire
 from windlass.engine.ports import Transaction
 from windlass.engine.types import Lease
-from windlass.engine.worker import retire
 from windlass.storage.postgres.backend import PostgresBackend
 
 Admin = psycopg.Connection[tuple[object, ...]]

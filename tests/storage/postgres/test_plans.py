@@ -13,10 +13,13 @@ import pytest
 import sqlalchemy as sa
 
 from tests.storage.databases import Database
+from tests.storage.scene import Scene
 from windlass.engine.types import RunFilter
-from windlass.storage.postgres import sql
+from windlass.kernel.lanes import LaneRules, lane_of
+from windlass.storage.postgres import lanes, sql
 from windlass.storage.postgres.backend import PostgresBackend
 from windlass.storage.postgres.connect import connect
+from windlass.storage.postgres.wire import Reply, Value, Wire
 from windlass.storage.urls import parse
 
 Admin = psycopg.Connection[tuple[object, ...]]
@@ -41,6 +44,11 @@ STATEMENTS: dict[str, tuple[str, list[object], str]] = {
     "load inbox": (sql.LOAD_INBOX, [IDS], "ix_workflow_inbox_run_id_arrival"),
     "consume": (sql.CONSUME, [IDS], "uq_workflow_inbox_inbox_id"),
     "discard": (sql.DISCARD, [IDS], "uq_workflow_inbox_inbox_id"),
+    "tenants of lanes": (lanes.TENANTS, ["", 2], "ix_workflow_runs_lanes"),
+    "lanes": (lanes.LANES, ['[["acme", ""], ["umbra", "umbra/2//"]]', 1], "ix_workflow_runs_lanes"),
+    "first of lanes": (lanes.FOUND, ['[["acme/1//", 3]]'], "ix_workflow_runs_lanes"),
+    "taken seats": (lanes.TAKEN, ['["acme"]'], "pk_workflow_seats"),
+    "free seats": (sql.FREE_SEATS, [IDS], "ix_workflow_seats_run_id"),
     "free slots": (sql.FREE_SLOTS, [IDS], "ix_workflow_queue_slots_run_id"),
 }
 
@@ -81,7 +89,7 @@ def scans(dsn: str) -> dict[str, str]:
         what: plan(dsn, statement, parameters, sorts=what != "ready")
         for what, (statement, parameters, _) in STATEMENTS.items()
     }
-    scan = re.compile(r"Seq Scan on workflow_(runs|events|inbox)")
+    scan = re.compile(r"Seq Scan on workflow_(runs|events|inbox|seats)")
     return {what: found for what, found in plans.items() if STATEMENTS[what][2] not in found or scan.search(found)}
 
 
@@ -93,6 +101,52 @@ def test_a_plan_made_on_empty_tables_uses_the_index(pg_dsn: str) -> None:
 @pytest.mark.usefixtures("full")
 def test_a_plan_made_on_full_tables_uses_the_index(pg_dsn: str) -> None:
     assert scans(pg_dsn) == {}
+
+
+FULL = """INSERT INTO workflow_runs (run_id, name, status, lane, ready_at, inputs_json, created_at)
+ SELECT 'full-' || n, 'w', 'queued', 'acme/' || n % 50 || '//', n, '{}', now() FROM generate_series(1, 20000) n"""
+SEATS = "INSERT INTO workflow_seats SELECT 'acme', 'somebody-' || n FROM generate_series(1, 2) n"
+
+
+@pytest.mark.usefixtures("full")
+def test_the_statements_of_a_claim_are_bounded(admin: Admin, scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the number of tenants, lanes and runs, and of runs behind a full limit."""
+    statements: list[str] = []
+    sending = Wire.send
+
+    def send(wire: Wire, statement: str, *given: Value) -> Reply:
+        statements.append(statement)
+        return sending(wire, statement, *given)
+
+    def asked(wanted: list[str]) -> int:
+        tx = scene.session.begin(1)
+        statements.clear()
+        found = tx.claim_lanes("h", ["w"], None, 10, LaneRules(), "")
+        many = len(statements)
+        scene.session.rollback()
+        assert [run.head.run_id for run in found.runs] == wanted
+        return many
+
+    monkeypatch.setattr(Wire, "send", send)
+
+    for statement in (FULL, SEATS):
+        admin.execute(statement.encode())
+    assert asked([]) == 4
+    wanted = [scene.start(run_id="b", lane=lane_of("beta", "7"))]
+    one = asked(wanted)
+    wanted.extend(scene.start(run_id=f"c{n}", lane=lane_of(f"c{n}", str(n))) for n in range(9))
+    assert asked(wanted) == one == 12
+
+
+def test_a_question_for_tenants_steps_over_a_million(admin: Admin, pg_dsn: str) -> None:
+    for statement in (FULL, SEATS):
+        admin.execute(statement.encode())
+    admin.execute("VACUUM ANALYZE workflow_runs")
+
+    found = plan(pg_dsn, lanes.TENANTS, ["", 2], sorts=True, explain="ANALYZE, COSTS OFF, BUFFERS OFF")
+
+    looked_at = re.findall(r" on workflow_runs.* rows=([\d.]+) loops=(\d+)", found)
+    assert 0 < sum(float(rows) * int(loops) for rows, loops in looked_at) < 5, found
 
 
 CLOSED = """INSERT INTO workflow_runs (run_id, name, status, queue, priority, ready_at, inputs_json, created_at)

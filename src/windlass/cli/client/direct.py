@@ -109,6 +109,18 @@ class DirectClient:
         """Change a queue."""
         return (await change_queue(self._engine, queue, changes))._asdict()
 
+    async def limits(self) -> list[Row]:
+        """Return the limits."""
+        return [limit._asdict() for limit in await self.application.workflows.concurrency.all(operator())]
+
+    async def set_limit(self, name: str, changes: Row | None) -> Row:
+        """Set or clear a limit."""
+        service = self.application.workflows.concurrency
+        if changes is None:
+            return (await service.clear(operator(), name))._asdict()
+        told = await service.change(operator(), name, most=changes.get("limit"), weight=changes.get("weight"))
+        return told._asdict()
+
     async def drain_queue(self, queue: str) -> Row:
         """Pause a queue."""
         return (await drain_queue(self._engine, queue))._asdict()

@@ -128,6 +128,16 @@ class HttpClient:
         """Change a queue."""
         return await self._ask("PATCH", f"/queues/{segment(queue)}", json=changes)
 
+    async def limits(self) -> list[Row]:
+        """Return the limits."""
+        items: list[Row] = (await self._ask("GET", "/api/v1/workflows/limits"))["limits"]
+        return items
+
+    async def set_limit(self, name: str, changes: Row | None) -> Row:
+        """Set or clear a limit."""
+        path = f"/api/v1/workflows/limits/{segment(name)}"
+        return await self._ask("DELETE", path) if changes is None else await self._ask("PUT", path, json=changes)
+
     async def drain_queue(self, queue: str) -> Row:
         """Pause a queue."""
         return await self._ask("POST", f"/queues/{segment(queue)}/drain")

@@ -129,6 +129,14 @@ class Client(Protocol):
         """Change a queue's ``limit`` or whether it is ``paused``; returns it as it is then."""
         ...
 
+    async def limits(self) -> list[Row]:
+        """Return the limits of runs of definitions that are set or in use."""
+        ...
+
+    async def set_limit(self, name: str, changes: Row | None) -> Row:
+        """Set a limit's ``limit``, a tenant's ``weight``, or both; None clears it. Returns it as it is then."""
+        ...
+
     async def drain_queue(self, queue: str) -> Row:
         """Pause a queue; returns how many of its runs are still ``running``, and whether it is ``drained``."""
         ...

@@ -15,11 +15,11 @@ from windlass.bootstrap import prepare_database, run_application
 from windlass.cli.output import note
 from windlass.cli.serving.process import leave_on_signals, settle
 from windlass.cli.serving.server import listen
-from windlass.engine.telemetry import Silent
 from windlass.http.logs import Log, open_log
 from windlass.http.metrics import Meter
 from windlass.http.monitor import create_monitor
 from windlass.http.tracing import tracer
+from windlass.kernel.telemetry import Silent
 from windlass.settings import Settings
 
 

@@ -12,9 +12,9 @@ from windlass.contexts.webhooks.model import Attempt, Delivery
 from windlass.contexts.webhooks.tables import workflow_webhook_deliveries as deliveries
 from windlass.contexts.webhooks.tables import workflow_webhook_dlq as dlq
 from windlass.engine.errors import UnknownRun
-from windlass.engine.notes import note_in
 from windlass.engine.ports import Transaction
 from windlass.kernel.clock import to_iso
+from windlass.storage.notes import note_in
 
 ERROR_LENGTH = 500
 

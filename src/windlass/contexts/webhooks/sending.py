@@ -7,9 +7,9 @@ from dataclasses import replace
 from windlass.contexts.outbound.api import BadHeader, Call, Outbound, OutboundError, Purpose, Refused, host_of
 from windlass.contexts.webhooks import signing
 from windlass.contexts.webhooks.model import DENIED, Attempt, Delivery, Options, plain_headers
-from windlass.engine.telemetry import Telemetry
 from windlass.kernel.clock import SECOND, Clock
 from windlass.kernel.spans import NO_SPANS, TRACEPARENT, Spans, plain_url
+from windlass.kernel.telemetry import Telemetry
 
 READ_BYTES = 64 * 1024
 """Of an answer only the status counts; more than this is not even read."""

@@ -24,8 +24,8 @@ from windlass.contexts.workflows.runs.minting import Minted, Minter
 from windlass.contexts.workflows.runs.orders import NotInTime, Order, RunRules
 from windlass.contexts.workflows.runs.plan import Rules
 from windlass.contexts.workflows.runs.projection import investigation, shown_attempts, shown_steps
-from windlass.contexts.workflows.runs.service import QUEUE, Runs
-from windlass.contexts.workflows.runs.tasks import RUN
+from windlass.contexts.workflows.runs.service import Runs
+from windlass.contexts.workflows.runs.tasks import QUEUE, RUN
 from windlass.contexts.workflows.service import Workflows
 from windlass.contexts.workflows.sight import may_control, may_see, sight
 from windlass.contexts.workflows.trail import Audit

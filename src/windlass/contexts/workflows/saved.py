@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,18 +14,23 @@ from windlass.contexts.schedules.api import Order as Slot
 from windlass.contexts.workflows import schemas
 from windlass.contexts.workflows.definitions import store
 from windlass.contexts.workflows.definitions.service import Definitions
-from windlass.contexts.workflows.model import read
+from windlass.contexts.workflows.definitions.store import Stored
 from windlass.contexts.workflows.runs.kit import Callee, Facts
+from windlass.contexts.workflows.runs.lanes import lane_for
 from windlass.contexts.workflows.runs.minting import JWT, may_have_key
 from windlass.contexts.workflows.runs.orders import Order, SavedDefinition
 from windlass.contexts.workflows.runs.service import Runs
 from windlass.contexts.workflows.runs.snapshots import Snapshots, canonical, digest_of, store_in
+from windlass.contexts.workflows.schemas import object_schema
 from windlass.contexts.workflows.steptypes.base import StepFailure
 from windlass.engine.engine import Engine
 from windlass.engine.errors import RunConflict
 from windlass.engine.ports import Transaction
 from windlass.kernel.actors import RUNS_READ, Actor
 from windlass.kernel.errors import NotFound, ValidationFailed
+
+FOUND_KEPT = 512
+"""How many saved definitions a process has at hand to start runs of."""
 
 
 def inputs_for(document: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -33,7 +39,7 @@ def inputs_for(document: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[s
     Raises:
         ValidationFailed: they do not fit; names every field.
     """
-    return schemas.checked(read(document).inputs, inputs, ("body", "inputs"))
+    return schemas.checked(object_schema(document.get("inputs")), inputs, ("body", "inputs"))
 
 
 _WHICH = ("workflow_id", "workflow_name")
@@ -45,6 +51,7 @@ class Shelf:
     def __init__(self, definitions: Definitions, snapshots: Snapshots) -> None:
         self._definitions = definitions
         self._snapshots = snapshots
+        self._found: OrderedDict[int, Stored] = OrderedDict()
 
     async def fetch(self, actor: Actor, workflow_id: int) -> SavedDefinition:
         """Return a definition that exists for this caller.
@@ -52,7 +59,12 @@ class Shelf:
         Raises:
             NotFound: none does.
         """
-        found = await self._definitions.get(reader(actor), workflow_id)
+        found = self._found.get(workflow_id)
+        if found is None or not actor.owns(found.row.tenant_id, found.row.owner_id):
+            found = await self._definitions.find(actor, workflow_id)
+            self._found[workflow_id] = found  # neither its document nor its owner ever changes
+            if len(self._found) > FOUND_KEPT:
+                self._found.popitem(last=False)
         return SavedDefinition(found.row.id, found.row.version, found.document, found.row.owner_id)
 
     def check(self, document: Any, mode: str) -> Mapping[str, Any]:
@@ -80,18 +92,14 @@ class Shelf:
                 field = "workflow_name" if config.get("version") is None else "version"
                 found = await self._definitions.resolve(facts.tenant_id, user, name, config.get("version"))
             inputs = inputs_for(found.document, config.get("inputs") or {})
+            lane = lane_for(facts.tenant_id, found.row.id, found.document, inputs)
         except NotFound:
             asked = " version ".join(str(config[one]) for one in (*_WHICH, "version") if one in config)
             message = f"config.{field}: there is no workflow {asked}"
             raise StepFailure("not_found", message, retryable=False) from None
         except ValidationFailed as error:
             raise StepFailure("validation_error", f"config.inputs: {error}", retryable=False) from None
-        return Callee(found.row.id, await self._snapshots.keep(found.document), inputs)
-
-
-def reader(actor: Actor) -> Actor:
-    """Return a caller who may read what it owns: who may start a definition need not be allowed to look at runs."""
-    return replace(actor, permissions=actor.permissions | {RUNS_READ})
+        return Callee(found.row.id, await self._snapshots.keep(found.document), inputs, lane)
 
 
 class ScheduledRuns:
@@ -152,6 +160,7 @@ class ScheduledRuns:
             raise UnknownTarget(f"no saved workflow {workflow_id}", field="workflow_id")
         try:
             inputs = inputs_for(stored.document, aim.inputs)
+            lane_for(owner.tenant_id, stored.row.id, stored.document, inputs)
         except ValidationFailed as error:
             raise UnknownTarget(f"the inputs do not fit: {error}", field="inputs") from None
         return SavedDefinition(stored.row.id, stored.row.version, stored.document), inputs

@@ -8,6 +8,7 @@ from typing import Any
 from windlass.contexts.people.api import wait_for_decision
 from windlass.contexts.webhooks.api import COMPLETE, Completion
 from windlass.contexts.workflows import schemas
+from windlass.contexts.workflows.concurrency import Concurrency
 from windlass.contexts.workflows.definitions.catalogue import Registered
 from windlass.contexts.workflows.definitions.service import Definitions
 from windlass.contexts.workflows.model import read
@@ -63,6 +64,7 @@ class Workflows:
         trail = Trail(engine, audit)
         self.runs = Runs(engine, shelf, self._snapshots, vault, rules, COMPLETE, trail, starting=starting)
         self.scheduled = ScheduledRuns(engine, self.runs, mints=mint is not None)
+        self.concurrency = Concurrency(engine)
         self.runs.define(
             Kit(
                 types=types,

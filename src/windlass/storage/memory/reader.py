@@ -11,6 +11,9 @@ import orjson
 from windlass.engine.history import whole_from
 from windlass.engine.types import TERMINAL, Ended, Event, Poll, RunFilter, RunView, Sight
 from windlass.kernel.clock import to_iso
+from windlass.kernel.lanes import LaneRules
+from windlass.storage.lanes.choosing import Open
+from windlass.storage.memory.lanes import Asking
 from windlass.storage.memory.runs import RunRow
 from windlass.storage.memory.store import MemoryStore
 
@@ -59,7 +62,7 @@ class MemoryReader:
             journal = self._store.events.of(run_id)
         return [event for event in journal if event.seq > since][:limit]
 
-    def poll(self, holder: str, names: Sequence[str], now: int) -> Poll:
+    def poll(self, holder: str, names: Sequence[str], now: int, rules: LaneRules = LaneRules()) -> Poll:  # noqa: B008
         """Answer the once-a-second question of a process."""
         store = self._store
         known = frozenset(names)
@@ -67,13 +70,17 @@ class MemoryReader:
             wake = store.runs.next_wake()
             soonest = None if wake is None else wake[0]
             due = soonest is not None and soonest <= now
-            ready = bool(known) and (due or self._claimable(known))
+            ready = bool(known) and (due or self._claimable(known) or self._in_lanes(known, rules))
             inbox = [row for run_id in store.runs.held_by(holder) for row in store.inbox.unread_of(run_id)]
             return Poll(ready, soonest, inbox, store.dead_holders(), store.restricted_queues())
 
     def _claimable(self, known: frozenset[str]) -> bool:
         room = self._store.room
         return room("*") > 0 and self._store.runs.has_ready(lambda shelf: shelf[1] in known and room(shelf[0]) > 0)
+
+    def _in_lanes(self, known: frozenset[str], rules: LaneRules) -> bool:
+        found = Asking(self._store, rules).plan("", 1, Open(known, None, self._store.closed_queues()))
+        return bool(found.plan.lanes or found.plan.skipped or found.cursor)
 
     def orphaned(self, limit: int) -> list[str]:
         """Return ids of ended runs with open children that have not been told to cancel."""

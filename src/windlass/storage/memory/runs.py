@@ -38,9 +38,17 @@ class RunRow(NamedTuple):
     def ready_key(self) -> ReadyKey | None:
         """Return its place among the runs that may be claimed, or None: priority, woken first, longest ready."""
         head = self.head
-        if head.holder is not None or head.ready_at is None:
+        if head.holder is not None or head.ready_at is None or head.lane:
             return None
         return head.priority, head.claim_rank, head.ready_at, head.run_id
+
+    @property
+    def due_key(self) -> WakeKey | None:
+        """Return its place among the runs of its lane that may be claimed, or None."""
+        head = self.head
+        if head.holder is not None or head.ready_at is None or not head.lane:
+            return None
+        return head.ready_at + (head.priority + head.claim_rank) * self.born.ageing, head.run_id
 
     @property
     def wake_key(self) -> WakeKey | None:
@@ -87,6 +95,7 @@ def new_row(run: NewRun) -> RunRow:
         run.parent_run_id,
         run.on_end,
         None if run.started_at is None else to_iso(run.started_at),
+        run.lane,
     )
     return RunRow(NewRun(*_born(run)), head)
 
@@ -97,6 +106,7 @@ class RunTable(Table[str, RunRow]):
     def __init__(self, undo: UndoLog) -> None:
         super().__init__(undo)
         self._ready: dict[Shelf, Ranking[ReadyKey]] = {}
+        self._lanes: dict[str, Ranking[WakeKey]] = {}
         self._wakes: Ranking[WakeKey] = Ranking()
         self._held: dict[str, set[str]] = {}
         self._children: dict[str, set[str]] = {}
@@ -108,6 +118,9 @@ class RunTable(Table[str, RunRow]):
         was_ready, is_ready = old and old.ready_key, new and new.ready_key
         if was_ready != is_ready:
             self._ready.setdefault(row.shelf, Ranking()).replace(was_ready, is_ready)
+        was_due, is_due = old and old.due_key, new and new.due_key
+        if was_due != is_due:
+            self._lanes.setdefault(row.born.lane, Ranking()).replace(was_due, is_due)
         self._wakes.replace(old and old.wake_key, new and new.wake_key)
         _move(self._held, key, old and old.head.holder, new and new.head.holder)
         _move(self._children, key, old and old.born.parent_run_id, new and new.born.parent_run_id)
@@ -136,6 +149,14 @@ class RunTable(Table[str, RunRow]):
     def has_ready(self, wanted: Callable[[Shelf], bool]) -> bool:
         """Say whether anything may be claimed from wanted shelves."""
         return any(len(ranking) > 0 and wanted(shelf) for shelf, ranking in self._ready.items())
+
+    def lanes(self) -> list[str]:
+        """Return the lanes with runs that may be claimed, in order."""
+        return sorted(lane for lane, ranking in self._lanes.items() if len(ranking))
+
+    def ready_in(self, lane: str, many: int) -> list[RunRow]:
+        """Return the runs of a lane that may be claimed, whose turn comes first."""
+        return [self[run_id] for _, run_id in self._lanes[lane].smallest(many)]
 
     def next_wake(self) -> WakeKey | None:
         """Return when the next run wakes by itself, and which."""

@@ -111,6 +111,33 @@ class Slots(Table[tuple[str, str], int]):
         return self._queues.get(queue, {})
 
 
+class Turn(NamedTuple):
+    """A tenant's weight, when its last turn began (None: it had none), and the lane that it was for."""
+
+    weight: int = 1
+    turn: int | None = None
+    lane: str = ""
+
+
+class Seats(Table[tuple[str, str], bool]):
+    """Which run counts against which limit, by limit and run."""
+
+    def __init__(self, undo: UndoLog) -> None:
+        super().__init__(undo)
+        self._limits: dict[str, set[str]] = {}
+
+    def _changed(self, key: tuple[str, str], old: bool | None, new: bool | None) -> None:
+        name, run_id = key
+        if new:
+            self._limits.setdefault(name, set()).add(run_id)
+        elif old:
+            self._limits[name].discard(run_id)
+
+    def taken(self, name: str) -> int:
+        """Return how many runs count against a limit."""
+        return len(self._limits.get(name, ()))
+
+
 class MemoryStore:
     """A database in RAM. Sessions of any number of "processes" share it and may die; it stays.
 
@@ -128,6 +155,9 @@ class MemoryStore:
         self.leases: Table[str, LeaseRow] = Table(self.undo)
         self.queues: Table[str, QueueRow] = Table(self.undo)
         self.slots = Slots(self.undo)
+        self.limits: Table[str, int] = Table(self.undo)
+        self.seats = Seats(self.undo)
+        self.turns: Table[str, Turn] = Table(self.undo)
         self.commits: Table[str, int] = Table(self.undo)
         self.arrivals = 0
         self.life = Life(self.clock)
@@ -187,6 +217,10 @@ class MemoryStore:
     def restricted_queues(self) -> frozenset[str]:
         """Return the queues that are paused or limited."""
         return frozenset(queue for queue, row in self.queues.items() if row.restricted)
+
+    def closed_queues(self) -> frozenset[str]:
+        """Return the queues that take no run now; ``*`` among them stands for all."""
+        return frozenset(queue for queue in self.queues if self.room(queue) <= 0)
 
     def room(self, queue: str) -> float:
         """Return how many more runs of a queue may be held; ``*`` is all of them."""

@@ -137,6 +137,10 @@ class Ranking(Generic[Member]):
             if new is not None:
                 self.add(new)
 
+    def smallest(self, many: int) -> list[Member]:
+        """Return the smallest members, in order."""
+        return heapq.nsmallest(many, self._members)
+
     def first(self) -> Member | None:
         """Return the smallest member, or None."""
         while self._heap and self._heap[0] not in self._members:

@@ -11,11 +11,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from windlass.engine.ports import IdempotencyRow
-from windlass.engine.types import RESUMED, ClaimedRun, Event, InboxRow, Lease, NewRun, RunHead
+from windlass.engine.types import RESUMED, ClaimedRun, Event, InboxRow, LaneClaim, Lease, NewRun, RunHead
+from windlass.kernel.lanes import LaneRules, limits_of
 from windlass.storage import lite
+from windlass.storage.lanes.choosing import Open, in_turn, more, seats, turns
+from windlass.storage.memory.lanes import Asking
 from windlass.storage.memory.leases import LeaseRow, micros
 from windlass.storage.memory.runs import RunRow, Shelf, new_row
-from windlass.storage.memory.store import InboxEntry, MemoryStore, QueueRow
+from windlass.storage.memory.store import InboxEntry, MemoryStore, QueueRow, Turn
 from windlass.storage.state import TransactionState, copied
 
 
@@ -115,6 +118,27 @@ class MemoryTransaction(TransactionState):
             taken.append(self._hold(row, holder))
         return taken
 
+    def claim_lanes(
+        self, holder: str, names: Sequence[str], queues: Sequence[str] | None, limit: int, rules: LaneRules, cursor: str
+    ) -> LaneClaim:
+        store = self._store
+        door = Open(names, queues, store.closed_queues())
+        found = Asking(store, rules).plan(cursor, limit, door)
+        rows = {
+            row.born.run_id: row for lane, many in found.plan.wanted.items() for row in store.runs.ready_in(lane, many)
+        }
+        runs = []
+        for planned in in_turn(found.plan, (row.claimed() for row in rows.values()), door, None):
+            if min(store.room("*"), store.room(planned.head.queue)) > 0:
+                run = self._hold(rows[planned.head.run_id], holder)
+                runs.append(run)
+                for name, run_id in seats([run]):
+                    store.seats.insert((name, run_id), True)
+        for tenant, turn, lane in turns(found.plan, runs):
+            known = store.turns.get(tenant) or Turn()
+            store.turns.put(tenant, Turn(known.weight, known.turn if turn is None else turn, lane))
+        return LaneClaim(runs, more(found.plan, runs, found.cursor), found.cursor)
+
     def _hold(self, row: RunRow, holder: str) -> ClaimedRun:
         run = row.claimed()
         head = run.head
@@ -210,6 +234,18 @@ class MemoryTransaction(TransactionState):
         for run_id in run_ids:
             for queue in ("*", self._store.runs[run_id].born.queue):
                 self._store.slots.remove((queue, run_id))
+            lane = self._store.runs[run_id].born.lane
+            for name in limits_of(lane) if lane else ():
+                self._store.seats.remove((name, run_id))
+
+    def set_limit(self, name: str, most: int | None) -> None:
+        if most is None:
+            self._store.limits.remove(name)
+        else:
+            self._store.limits.put(name, most)
+
+    def set_weight(self, tenant: str, weight: int) -> None:
+        self._store.turns.put(tenant, (self._store.turns.get(tenant) or Turn())._replace(weight=weight))
 
     def _take_slot(self, queue: str, run_id: str) -> None:
         row = self._store.queues.get(queue)

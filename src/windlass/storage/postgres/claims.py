@@ -27,9 +27,9 @@ def claim(wire: Wire, holder: str, names: Sequence[str], queues: Sequence[str] |
     while len(taken) < limit:
         found = _ready(wire, names, queues, full, limit - len(taken))
         limits: dict[str, int] = dict(reply.rows)
-        chosen = _seat(wire, found, limits, full) if limits else found
+        chosen = seat(wire, found, limits, full) if limits else found
         if chosen:
-            _hold(wire, holder, chosen)
+            hold(wire, holder, chosen)
             taken.extend(chosen)
         if len(chosen) == len(found) or OVERALL in full:
             break
@@ -48,7 +48,7 @@ def _ready(
     return [shapes.claimed_run(row) for row in reply.rows]
 
 
-def _seat(wire: Wire, found: Sequence[ClaimedRun], limits: dict[str, int], full: list[str]) -> list[ClaimedRun]:
+def seat(wire: Wire, found: Sequence[ClaimedRun], limits: dict[str, int], full: list[str]) -> list[ClaimedRun]:
     """Give each run a slot of its queue and one of all queues; returns those that got both.
 
     A queue without slots for everyone goes into ``full``.
@@ -92,7 +92,8 @@ def _free_slots(
     return free, seats
 
 
-def _hold(wire: Wire, holder: str, runs: Sequence[ClaimedRun]) -> None:
+def hold(wire: Wire, holder: str, runs: Sequence[ClaimedRun]) -> None:
+    """Give runs to a holder."""
     wire.send(sql.HOLD, holder, orjson.dumps([run.head.run_id for run in runs]))
     for run in runs:
         run.head.holder, run.head.ready_at, run.head.claim_rank = holder, None, RESUMED

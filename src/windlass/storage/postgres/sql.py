@@ -99,8 +99,8 @@ def _read(table: sa.Table, columns: tuple[str, ...], prefix: str = "") -> str:
     return ",".join(read)
 
 
-_HEAD = ",".join((*shapes.HEAD[:-1], to_iso("started_at")))
-_RUN = f"{_HEAD},{_read(schema.workflow_runs, shapes.CLAIMED)}"
+_HEAD = ",".join(to_iso(column) if column == "started_at" else column for column in shapes.HEAD)
+RUN = f"{_HEAD},{_read(schema.workflow_runs, shapes.CLAIMED)}"
 
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
 MARK = """INSERT INTO workflow_commits (writer, marker) VALUES ($1, $2)
@@ -197,10 +197,17 @@ SEAT_HELD = """INSERT INTO workflow_queue_slots (queue, slot, run_id) SELECT $1,
  AND NOT EXISTS (SELECT 1 FROM workflow_queue_slots s WHERE s.queue = $1 AND s.run_id = r.run_id)"""
 ADD_SLOTS = """INSERT INTO workflow_queue_slots (queue, slot) SELECT $1, slot FROM generate_series(1, $2) slot
  ON CONFLICT DO NOTHING"""
+CLOSED = CLOSED_QUEUES
+FREE_SEATS = f"DELETE FROM workflow_seats WHERE run_id = ANY ({ids('$1')})"
+UNSET_LIMIT = "DELETE FROM workflow_concurrency WHERE name = $1"
+SET_LIMIT = """INSERT INTO workflow_concurrency (name, most) VALUES ($1, $2)
+ ON CONFLICT (name) DO UPDATE SET most = excluded.most"""
+SET_WEIGHT = """INSERT INTO workflow_turns (tenant, weight) VALUES ($1, $2)
+ ON CONFLICT (tenant) DO UPDATE SET weight = excluded.weight"""
 FREE_SLOTS = f"UPDATE workflow_queue_slots SET run_id = NULL WHERE run_id = ANY ({ids('$1')})"
 _BEST = "priority, claim_rank, ready_at, run_id"
-_READY = f"""FROM workflow_runs r WHERE r.holder IS NULL AND r.ready_at IS NOT NULL AND r.name = ANY ({ids("$1")})
- AND r.queue"""
+_READY = f"""FROM workflow_runs r WHERE r.holder IS NULL AND r.ready_at IS NOT NULL AND r.lane = ''
+ AND r.name = ANY ({ids("$1")}) AND r.queue"""
 READY = f"""WITH opened AS MATERIALIZED (SELECT queue FROM ({WAITING_QUEUES}) w
  WHERE ($2::jsonb IS NULL OR queue = ANY ({ids("$2")})) AND queue <> ALL ({ids("$3")})
  AND NOT EXISTS (SELECT 1 FROM ({CLOSED_QUEUES}) c WHERE c.queue IN (w.queue, '*'))),
@@ -208,7 +215,7 @@ READY = f"""WITH opened AS MATERIALIZED (SELECT queue FROM ({WAITING_QUEUES}) w
  UNION ALL SELECT queue, count(*) FROM (SELECT o.queue, best.* FROM opened o, LATERAL (
  SELECT {_BEST} {_READY} = o.queue ORDER BY {_BEST} LIMIT $4) best
  WHERE (SELECT count(*) FROM opened) > 1 ORDER BY {_BEST} LIMIT $4) all_best GROUP BY queue)
- SELECT best.* FROM shares s, LATERAL (SELECT {_RUN} {_READY} = s.queue
+ SELECT best.* FROM shares s, LATERAL (SELECT {RUN} {_READY} = s.queue
  ORDER BY {_BEST} LIMIT s.most FOR NO KEY UPDATE SKIP LOCKED) best ORDER BY {_BEST}"""
 """The best runs over all open queues. How many of each queue are among them is looked up first, unless there is but
 one: only those are locked. Runs of the other queues are not looked at, however many there are."""

@@ -16,11 +16,13 @@ import sqlalchemy as sa
 
 from windlass.engine.errors import TransactionLost
 from windlass.engine.ports import IdempotencyRow
-from windlass.engine.types import ClaimedRun, Event, InboxRow, Lease, NewRun, RunHead
+from windlass.engine.types import ClaimedRun, Event, InboxRow, LaneClaim, Lease, NewRun, RunHead
+from windlass.kernel.lanes import LaneRules
 from windlass.storage.batches import ConnectionLost
 from windlass.storage.postgres import sql
 from windlass.storage.postgres.claims import claim
 from windlass.storage.postgres.hints import Hints
+from windlass.storage.postgres.lanes import claim_lanes
 from windlass.storage.postgres.names import to_psycopg
 from windlass.storage.postgres.wire import Reply, Wire
 from windlass.storage.state import TransactionState
@@ -125,7 +127,7 @@ class PostgresTransaction(TransactionState):
                 (
                     r.run_id, r.tenant_id, r.name, r.interface_version, r.status, r.owner, r.queue, r.key, r.priority,
                     r.ready_at, r.wake_at, r.holder, r.last_seq, r.parent_run_id, r.workflow_id, r.on_end,
-                    r.attributes, r.inputs, r.created_at, r.started_at,
+                    r.attributes, r.inputs, r.created_at, r.started_at, r.lane, r.ageing,
                 )
                 for r in runs
             ],
@@ -171,6 +173,14 @@ class PostgresTransaction(TransactionState):
         self._touch(run.head.run_id for run in taken)
         self.heads.update((run.head.run_id, run.head) for run in taken)
         return taken
+
+    def claim_lanes(
+        self, holder: str, names: Sequence[str], queues: Sequence[str] | None, limit: int, rules: LaneRules, cursor: str
+    ) -> LaneClaim:
+        found = claim_lanes(self._wire, holder, names, queues, limit, rules, cursor)
+        self._touch(run.head.run_id for run in found.runs)
+        self.heads.update((run.head.run_id, run.head) for run in found.runs)
+        return found
 
     def promote_due(self, now: int, limit: int) -> int:
         reply = self._wire.send(sql.PROMOTE, now, limit)
@@ -243,6 +253,16 @@ class PostgresTransaction(TransactionState):
 
     def free_slots(self, run_ids: Sequence[str]) -> None:
         self._write(sql.FREE_SLOTS, run_ids)
+        self._write(sql.FREE_SEATS, self._in_lanes(run_ids))
+
+    def set_limit(self, name: str, most: int | None) -> None:
+        if most is None:
+            self._wire.send(sql.UNSET_LIMIT, name)
+        else:
+            self._wire.send(sql.SET_LIMIT, name, most)
+
+    def set_weight(self, tenant: str, weight: int) -> None:
+        self._wire.send(sql.SET_WEIGHT, tenant, weight)
 
     # for contexts and user code
     @property

@@ -18,12 +18,14 @@ import orjson
 import sqlalchemy as sa
 
 from windlass.engine.ports import IdempotencyRow
-from windlass.engine.types import TERMINAL, ClaimedRun, Event, InboxRow, Lease, NewRun, RunHead
+from windlass.engine.types import TERMINAL, ClaimedRun, Event, InboxRow, LaneClaim, Lease, NewRun, RunHead
 from windlass.kernel.clock import from_iso, to_iso
+from windlass.kernel.lanes import LaneRules
 from windlass.storage import lite
 from windlass.storage import rows as shapes
 from windlass.storage.sqlite.claims import claim
 from windlass.storage.sqlite.folder import RunFolder
+from windlass.storage.sqlite.lanes import claim_lanes
 from windlass.storage.state import TransactionState
 
 _OPEN = "(" + ",".join(f"'{status.value}'" for status in sorted(TERMINAL)) + ")"
@@ -99,6 +101,8 @@ _SEAT_HELD = """INSERT INTO workflow_queue_slots (queue, slot, run_id) SELECT :q
  (SELECT coalesce(max(slot), 0) FROM workflow_queue_slots WHERE queue = :queue) + row_number() OVER (ORDER BY run_id),
  run_id FROM workflow_runs WHERE holder IS NOT NULL AND :queue IN (queue, '*')
  AND run_id NOT IN (SELECT run_id FROM workflow_queue_slots WHERE queue = :queue AND run_id IS NOT NULL)"""
+
+_FREE_SEATS = "DELETE FROM workflow_seats WHERE run_id IN (SELECT value FROM json_each(?))"
 
 
 class SqliteTransaction(TransactionState):
@@ -186,7 +190,7 @@ class SqliteTransaction(TransactionState):
                     r.run_id, r.tenant_id, r.name, r.interface_version, r.status, r.owner, r.queue, r.key, r.priority,
                     r.ready_at, r.wake_at, r.holder, r.last_seq, r.parent_run_id, r.workflow_id, r.on_end,
                     r.attributes, r.inputs, to_iso(r.created_at),
-                    None if r.started_at is None else to_iso(r.started_at),
+                    None if r.started_at is None else to_iso(r.started_at), r.lane, r.ageing,
                 )
                 for r in runs
             ],
@@ -222,6 +226,14 @@ class SqliteTransaction(TransactionState):
         self._touch(run.head.run_id for run in taken)
         self.heads.update((run.head.run_id, run.head) for run in taken)
         return taken
+
+    def claim_lanes(
+        self, holder: str, names: Sequence[str], queues: Sequence[str] | None, limit: int, rules: LaneRules, cursor: str
+    ) -> LaneClaim:
+        found = claim_lanes(self._raw, holder, names, queues, limit, rules, cursor)
+        self._touch(run.head.run_id for run in found.runs)
+        self.heads.update((run.head.run_id, run.head) for run in found.runs)
+        return found
 
     def promote_due(self, now: int, limit: int) -> int:
         return self._raw.execute(_PROMOTE, (now, limit)).rowcount
@@ -313,6 +325,19 @@ class SqliteTransaction(TransactionState):
                 "UPDATE workflow_queue_slots SET run_id = NULL WHERE run_id IN (SELECT value FROM json_each(?))",
                 run_ids,
             )
+            self._run(_FREE_SEATS, self._in_lanes(run_ids))
+
+    def set_limit(self, name: str, most: int | None) -> None:
+        self._raw.execute("DELETE FROM workflow_concurrency WHERE name = ?", (name,))
+        if most is not None:
+            self._raw.execute("INSERT INTO workflow_concurrency (name, most) VALUES (?, ?)", (name, most))
+
+    def set_weight(self, tenant: str, weight: int) -> None:
+        self._raw.execute(
+            "INSERT INTO workflow_turns (tenant, weight) VALUES (?, ?)"
+            " ON CONFLICT (tenant) DO UPDATE SET weight = excluded.weight",
+            (tenant, weight),
+        )
 
     # for contexts and user code
     @property

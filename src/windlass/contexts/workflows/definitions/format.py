@@ -134,6 +134,21 @@ WEBHOOK = _object(
     ("url",),
     "Who hears of the end of a run",
 )
+CONCURRENCY = _object(
+    {
+        "key": _text(
+            limits.LONGEST_KEY, "A template over `inputs`: runs for which it renders the same share the limit"
+        ),
+        "limit": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": limits.HIGHEST_LIMIT,
+            "description": "How many of them run at the same time; the others wait",
+        },
+    },
+    ("key", "limit"),
+    "How many runs with the same key run at once, beside the limits of the tenant and of the workflow",
+)
 _SCHEMAS: Schema = {
     "type": "object",
     "description": "An object schema, or a mapping from names to JSON Schemas or type names",
@@ -172,6 +187,7 @@ DEFINITION = _object(
             "pattern": URL_PATTERN,
             "maxLength": limits.LONGEST_URL,
         },
+        "concurrency": {**CONCURRENCY, "type": ["object", "null"]},
         "steps": {
             "type": "array",
             "maxItems": limits.MOST_STEPS,
@@ -193,6 +209,7 @@ REFERENCE = (
     ("`repeat`", REPEAT),
     ("`compensate`", COMPENSATE),
     ("`on_completion_webhook`", WEBHOOK),
+    ("`concurrency`", CONCURRENCY),
     ("A step inside `map` and `parallel`", SUB_STEP),
 )
 """The parts of the format with their titles, for the reference."""

@@ -12,6 +12,10 @@ LONGEST_ID = 64
 LONGEST_DESCRIPTION = 10_000
 LONGEST_CONDITION = 4096
 LONGEST_URL = 2048
+LONGEST_KEY = 500
+"""Of the template of a concurrency key."""
+HIGHEST_LIMIT = 100_000
+"""Of the runs of one concurrency key."""
 MOST_TAGS = 50
 LONGEST_TAG = 100
 MOST_RETRIES = 1000

@@ -196,9 +196,9 @@ class Definitions:
         Raises:
             NotFound: the caller has no such workflow.
         """
-        await self._row(actor, workflow_id)
-        found = await self._engine.read(lambda connection: store.by_id(connection, workflow_id))
-        assert found is not None  # noqa: S101  rows never go away
+        found = await self._look(workflow_id, store.by_id)
+        await self._own(actor, None if found is None else found.row)
+        assert found is not None  # noqa: S101  its row was
         return found
 
     async def resolve(self, tenant_id: str, owner_id: str, name: str, version: int | None = None) -> Stored:
@@ -334,9 +334,12 @@ class Definitions:
 
     # inside
     async def _row(self, actor: Actor, workflow_id: int) -> Row:
-        found: Row | None = None
-        if 0 < workflow_id < 1 << 63:
-            found = await self._engine.read(lambda connection: store.head(connection, workflow_id))
+        return await self._own(actor, await self._look(workflow_id, store.head))
+
+    async def _look(self, workflow_id: int, load: Callable[[sa.Connection, int], T | None]) -> T | None:
+        return await self._engine.read(lambda c: load(c, workflow_id)) if 0 < workflow_id < 1 << 63 else None
+
+    async def _own(self, actor: Actor, found: Row | None) -> Row:
         if found is None:
             raise NotFound("Workflow not found")
         if not actor.owns(found.tenant_id, found.owner_id):
@@ -347,11 +350,9 @@ class Definitions:
     async def _denied(self, actor: Actor, row: Row) -> None:
         audit = self.audit
         if audit is not None:
-            reason = "not_owner" if actor.tenant_id == row.tenant_id else "tenant_mismatch"
-            told = {"reason": reason}
-            await self._engine.transact(
-                lambda tx: audit(tx, actor, "workflow.denied", f"workflow:{row.id}", None, told)
-            )
+            told = {"reason": "not_owner" if actor.tenant_id == row.tenant_id else "tenant_mismatch"}
+            which = f"workflow:{row.id}"
+            await self._engine.transact(lambda tx: audit(tx, actor, "workflow.denied", which, None, told))
 
     def _locked(self, tx: Transaction, workflow_id: int) -> Row:
         """Return a version as it is once no one else changes its workflow."""

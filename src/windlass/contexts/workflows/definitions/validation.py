@@ -22,7 +22,8 @@ from windlass.contexts.workflows.definitions.faults import (
     refuse,
 )
 from windlass.contexts.workflows.schemas import Fault, Path, declaration_faults, translated
-from windlass.contexts.workflows.templates import condition_problem
+from windlass.contexts.workflows.steptypes.base import StepFailure
+from windlass.contexts.workflows.templates import condition_problem, names_in
 
 HUMAN = frozenset({"wait_for_human", "wait_for_approval"})
 MOST_FAULTS = 200
@@ -73,6 +74,7 @@ def _faults(document: object, catalogue: Catalogue) -> Iterator[Fault]:
         if isinstance(document.get(name), dict):
             yield from (_under((name,), fault) for fault in declaration_faults(document[name]))
     yield from _policy_faults(document.get("metadata"))
+    yield from _concurrency_faults(document.get("concurrency"))
     steps = [(place, step) for place, step in enumerate(_steps(document)) if isinstance(step, dict)]
     for place, step in steps:
         yield from (_under(("steps", place), fault) for fault in _step_faults(step, catalogue))
@@ -101,6 +103,7 @@ _FIELDS = {
     "repeat": form.REPEAT,
     "compensate": form.COMPENSATE,
     "on_completion_webhook": form.WEBHOOK,
+    "concurrency": form.CONCURRENCY,
 }
 _PATTERNS = {
     "id": "An id has letters, digits, _ and -, begins with a letter and is at most 64 characters long",
@@ -122,6 +125,20 @@ def _explained(path: Path, code: str, message: str) -> str:
     if code == "maxItems" and path == ("steps",):
         return f"A workflow has at most {limits.MOST_STEPS} steps"
     return message
+
+
+def _concurrency_faults(said: object) -> Iterator[Fault]:
+    key = said.get("key") if isinstance(said, dict) else None
+    if not isinstance(key, str):
+        return
+    place = ("concurrency", "key")
+    try:
+        foreign = sorted(name for name in names_in(key) if name.partition(".")[0] != "inputs")
+    except StepFailure as failure:
+        yield Fault(place, "template_error", failure.message)
+        return
+    if foreign:
+        yield Fault(place, "template_error", f"A key is made of inputs alone, not of {foreign[0][:100]}")
 
 
 def _policy_faults(metadata: object) -> Iterator[Fault]:

@@ -46,11 +46,12 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Callee:
-    """A saved definition that a run is about to call: its stored document and the inputs, checked."""
+    """A saved definition that a run is about to call: its stored document and the inputs, checked, and its lane."""
 
     workflow_id: int
     digest: str
     inputs: Mapping[str, Any]
+    lane: str = ""
 
 
 class Saved(Protocol):

@@ -81,7 +81,7 @@ class Starting(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a caller says of a run it starts."""
+    """What a caller says of a run it starts; of those that share their limits a smaller ``priority`` goes first."""
 
     inputs: Mapping[str, Any] = field(default_factory=dict)
     idempotency_key: str | None = None
@@ -89,4 +89,5 @@ class Order:
     secrets: Mapping[str, str] = field(default_factory=dict)
     validation_mode: str = "block"
     mode: str = "async"
+    priority: int | None = None
     traceparent: str | None = None

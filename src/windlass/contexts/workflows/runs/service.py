@@ -8,10 +8,12 @@ from typing import Any
 from windlass.contexts.workflows.model import read
 from windlass.contexts.workflows.runs.forks import again, seed_of
 from windlass.contexts.workflows.runs.kit import Callee, Facts, Kit
+from windlass.contexts.workflows.runs.lanes import lane_for
+from windlass.contexts.workflows.runs.newborn import newborn
 from windlass.contexts.workflows.runs.orders import Definitions, NotInTime, Order, RunRules, SavedDefinition, Starting
 from windlass.contexts.workflows.runs.projection import step_runs
 from windlass.contexts.workflows.runs.snapshots import Snapshots, canonical
-from windlass.contexts.workflows.runs.tasks import RUN, call, define
+from windlass.contexts.workflows.runs.tasks import QUEUE, RUN, call, define
 from windlass.contexts.workflows.runs.vault import Vault
 from windlass.contexts.workflows.trail import Trail
 from windlass.engine.engine import Engine
@@ -24,7 +26,6 @@ from windlass.kernel.errors import NotFound
 from windlass.kernel.spans import TRACEPARENT
 from windlass.storage.run_lists import RunQuery, list_page, matching_ids
 
-QUEUE = "workflows"
 NO_RUN = "Run not found"
 MOST_EVENTS = 10_000
 BULK = 1000
@@ -114,7 +115,9 @@ class Runs:
             if order.secrets and not created:
                 await self._vault.forget(request.run.run_id)
         if order.mode != "async":
-            await self._wait(started.run_id)
+            await self._wait(started.run_id, fresh=created)
+        elif created:
+            return newborn(request.run, started)
         return await self._engine.get_run(started.run_id)
 
     def _told(self, actor: Actor, action: str, owner: str | None, told: Mapping[str, Any]) -> TellStart:
@@ -135,7 +138,11 @@ class Runs:
         order: Order,
         saved: tuple[int | None, int],
     ) -> Start:
-        """Return the start of a run; ``saved`` is the id of its definition, if it has one, and its version."""
+        """Return the start of a run; ``saved`` is the id of its definition, if it has one, and its version.
+
+        Raises:
+            ValidationFailed: the inputs make no concurrency key.
+        """
         workflow_id, version = saved
         names = sorted(order.secrets)
         key = None if order.idempotency_key is None else f"{actor.user_id}:{order.idempotency_key}"
@@ -146,21 +153,23 @@ class Runs:
             idempotency_key=key,
             key_seconds=self.rules.key_seconds,
             queue=QUEUE,
+            priority=order.priority,
             tenant_id=actor.tenant_id,
             owner=actor.user_id,
             attributes=_attributes(order, version, names),
             on_end=self._on_end if document.get("on_completion_webhook") else None,
             workflow_id=workflow_id,
             fingerprint=canonical(said),
+            lane=lane_for(actor.tenant_id, workflow_id, document, inputs),
         )
 
     async def call(self, facts: Facts, callee: Callee) -> Any:
         """Run a saved definition as a child of the current run and return its outputs."""
         return await call(self._workflow, facts, callee)
 
-    async def _wait(self, run_id: str) -> None:
+    async def _wait(self, run_id: str, *, fresh: bool) -> None:
         try:
-            await self._engine.result(run_id, self.rules.wait_seconds)
+            await self._engine.result(run_id, self.rules.wait_seconds, fresh=fresh)
         except (RunFailed, RunCancelled):
             return
         except TimeoutError:
@@ -185,6 +194,7 @@ class Runs:
                 attributes={"mode": "async", "caller": facts.run_id},
                 on_end=self._on_end,
                 workflow_id=callee.workflow_id,
+                lane=callee.lane,
             )
         )
         return (await self.starting.begin(request)).run_id

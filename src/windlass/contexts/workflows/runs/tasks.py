@@ -27,6 +27,7 @@ from windlass.engine.workflow import Workflow, workflow
 from windlass.kernel.spans import TRACEPARENT, Spans
 
 RUN = "workflows.run"
+QUEUE = "workflows"
 PLANS_KEPT = 256
 
 Load = Callable[[str], Awaitable[Mapping[str, Any]]]
@@ -56,7 +57,7 @@ def define(registry: Registry, kit: Kit, load: Load, rules: Rules) -> Workflow[.
     """Define the workflow in a registry."""
     plans = Plans(load, Planner(kit.types, _executor(kit), rules))
 
-    @workflow(name=RUN, registry=registry)
+    @workflow(name=RUN, queue=QUEUE, registry=registry)
     async def run(
         digest: str,
         inputs: dict[str, Any],
@@ -98,7 +99,8 @@ def define(registry: Registry, kit: Kit, load: Load, rules: Rules) -> Workflow[.
 async def call(run: Workflow[..., Any], facts: Facts, callee: Callee) -> Any:
     """Run a saved definition as a child of the current run and return its outputs."""
     callers = [*facts.callers, callee.workflow_id]
-    return await call_child(run, [callee.digest, dict(callee.inputs), [], callers], {})
+    given = [callee.digest, dict(callee.inputs), [], callers]
+    return await call_child(run, given, {}, lane=callee.lane, workflow_id=callee.workflow_id)
 
 
 def _executor(kit: Kit) -> Callable[[], Awaitable[Any]]:

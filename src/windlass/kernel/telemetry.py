@@ -1,4 +1,4 @@
-"""What the engine tells about itself; an edge turns it into logs and metrics."""
+"""What the engine and the contexts tell about themselves; an edge turns it into logs and metrics."""
 
 from __future__ import annotations
 

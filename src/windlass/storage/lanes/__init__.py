@@ -1,0 +1,1 @@
+"""Fair claims: tenants and lanes in turn, within limits that they share."""

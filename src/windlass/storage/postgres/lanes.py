@@ -1,0 +1,103 @@
+"""Taking ready runs of lanes, under the lock of their tenants: who claims at the same time passes these over.
+
+All limits that a run of a lane shares are within its tenant, so nobody else takes a seat of them meanwhile. What is
+free is asked once more under the lock: the first answer may be older.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from windlass.engine.types import LaneClaim
+from windlass.kernel.lanes import LaneRules, default_of, limits_of, tenant_of
+from windlass.storage import rows as shapes
+from windlass.storage.lanes import asking
+from windlass.storage.lanes.choosing import Open, Plan, in_turn, more, seats, turns
+from windlass.storage.postgres import claims, sql
+from windlass.storage.postgres.wire import Wire
+
+TENANTS = asking.tenants_query(asking.POSTGRES, "$1", "$2::int")
+LANES = asking.lanes_query(asking.POSTGRES, "$1", "$2::int")
+_GIVEN = "FROM jsonb_array_elements($1::jsonb) v"
+ADD_TURNS = """INSERT INTO workflow_turns (tenant) SELECT jsonb_array_elements_text($1::jsonb) ON CONFLICT DO NOTHING"""
+LOCK_TURNS = f"""SELECT tenant, turn FROM workflow_turns WHERE tenant = ANY ({sql.ids("$1")}) ORDER BY tenant
+ FOR NO KEY UPDATE SKIP LOCKED"""
+TAKEN = """SELECT n, (SELECT most FROM workflow_concurrency WHERE name = n),
+ (SELECT count(*) FROM workflow_seats WHERE name = n) FROM jsonb_array_elements_text($1::jsonb) n"""
+FOUND = f"""SELECT best.* {_GIVEN}, LATERAL (SELECT {sql.RUN} FROM workflow_runs r
+ WHERE {asking.READY} AND r.lane = v->>0 ORDER BY {asking.DUE}, run_id LIMIT (v->>1)::int
+ FOR NO KEY UPDATE SKIP LOCKED) best"""
+SIT = f"INSERT INTO workflow_seats (name, run_id) SELECT v->>0, v->>1 {_GIVEN}"
+TURN = f"""UPDATE workflow_turns t SET turn = coalesce((v->>1)::bigint, turn), lane = v->>2 {_GIVEN}
+ WHERE t.tenant = v->>0"""
+
+
+def claim_lanes(
+    wire: Wire,
+    holder: str,
+    names: Sequence[str],
+    queues: Sequence[str] | None,
+    limit: int,
+    rules: LaneRules,
+    cursor: str,
+) -> LaneClaim:
+    """Take up to ``limit`` runs of lanes for a holder; see ``engine.ports.Transaction.claim_lanes``."""
+    closed: set[str] = set()
+    door = Open(names, queues, closed)
+    wire.send(sql.SHARE_LIMITS)
+    limited = wire.send(sql.LIMITS)
+    shut = wire.send(sql.CLOSED)
+
+    def tenants(values: Sequence[Any]) -> Sequence[Sequence[Any]]:
+        rows = wire.ask(TENANTS, *values)
+        closed.update(row[0] for row in shut.rows)
+        return rows
+
+    found = asking.plan(tenants, lambda values: wire.ask(LANES, *values), rules, cursor, limit, door)
+    plan = found.plan
+    if not plan.tenants:
+        return LaneClaim([], found.cursor != "", found.cursor)
+    missed = _lock(wire, plan)
+    taken = wire.send(TAKEN, orjson.dumps(sorted({name for lane in plan.lanes for name in limits_of(lane)})))
+    rows = wire.ask(FOUND, orjson.dumps(list(plan.wanted.items())))
+    runs = in_turn(plan, map(shapes.claimed_run, rows), door, _free(plan, taken.rows, rules))
+    limits: dict[str, int] = dict(limited.rows)
+    if limits and runs:
+        runs = claims.seat(wire, runs, limits, [])
+    moved = turns(plan, runs)
+    if moved:
+        wire.send(TURN, orjson.dumps(moved))
+    if runs:
+        wire.send(SIT, orjson.dumps(seats(runs)))
+        claims.hold(wire, holder, runs)
+    return LaneClaim(runs, missed or more(plan, runs, found.cursor), found.cursor)
+
+
+def _lock(wire: Wire, plan: Plan) -> bool:
+    """Lock the tenants of a plan and take those out of it whom others have locked; says whether there were any."""
+    wanted = orjson.dumps(plan.tenants)
+    wire.send(ADD_TURNS, wanted)
+    locked = dict(wire.ask(LOCK_TURNS, wanted))
+    missed = [name for name in plan.tenants if name not in locked]
+    for name in missed:
+        plan.starts.pop(name, None)
+        plan.skipped.pop(name, None)
+    plan.lanes = [lane for lane in plan.lanes if tenant_of(lane) in locked]
+    for name, start in plan.starts.items():
+        if locked[name] is not None:
+            plan.starts[name] = max(start, locked[name] + plan.strides[name])
+    return bool(missed)
+
+
+def _free(plan: Plan, taken: Sequence[Sequence[Any]], rules: LaneRules) -> dict[str, int]:
+    """Return how many seats each limit has free."""
+    known = {name: (most, held) for name, most, held in taken}
+    free = {}
+    for lane in plan.wanted:
+        for name in limits_of(lane):
+            most, held = known[name]
+            free[name] = (default_of(lane, name, rules) if most is None else most) - held
+    return free

@@ -19,6 +19,7 @@ from windlass.contexts.workflows.definitions.store import MOST_VERSIONS, ListQue
 from windlass.contexts.workflows.definitions.validation import require_valid, validate
 from windlass.contexts.workflows.definitions.yamltext import TextFault, Unreadable, write_yaml
 from windlass.contexts.workflows.model import Definition, read
+from windlass.contexts.workflows.runs.forgetting import SnapshotRetention
 from windlass.contexts.workflows.runs.minting import Minted, Minter
 from windlass.contexts.workflows.runs.orders import NotInTime, Order, RunRules
 from windlass.contexts.workflows.runs.plan import Rules
@@ -53,6 +54,7 @@ __all__ = [
     "Rules",
     "RunRules",
     "Runs",
+    "SnapshotRetention",
     "Stored",
     "Template",
     "TextFault",

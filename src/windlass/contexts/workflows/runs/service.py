@@ -221,7 +221,8 @@ class Runs:
         order = Order(run.inputs["inputs"] if inputs is None else inputs, secrets=secrets)
         checked = self._definitions.check_inputs(document, order.inputs)
         saved = (run.workflow_id, run.attributes.get("version", 1))
-        start = self.start_of(actor, document, run.inputs["digest"], checked, order, saved)
+        digest = await self.snapshots.keep(document)
+        start = self.start_of(actor, document, digest, checked, order, saved)
         request = self._engine.request(start.with_input(seed=seed.packed()))
         if secrets:
             await self._vault.keep(request.run.run_id, secrets)

@@ -180,14 +180,19 @@ _FLOW = (
         description="Start another saved workflow",
         schema=fields.config(
             {
-                "workflow_id": fields.whole("Which", 1, 2**63 - 1),
+                "workflow_id": fields.whole("Which: the id of a version", 1, 2**63 - 1),
+                "workflow_name": fields.text(
+                    "Which of the run's owner, by the name that it has when the step runs", least=1, most=255
+                ),
+                "version": fields.whole("Which version of that name; without it the current one", 1, 2**31 - 1),
                 "wait": fields.flag("Whether to wait for its end", default=True),
                 "inputs": fields.mapping("Its inputs", default={}),
                 "timeout_seconds": fields.number("Seconds to wait", 0.001, LONGEST_SECONDS, default=300),
             },
-            required=["workflow_id"],
+            **fields.either("workflow_id", "workflow_name"),
+            dependentRequired={"version": ["workflow_name"]},
         ),
-        example={"workflow_id": 7, "inputs": {"name": "{{ inputs.name }}"}},
+        example={"workflow_name": "greet", "inputs": {"name": "{{ inputs.name }}"}},
         outputs={
             "run_id": "of the other run",
             "status": "of it",

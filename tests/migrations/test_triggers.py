@@ -1,5 +1,6 @@
 """Deleting history by hand, as a runbook might: open runs keep theirs, a deleted run takes its rows along."""
 
+import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,6 +11,8 @@ import sqlalchemy as sa
 
 from tests.support.waiting import wait_until
 from windlass.storage import urls
+from windlass.storage.queries import views
+from windlass.storage.schema import workflow_runs
 
 STATUSES = {
     "queued": 2,
@@ -32,8 +35,8 @@ def connection(request: pytest.FixtureRequest) -> Iterator[sa.Connection]:
         for status in STATUSES:
             connection.execute(
                 sa.text(
-                    "INSERT INTO workflow_runs (run_id, name, status, inputs_json, created_at)"
-                    " VALUES (:status, 'w', :status, '{}', :now)"
+                    "INSERT INTO workflow_runs (run_id, name, status, inputs_json, created_at, last_seq)"
+                    " VALUES (:status, 'w', :status, '{}', :now, 2)"
                 ),
                 {"status": status, "now": NOW},
             )
@@ -78,6 +81,30 @@ def test_a_deleted_run_takes_its_events_and_messages_along(connection: sa.Connec
     assert (messages["running"], messages["failed"], messages["paused"]) == (0, 0, 1)
 
 
+def _begins(connection: sa.Connection) -> dict[str, int]:
+    found = connection.execute(sa.select(workflow_runs)).mappings()
+    return {run.run_id: run.history_from_seq for run in views(connection, found)}
+
+
+def test_deleting_many_events_writes_their_run_once(migrated_sqlite_url: str) -> None:
+    with sqlite3.connect(migrated_sqlite_url.removeprefix("sqlite:///")) as connection:
+        connection.execute(
+            "INSERT INTO workflow_runs (run_id, name, status, inputs_json, created_at, last_seq)"
+            " VALUES ('r', 'w', 'failed', '{}', ?, 500)",
+            (NOW,),
+        )
+        connection.executemany(
+            "INSERT INTO workflow_events (run_id, event_seq, event_type, payload_json, created_at)"
+            " VALUES ('r', ?, 'e', '{}', ?)",
+            [(seq, NOW) for seq in range(1, 501)],
+        )
+        before = connection.total_changes
+        deleted = connection.execute("DELETE FROM workflow_events WHERE event_seq <= 400").rowcount
+
+        assert (deleted, connection.total_changes - before) == (400, 401)
+    connection.close()
+
+
 @pytest.mark.parametrize(
     "which,begins",
     [("event_seq = 1", 2), ("event_seq <= 2", 3), ("event_seq = 2", 3), ("event_seq > 2", 1)],
@@ -85,20 +112,14 @@ def test_a_deleted_run_takes_its_events_and_messages_along(connection: sa.Connec
 def test_an_ended_run_knows_from_where_its_journal_is_whole(connection: sa.Connection, which: str, begins: int) -> None:
     connection.execute(sa.text(f"DELETE FROM workflow_events WHERE {which}"))
 
-    found = connection.execute(sa.text("SELECT run_id, history_from_seq FROM workflow_runs")).all()
-    assert {row[0]: row[1] for row in found} == {
-        status: 1 if STATUSES[status] else begins for status in STATUSES
-    }  # fmt: skip
+    assert _begins(connection) == {status: 1 if STATUSES[status] else begins for status in STATUSES}
 
 
 def test_a_journal_trimmed_again_begins_later_and_never_earlier(connection: sa.Connection) -> None:
     for seq in (2, 1):
         connection.execute(sa.text("DELETE FROM workflow_events WHERE event_seq = :seq"), {"seq": seq})
 
-        begins = connection.execute(
-            sa.text("SELECT DISTINCT history_from_seq FROM workflow_runs WHERE status = 'failed'")
-        )
-        assert begins.scalars().all() == [3]
+        assert _begins(connection)["failed"] == 3
 
 
 def test_events_of_a_run_that_is_being_retried_stay(migrated_pg_dsn: str) -> None:

@@ -18,7 +18,7 @@ from windlass.kernel.clock import to_iso
 from windlass.kernel.lanes import LaneRules, default_of, limits_of
 from windlass.storage.limits import KINDS, shown
 from windlass.storage.overview import processes
-from windlass.storage.queries import micros, text, view
+from windlass.storage.queries import micros, text, views
 from windlass.storage.queues import held
 from windlass.storage.schema import (
     workflow_concurrency,
@@ -105,7 +105,8 @@ def explain(
     row = connection.execute(sa.select(workflow_runs).where(workflow_runs.c.run_id == run_id)).mappings().first()
     if row is None:
         return None
-    facts = _Facts(view(row), row["ready_at"], row["wake_at"], _last_events(connection, run_id), row["lane"])
+    [run] = views(connection, [row])
+    facts = _Facts(run, row["ready_at"], row["wake_at"], _last_events(connection, run_id), row["lane"])
     reason, blocker, since, until, detail = _cause(connection, facts, dead, now, rules)
     return Explanation(
         run_id,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 import orjson
@@ -11,6 +12,7 @@ import sqlalchemy as sa
 from windlass.engine.types import TERMINAL, Ended, Event, InboxRow, Poll, RunFilter, RunView
 from windlass.kernel.clock import from_datetime, from_iso, to_iso
 from windlass.kernel.lanes import LaneRules
+from windlass.storage.history import ASK, whole_from
 from windlass.storage.run_filters import merged, narrowed, seen
 from windlass.storage.schema import (
     workflow_events,
@@ -56,8 +58,8 @@ class SqlReader:
     def get_run(self, run_id: str) -> RunView | None:
         """Return a run, or None."""
         query = sa.select(workflow_runs).where(workflow_runs.c.run_id == run_id)
-        row = self._backend.read(lambda connection: connection.execute(query).mappings().first())
-        return None if row is None else view(row)
+        found = self._backend.read(lambda connection: views(connection, connection.execute(query).mappings()))
+        return found[0] if found else None
 
     def list_runs(self, query: RunFilter) -> list[RunView]:
         """Return runs, newest first."""
@@ -93,8 +95,7 @@ class SqlReader:
             statement = statement.order_by(runs.created_at.desc(), runs.run_id.desc()).limit(query.limit)
         else:
             statement = merged(statement, query.status, query.limit)
-        rows = self._backend.read(lambda connection: connection.execute(statement).mappings().all())
-        return [view(row) for row in rows]
+        return self._backend.read(lambda connection: views(connection, connection.execute(statement).mappings()))
 
     def ended(self, run_ids: Sequence[str]) -> list[Ended]:
         """Return those of the runs that have ended."""
@@ -194,8 +195,17 @@ def micros(value: Any) -> int:
     return from_iso(value) if isinstance(value, str) else from_datetime(value)
 
 
-def view(row: Any) -> RunView:
-    """Return a run row as readers see it."""
+def views(connection: sa.Connection, rows: Iterable[Any]) -> list[RunView]:
+    """Return run rows as readers see them."""
+    found = [_view(row) for row in rows]
+    asked = {run.run_id: run.last_seq for run in found if run.history_from_seq == ASK}
+    if not asked:
+        return found
+    begins = whole_from(connection, asked)
+    return [replace(run, history_from_seq=begins.get(run.run_id, run.history_from_seq)) for run in found]
+
+
+def _view(row: Any) -> RunView:
     return RunView(
         run_id=row["run_id"], name=row["name"], status=row["status"], status_reason=row["status_reason"],
         wait_reason=row["wait_reason"], queue=row["queue"], priority=row["priority"], tenant_id=row["tenant_id"],

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from windlass.engine.engine import Engine
 from windlass.engine.ports import Transaction
 from windlass.engine.types import TERMINAL
+from windlass.storage.history import ASK, settle, whole_from
 from windlass.storage.schema import workflow_events, workflow_runs
 
 PAGE = 500
@@ -72,8 +73,9 @@ def old_page(
         query = query.where(
             sa.tuple_(c.created_at, c.run_id) > sa.tuple_(sa.literal(after[0], c.created_at.type), after[1])
         )
-    rows = connection.execute(query.order_by(c.created_at, c.run_id).limit(PAGE))
-    return [Old(*row) for row in rows]
+    found = [Old(*row) for row in connection.execute(query.order_by(c.created_at, c.run_id).limit(PAGE))]
+    begins = whole_from(connection, {run.run_id: run.last for run in found if run.first == ASK})
+    return [run._replace(first=begins.get(run.run_id, run.first)) for run in found]
 
 
 def needed(connection: sa.Connection, runs: Sequence[Old]) -> set[str]:
@@ -145,6 +147,7 @@ def trim_in(tx: Transaction, batch: Sequence[Trim]) -> int:
         if trim.run_id in ended:
             wanted = sa.delete(workflow_events).where(e.run_id == trim.run_id, e.event_seq <= trim.upto)
             removed += tx.connection.execute(wanted).rowcount
+    settle(tx.connection, ended)
     return removed
 
 

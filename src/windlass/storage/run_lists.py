@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from windlass.engine.types import RunView
-from windlass.storage.queries import view
+from windlass.storage.queries import views
 from windlass.storage.run_filters import merged, narrowed
 from windlass.storage.schema import workflow_runs
 
@@ -56,7 +56,7 @@ def list_page(connection: sa.Connection, query: RunQuery) -> list[RunView]:
     else:
         order = (column.desc(), runs.run_id.desc()) if query.descending else (column, runs.run_id)
         statement = statement.order_by(*order).limit(query.limit).offset(query.offset)
-    return [view(row) for row in connection.execute(statement).mappings()]
+    return views(connection, connection.execute(statement).mappings())
 
 
 def matching_ids(connection: sa.Connection, query: RunQuery) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from windlass.contexts.people.model import Answer, Task, TaskStatus
+from windlass.contexts.people.model import Answer, Task, TaskStatus, listed_under
 from windlass.contexts.people.tables import decisions, inbox, tasks
 from windlass.engine.ports import Transaction
 from windlass.storage.queries import iso
@@ -136,7 +136,7 @@ def _relist(tx: Transaction, found: Task, assigned_to: Sequence[str]) -> None:
 
 
 def _list(tx: Transaction, names: Sequence[str], tenant_id: str, opened_at: str, task_id: str, run_id: str) -> None:
-    tx.insert_rows(inbox, _INBOX, [(tenant_id, name, opened_at, task_id, run_id) for name in names])
+    tx.insert_rows(inbox, _INBOX, [(tenant_id, name, opened_at, task_id, run_id) for name in listed_under(names)])
 
 
 def _value(column: object) -> Any:

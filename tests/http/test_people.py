@@ -238,6 +238,7 @@ async def test_people_are_asked_by_name_or_id_and_count_once(database_url: str) 
         await wait_until_async(asked)
         [item] = (await office.inbox("Bob"))["items"]
         assert (item["assigned_to"], item["form_schema"], item["kind"]) == (["bob", ids["carl"]], FORM, "approval")
+        assert item["workflow"] == "named"
         assert [(await office.inbox(name))["count"] for name in headers] == [1, 1, 0]
         fields = {"edited_fields": {"amount": 3}}
         for person, said, status in [

@@ -251,6 +251,7 @@ def _row(run: RunView) -> dict[str, Any]:
     return {
         "run_id": run.run_id,
         "workflow_id": run.workflow_id,
+        "workflow_name": run.attributes.get("workflow_name"),
         "user_id": run.owner,
         "status": run.status,
         "status_reason": reason(run),

@@ -69,7 +69,7 @@ class Answer(NamedTuple):
 class Task:
     """A question to people. Times are ISO 8601 text; ``approvals`` counts who has said yes so far.
 
-    ``workflow`` and ``run_status`` are those of its run.
+    ``run_status`` is that of its run, and ``workflow`` what is carried out: the name of a definition, or of a workflow.
     """
 
     task_id: str

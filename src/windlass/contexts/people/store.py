@@ -36,8 +36,9 @@ _approvals = (
     .where(decisions.c.task_id == tasks.c.task_id, decisions.c.decision == TaskStatus.APPROVED.value)
     .scalar_subquery()
 )
+_named = workflow_runs.c.attributes.op("->>", return_type=sa.Text())(sa.literal("workflow_name", sa.Text()))
 QUERY = sa.select(
-    tasks, workflow_runs.c.name.label("workflow"), workflow_runs.c.status.label("run_status"),
+    tasks, sa.func.coalesce(_named, workflow_runs.c.name).label("workflow"), workflow_runs.c.status.label("run_status"),
     _approvals.label("approvals"),
 ).select_from(tasks.outerjoin(workflow_runs, workflow_runs.c.run_id == tasks.c.run_id))  # fmt: skip
 

@@ -56,11 +56,12 @@ def list_page(connection: sa.Connection, query: RunQuery) -> list[RunView]:
     return [view(row) for row in connection.execute(statement).mappings()]
 
 
-def matching_ids(connection: sa.Connection, query: RunQuery) -> list[str]:
-    """Return the ids of up to ``limit`` runs that match, oldest first."""
+def matching(connection: sa.Connection, query: RunQuery) -> list[tuple[str, str]]:
+    """Return the ids and statuses of up to ``limit`` runs that match, oldest first."""
     runs = workflow_runs.c
-    statement = _matching(sa.select(runs.run_id), query).order_by(runs.created_at, runs.run_id).limit(query.limit)
-    return [*connection.execute(statement).scalars()]
+    statement = _matching(sa.select(runs.run_id, runs.status), query)
+    found = connection.execute(statement.order_by(runs.created_at, runs.run_id).limit(query.limit))
+    return [(row.run_id, row.status) for row in found]
 
 
 def _matching(statement: sa.Select[Any], query: RunQuery) -> sa.Select[Any]:

@@ -19,6 +19,7 @@ from windlass.contexts.workflows.definitions.store import MOST_VERSIONS, ListQue
 from windlass.contexts.workflows.definitions.validation import require_valid, validate
 from windlass.contexts.workflows.definitions.yamltext import TextFault, Unreadable, write_yaml
 from windlass.contexts.workflows.model import Definition, read
+from windlass.contexts.workflows.runs.forks import Fork, unfit
 from windlass.contexts.workflows.runs.minting import Minted, Minter
 from windlass.contexts.workflows.runs.orders import NotInTime, Order, RunRules
 from windlass.contexts.workflows.runs.plan import Rules
@@ -44,6 +45,7 @@ __all__ = [
     "Definition",
     "Definitions",
     "Finding",
+    "Fork",
     "ListQuery",
     "Minted",
     "Minter",
@@ -79,6 +81,7 @@ __all__ = [
     "tags",
     "template_text",
     "templates",
+    "unfit",
     "validate",
     "whole_schema_of",
     "write_yaml",

@@ -14,6 +14,7 @@ from windlass.engine.types import Status
 from windlass.http.access import needs
 from windlass.http.bodies import Field, media, read_body, text
 from windlass.http.callers import caller
+from windlass.http.query import waiting_complaint
 from windlass.http.responses import Json
 from windlass.http.routing import DirectRoute, idempotency_key, route
 from windlass.http.shapes import WORKFLOW_RUN, read_many
@@ -31,7 +32,7 @@ WANTED = {
     "created_before": Field(text(40)),
     "failing": Field({"type": "boolean"}),
     "attempt_gte": Field({"type": "integer", "minimum": 1, "maximum": 32_767}),
-    "waiting_on": Field(text(200)),
+    "waiting_on": Field(text(200), check=waiting_complaint),
     "error_class": Field(text(200)),
 }
 SECRETS = Field({"type": "object", "additionalProperties": text(16_384, least=0)})

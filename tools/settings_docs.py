@@ -16,7 +16,8 @@ OPENING = """# Settings
 
 Read from the environment and from a file `.env` in the working folder; the environment wins, an empty value
 means the default. A wrong value stops the start with its name and the allowed values, and so does a name
-beginning with `WINDLASS_`, which no setting has. `windlass config` prints the effective values, secrets masked.
+that begins with `WORKFLOWS_` or `WINDLASS_` and is no setting. `windlass config` prints the effective values, secrets
+masked.
 
 This page and `.env.example` are generated: `python -m tools.settings_docs`.
 

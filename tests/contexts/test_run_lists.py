@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from windlass.bootstrap import Application
 from windlass.engine.types import RunFilter, Sight
-from windlass.storage.run_lists import RunQuery, list_page, matching_ids
+from windlass.storage.run_lists import RunQuery, list_page, matching
 
 MANY = 20_000
 FILL = f"""INSERT INTO workflow_runs (run_id, tenant_id, user_id, workflow_id, name, status,
@@ -56,8 +56,8 @@ async def test_runs_in_trouble_are_found_by_index(running: Application) -> None:
             list_page(connection, OWN._replace(attempt_gte=30, limit=200)),
             list_page(connection, OWN._replace(failing=True, attempt_gte=30, workflow_id=3, owner="ann", limit=200)),
         ]
-        oldest = matching_ids(connection, OWN._replace(failing=True, limit=5))
-        return [numbers([run.run_id for run in page]) for page in pages] + [numbers(oldest)]
+        oldest = matching(connection, OWN._replace(failing=True, limit=5))
+        return [numbers([run.run_id for run in page]) for page in pages] + [numbers([run_id for run_id, _ in oldest])]
 
     def whole(connection: sa.Connection) -> list[list[str]]:
         seen.clear()
@@ -74,7 +74,7 @@ async def test_runs_in_trouble_are_found_by_index(running: Application) -> None:
         ]
         sa.event.remove(connection.engine, "before_cursor_execute", explained)
         return [[run.run_id for run in page] for page in pages] + [
-            matching_ids(connection, EVERYBODYS._replace(limit=3))
+            [run_id for run_id, _ in matching(connection, EVERYBODYS._replace(limit=3))]
         ]
 
     failing, often, both, oldest = await running.engine.read(look)

@@ -12,6 +12,7 @@ from tests.support.apps import Served, serving
 from tests.support.waiting import wait_until_async
 from windlass.contexts.workflows.api import Runs
 from windlass.contexts.workflows.steptypes.functions import step_function
+from windlass.engine.types import RunFilter
 from windlass.http import callers
 from windlass.kernel.actors import WORKFLOWS_ADMIN, Actor
 
@@ -130,8 +131,9 @@ async def test_a_parent_that_waits_for_its_child_holds_no_place(database_url: st
         )
         call = {"id": "sub", "type": "workflow_call", "config": {"workflow_id": inner}}
         logs = [{"id": name, "type": "log", "config": {"message": name}} for name in "abc"]
+        off = {**call, "id": "off", "config": {"workflow_id": inner, "wait": False}}
         many = {"id": "many", "type": "parallel", "config": {"steps": logs}}
-        outer = await saved(served, {"name": "outer", "steps": [many, call, {**many, "id": "again"}]})
+        outer = await saved(served, {"name": "outer", "steps": [many, call, off, {**many, "id": "again"}]})
 
         ended = await served.client.post(f"{BASE}/{outer}/run?mode=sync", json={})
 
@@ -139,6 +141,10 @@ async def test_a_parent_that_waits_for_its_child_holds_no_place(database_url: st
         engine = served.inside.engine
         children = [run for run in await engine.list_runs() if run.parent_run_id == ended.json()["run_id"]]
         assert [(run.workflow_id, run.queue) for run in children] == [(inner, "workflows")]
+        every = await engine.list_runs(RunFilter(queue="workflows"))
+        assert sorted(run.attributes["workflow_name"] for run in every) == ["inner", "inner", "outer"]
+        for run in every:
+            await at(served, run.run_id, "succeeded")
         assert (await served.client.get(f"{BASE}/limits")).json() == {"limits": []}
 
 

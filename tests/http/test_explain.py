@@ -21,6 +21,7 @@ from windlass.engine.branches import gather
 from windlass.engine.errors import Withheld
 from windlass.settings import Settings
 from windlass.storage.explain import ADVICE, explain_run
+from windlass.storage.waits import WAITS
 
 DAY = 86_400.0
 DOORS: list[asyncio.Event] = []
@@ -208,6 +209,12 @@ async def test_every_cause_has_one_answer_wherever_it_is_asked(
             capsys.readouterr()
             await command(run_id, None, None, json=True)
             assert json.loads(capsys.readouterr().out) == told
+
+        for reason in WAITS:
+            listed = (await served.client.get(f"/runs?waiting_on={reason}&limit=1000")).json()["items"]
+            found = {told for told, run_id in run_of.items() if run_id in {run["run_id"] for run in listed}}
+            also = {"sleeping": {"retrying"}, "paused": {"poisoned", "secret_missing"}}.get(reason, set())
+            assert found == {reason} | also
 
         child = (await explain_run(engine, run_of["child"])).blocker
         assert child is not None

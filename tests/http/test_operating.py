@@ -240,7 +240,8 @@ async def test_requests_about_artifacts_and_letters_are_told_of_when_somebody_lo
     async with serving(database_url, log_level="ERROR", **wanted) as served:
         await served.client.get("/api/v1/workflows/artifacts/nothing/download", headers={"Range": "bytes=0-1"})
         await served.client.get("/api/v1/workflows/webhooks/dlq?limit=5")
-        served.app.state.meter.count("workflows_webhook_deliveries", status="failed", host="hooks.example.com")
+        of = {"run_id": "r1", "webhook_id": "w1"}
+        served.app.state.meter.count("workflows_webhook_deliveries", of, status="failed", host="hooks.example.com")
         [artifact] = served.lines.events("workflows.artifacts.request")
         [letters] = served.lines.events("workflows.dlq.request")
         [attempt] = served.lines.events("workflows.webhook.attempt")
@@ -248,6 +249,7 @@ async def test_requests_about_artifacts_and_letters_are_told_of_when_somebody_lo
     assert (artifact["range"], artifact["status_code"]) == ("bytes=0-1", 404)
     assert (letters["query"], letters["status_code"]) == ("limit=5", 200)
     assert (attempt["status"], attempt["host"]) == ("failed", "hooks.example.com")
+    assert (attempt["run_id"], attempt["webhook_id"]) == ("r1", "w1")
 
 
 async def test_nothing_more_is_told_when_nobody_looks(served: Served) -> None:

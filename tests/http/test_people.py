@@ -208,3 +208,49 @@ async def test_a_question_outlives_the_server(database_url: str) -> None:
         assert (await desk.post("ann", f"{step}/approve")).json() == {"ok": True}
     async with serving(database_url, api_key="s3cret-key") as served:
         assert (await Office(served, office.ids, office.headers).outcome(step))[0] == "approved"
+
+
+async def test_people_are_asked_by_name_or_id_and_count_once(database_url: str) -> None:
+    own: dict[str, Any] = {"api_key": "s3cret-key", "jwt_secret_key": "0123456789abcdef" * 2, "auth_mode": "multi_user"}
+    async with serving(database_url, **own) as served:
+        identity = served.inside.identity
+        ids, headers = {}, {}
+        for name in ("Bob", "carl"):
+            ids[name] = (
+                await identity.add_user(OPERATOR, name, "correct horse", permissions=RIGHTS["ann"])
+            ).user.user_id
+            login = await served.client.post("/auth/login", data={"username": name, "password": "correct horse"})
+            headers[name] = {"Authorization": f"Bearer {login.json()['access_token']}"}
+        key = await identity.add_key(OPERATOR, "bob", permissions=RIGHTS["ann"])
+        headers["a key labelled bob"] = {"X-API-Key": key.text}
+        office = Office(served, {**ids, "olga": "olga"}, headers)
+        config = {"assigned_to_user_id": ["bob", "BOB", ids["carl"]], "quorum": 2, "form_schema": FORM}
+        asking = {"name": "named", "steps": [{"id": "review", "type": "wait_for_approval", "config": config}]}
+        body = {"definition": asking, "inputs": {}}
+        run_id = (await served.client.post(f"{BASE}/run", json=body, headers={"X-API-Key": "s3cret-key"})).json()[
+            "run_id"
+        ]
+        step = f"{BASE}/runs/{run_id}/steps/review"
+
+        async def asked() -> bool:
+            return bool((await office.inbox("Bob"))["items"])
+
+        await wait_until_async(asked)
+        [item] = (await office.inbox("Bob"))["items"]
+        assert (item["assigned_to"], item["form_schema"], item["kind"]) == (["bob", ids["carl"]], FORM, "approval")
+        assert item["workflow"] == "named"
+        assert [(await office.inbox(name))["count"] for name in headers] == [1, 1, 0]
+        fields = {"edited_fields": {"amount": 3}}
+        for person, said, status in [
+            ("a key labelled bob", fields, 404),
+            ("Bob", {"edited_fields": {"amount": "3"}}, 422),
+            ("Bob", fields, 200),
+            ("Bob", fields, 409),
+        ]:
+            assert (await office.post(person, f"{step}/approve", said)).status_code == status
+        assert (await office.inbox("Bob"))["items"] == []
+        assert (await office.post("carl", f"{step}/reassign", {"assigned_to": ["bob", "Carl"]})).status_code == 200
+        assert [(await office.inbox(name))["count"] for name in headers] == [0, 1, 0]
+        assert (await office.post("carl", f"{step}/approve", fields)).status_code == 200
+        outputs = await office.outcome(step)
+        assert (outputs["decided_by"], outputs["amount"]) == ([ids["Bob"], ids["carl"]], 3)

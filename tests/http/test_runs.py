@@ -87,6 +87,8 @@ async def test_unknown_runs_are_not_found(idle: Served) -> None:
         ("/runs?cursor=x", None, "cursor"),
         ("/runs?cursor=WyJ4IiwieSJd", None, "cursor"),
         ("/runs?name=%00", None, "name"),
+        ("/runs?limit=1001", None, "limit"),
+        ("/runs?waiting_on=somebody", None, "waiting_on"),
         ("/runs/x/events?since=-1", None, "since"),
         ("/runs/x/cancel", b"[]", "body"),
         ("/runs/x/cancel", b'{"why": 1}', "why"),

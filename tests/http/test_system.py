@@ -11,9 +11,10 @@ import pytest
 from tests.support.apps import Served, serving
 from tests.support.postgres import PostgresServer
 from tests.support.waiting import wait_until_async
+from windlass.bootstrap import migration_lock
 from windlass.http import system
 from windlass.kernel.errors import ConfigError, Unavailable
-from windlass.storage import migrate
+from windlass.storage import migrate, urls
 
 
 async def test_health_says_that_the_database_answers(served: Served) -> None:
@@ -182,6 +183,18 @@ async def test_a_new_sqlite_database_is_migrated_at_start(sqlite_url: str) -> No
 
     async with serving(sqlite_url) as served:
         assert (await served.client.get("/health")).status_code == 200
+
+
+async def test_an_older_database_is_upgraded_at_start_and_the_log_says_so(database_url: str) -> None:
+    url = urls.parse(database_url)
+    older = migrate.downgrade(url, migration_lock(url), "-1")
+
+    async with serving(database_url, auto_migrate=True) as served:
+        [told] = served.lines.events("schema.upgraded")
+    async with serving(database_url, auto_migrate=True) as served:
+        assert served.lines.events("schema.upgraded") == []
+
+    assert (told["before"], told["after"]) == (older.current, older.head)
 
 
 async def test_a_newer_database_is_refused_by_name(served: Served, database_url: str) -> None:

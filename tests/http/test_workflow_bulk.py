@@ -33,6 +33,38 @@ async def fork(served: Served, run_id: str, **body: Any) -> Any:
     return answer.status_code, answer.json()
 
 
+async def bulk(served: Served, body: dict[str, Any], key: str | None = None) -> Any:
+    """Do something to many runs."""
+    headers = {} if key is None else {"Idempotency-Key": key}
+    answer = await served.client.post(f"{BASE}/runs/bulk", json=body, headers=headers)
+    return answer.json() if answer.status_code == 200 else answer.status_code
+
+
+async def test_a_fork_is_made_once_for_its_key(served: Served) -> None:
+    runs = [(await adhoc(served, CHAIN))["run_id"] for _ in range(2)]
+    path, key = f"{BASE}/runs/{runs[0]}/fork", {"Idempotency-Key": "once"}
+    said = [
+        await served.client.post(path, json=body, headers=key)
+        for body in ({"from_step": "b"}, {"from_step": "b"}, {"from_step": "c"}, {"from_step": "b", "inputs": {}})
+    ]
+    assert [one.status_code for one in said] == [200, 200, 409, 409]
+    assert said[0].json()["run_id"] == said[1].json()["run_id"]
+    await at(served, said[0].json()["run_id"], "succeeded")
+
+    order = {"action": "fork", "filter": {"status": ["succeeded"]}, "from_step": "c"}
+    first = await bulk(served, order, "many")
+    made = [one["new_run_id"] for one in first["runs"]]
+    for run_id in made:
+        await at(served, run_id, "succeeded")
+    again = await bulk(served, order, "many")
+
+    assert (first["done"], len(set(made)), again["failed"]) == (3, 3, 0)
+    assert {one["result"] for one in again["runs"]} == {"already_applied"}
+    assert [one["new_run_id"] for one in again["runs"] if "new_run_id" in one] == made
+    assert len((await served.client.get(f"{BASE}/runs")).json()["runs"]) == 6
+    assert await bulk(served, {**order, "from_step": "b"}, "many") == 409
+
+
 async def test_a_fork_takes_over_what_was_done_before_its_step(served: Served) -> None:
     run_id = (await adhoc(served, CHAIN))["run_id"]
 
@@ -72,9 +104,19 @@ async def test_many_runs_are_previewed_and_then_cancelled(served: Served) -> Non
     order: dict[str, Any] = {"action": "cancel", "filter": {"status": ["waiting_approval"]}, "reason": "cleared"}
 
     preview = (await served.client.post(f"{BASE}/runs/bulk", json={**order, "dry_run": True})).json()
-    done = (await served.client.post(f"{BASE}/runs/bulk", json=order)).json()
+
+    every = {"action": "cancel", "filter": {}, "dry_run": True}
+    told = {
+        action: await bulk(served, {**every, "action": action}) for action in ("cancel", "pause", "resume", "retry")
+    }
 
     assert [one["run_id"] for one in preview["runs"]] == waiting
+    assert {action: (one["matched"], one["skipped"]) for action, one in told.items()} == {
+        "cancel": (3, 1), "pause": (3, 1), "resume": (0, 4), "retry": (0, 4),
+    }  # fmt: skip
+    assert told["pause"]["skipped_runs"] == [{"run_id": other, "reason": "run is succeeded"}]
+    assert told["retry"]["skipped_runs"][0]["reason"] == "run is waiting_approval, only a failed run can be retried"
+    done = await bulk(served, order)
     assert (done["matched"], done["done"], done["failed"]) == (3, 3, 0)
     for run_id in waiting:
         assert (await at(served, run_id, "cancelled"))["status_reason"] == "cleared"
@@ -91,4 +133,5 @@ async def test_failed_runs_are_retried_by_the_code_of_their_error(served: Served
     assert preview["runs"] == [{"run_id": run_id, "reexecutes": ["a"]}]
     assert done["done"] == 1
     assert (await served.client.post(f"{BASE}/runs/bulk", json={**order, "action": "fly"})).status_code == 422
-    assert (await served.client.post(f"{BASE}/runs/bulk", json={**order, "filter": {"z": 1}})).status_code == 422
+    for wrong in ({"z": 1}, {"waiting_on": "somebody"}):
+        assert (await served.client.post(f"{BASE}/runs/bulk", json={**order, "filter": wrong})).status_code == 422

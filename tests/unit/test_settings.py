@@ -124,6 +124,31 @@ def test_a_name_that_looks_like_ours_and_is_none_is_refused(place: str, monkeypa
         settings.load()
 
 
+@pytest.mark.parametrize(
+    "name,hint",
+    [
+        ("WORKFLOWS_DISABLE_ADHOCS", "did you mean WORKFLOWS_DISABLE_ADHOC or "),
+        ("workflows_tenant_concurency", "did you mean WORKFLOWS_TENANT_CONCURRENCY"),
+        ("WORKFLOWS_WEBHOOK_SECRET_", "did you mean WORKFLOWS_WEBHOOK_SECRET"),
+        ("WINDLASS_QQ", "docs/settings.md lists them"),
+    ],
+)
+def test_a_name_under_our_prefix_is_known_or_refused_with_a_few_like_it(name: str, hint: str) -> None:
+    taken = [
+        "WORKFLOWS_TENANT_CONCURRENCY",
+        "WORKFLOWS_WEBHOOK_SECRET_ACME",
+        "WORKFLOWS_EGRESS_DENYLIST_A_B",
+        "WORKFLOW_X",
+    ]
+    settings.load(dict.fromkeys(taken, "1"))
+
+    with pytest.raises(ConfigError) as refused:
+        settings.load({name: ""})
+
+    assert refused.value.message.startswith(f"{name} is no setting; {hint}")
+    assert len(refused.value.message) < 200
+
+
 def test_the_older_name_of_the_database_is_taken_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL_WORKFLOWS", "sqlite:///other.db")
 

@@ -171,8 +171,12 @@ def migration_lock(url: DatabaseUrl) -> AbstractContextManager[None]:
     return nullcontext() if url.path is None else _turn(url)
 
 
-def prepare_database(settings: Settings) -> migrate.Version:
+def prepare_database(settings: Settings, telemetry: Telemetry | None = None) -> migrate.Version:
     """Bring the database to this version where that is wanted, else make sure that it is.
+
+    Args:
+        settings: which database, and whether it is wanted.
+        telemetry: hears of it once an older database is upgraded: ``schema.upgraded`` with ``before`` and ``after``.
 
     Raises:
         ConfigError: it is newer than the code, or older and not to be migrated, or it is being or has been moved.
@@ -182,7 +186,9 @@ def prepare_database(settings: Settings) -> migrate.Version:
     found = migrate.inspect(url)
     wanted = settings.auto_migrate if settings.auto_migrate is not None else url.path is not None
     if wanted and not found.matches:
-        found = migrate.upgrade(url, migration_lock(url))
+        before, found = found.current, migrate.upgrade(url, migration_lock(url))
+        if telemetry is not None and before is not None:
+            telemetry.event("schema.upgraded", before=before, after=found.current)
     migrate.refuse_other(url, found)
     refuse_marked(url)
     return found
@@ -246,7 +252,7 @@ async def _open(
     visiting: bool = False,
 ) -> AsyncIterator[Application]:
     processors = load_processors(settings.app_modules)
-    await asyncio.to_thread(prepare_database, settings)
+    await asyncio.to_thread(prepare_database, settings, telemetry)
     backend = open_backend(settings.database)
     commits = Committer(backend.write_session(), limit=settings.commit_queue_limit)
     own = None if visiting else _own_transactions(backend, commits)

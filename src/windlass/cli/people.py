@@ -63,7 +63,9 @@ def reject(run_id: Run, step_id: Step, comment: Comment = None, url: Url = None,
 def reassign(
     run_id: Run,
     step_id: Step,
-    to: Annotated[list[str], typer.Option("--to", metavar="USER", help="Whom to ask; may be given several times.")],
+    to: Annotated[
+        list[str], typer.Option("--to", metavar="USER", help="Whom to ask, by name or id; may be given several times.")
+    ],
     url: Url = None,
     api_key: ApiKey = None,
 ) -> None:

@@ -36,12 +36,13 @@ def list_(  # noqa: PLR0913  each is an option
         int | None, typer.Option(min=1, max=32_767, metavar="N", help="A step has failed at attempt N or a later one.")
     ] = None,
     waiting_on: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="What they wait for, such as signal:paid, or how it begins.")
+        str | None,
+        typer.Option(metavar="TEXT", help="What they wait for: a reason of explain, or signal:NAME, child:RUN."),
     ] = None,
     error_class: Annotated[
         str | None, typer.Option(metavar="CODE", help="Failed runs whose error begins with this code.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, metavar="N", help="No more than N runs.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="No more than N runs, 1000 at most.")] = 50,
     json: Json = False,
     url: Url = None,
     api_key: ApiKey = None,

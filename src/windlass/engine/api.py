@@ -127,10 +127,8 @@ def _signalled(kind: str, data: dict[str, Any], name: str, path: str) -> Any:
     raise SignalTimeout(f"signal {name!r} did not come in time", step=path, signal=name)
 
 
-async def call_child(
-    workflow: Definition, args: Sequence[Any], kwargs: dict[str, Any], *, lane: str = "", workflow_id: int | None = None
-) -> Any:
-    """Run a workflow as a child of the current run and return its output; see ``Start`` for the options."""
+async def call_child(workflow: Definition, args: Sequence[Any], kwargs: dict[str, Any], **options: Any) -> Any:
+    """Run a workflow as a child of the current run and return its output; ``options`` are fields of its ``NewRun``."""
     scope = current_scope(f"workflow {workflow.name}")
     run = scope.run
     path, recorded = scope.enter(workflow.name, "child")
@@ -150,7 +148,7 @@ async def call_child(
                 await run.catch_up()
             if run.held_up:
                 await run.hold()
-            child = await _start_child(run, workflow, path, mark, (args, kwargs), lane, workflow_id)
+            child = await _start_child(run, workflow, path, mark, (args, kwargs), options)
         row = await run.wait(listen=f"child:{child}")
         if row is None:
             raise Suspend
@@ -172,17 +170,16 @@ async def _start_child(
     path: str,
     mark: str,
     given: tuple[Sequence[Any], dict[str, Any]],
-    lane: str,
-    workflow_id: int | None,
+    options: dict[str, Any],
 ) -> str:
     worker = run.worker
-    now = worker.clock.now()
+    now, lane = worker.clock.now(), options.get("lane", "")
     inputs = workflow.signature.pack(*given, f"input of {workflow.name}")
     holder = worker.birth(workflow.queue, workflow.name, lane)
     child = NewRun(
         new_id(), workflow.name, inputs, now, queue=workflow.queue, priority=workflow.priority,
         tenant_id=run.claimed.tenant_id, owner=run.claimed.owner, interface_version=workflow.version,
-        parent_run_id=run.run_id, workflow_id=workflow_id, holder=holder, lane=lane,
+        parent_run_id=run.run_id, holder=holder, **options,
         ageing=ageing_of(workflow.priority, worker.lanes.ageing) if lane else 0,
     )  # fmt: skip
     opening = f'{{"type":"child","run_id":"{child.run_id}","workflow":"{workflow.name}","input":"{mark}"}}'

@@ -352,8 +352,8 @@ class RunFilter(NamedTuple):
     """Which runs to list, newest first; ``before`` is the id and creation time of the last one seen.
 
     ``failing``: open runs an attempt of whose steps has failed; ``attempt_gte``: a step has failed at this attempt or
-    a later one; ``waiting_on``: a wait reason or its beginning; ``error_class``: what the error of a failed run
-    begins with; ``sight``: who asks, None for an operator.
+    a later one; ``waiting_on``: a reason of ``explain`` or a wait reason; ``error_class``: what the error of a failed
+    run begins with; ``sight``: who asks, None for an operator.
     """
 
     status: tuple[str, ...] = ()

@@ -21,6 +21,7 @@ import structlog
 
 from windlass.kernel.clock import SystemClock, to_iso
 from windlass.kernel.errors import ConfigError
+from windlass.kernel.telemetry import Silent
 from windlass.settings import Settings
 
 REQUEST_ID: ContextVar[str | None] = ContextVar("windlass_request_id", default=None)
@@ -171,6 +172,17 @@ class Log:
     def close(self) -> None:
         """Close the log file."""
         self._sink.close()
+
+
+class Told(Silent):
+    """Puts into the log what the engine tells."""
+
+    def __init__(self, log: Log) -> None:
+        self._events = log.events
+
+    def event(self, name: str, **fields: object) -> None:
+        """Log an event."""
+        self._events.warning(name, **fields)
 
 
 class _Bridge(logging.Handler):

@@ -13,7 +13,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from starlette.types import Scope
 
 from windlass.http.tracing import Tracer
 from windlass.http.workflow_metrics import WorkflowMeter
+from windlass.kernel.telemetry import NOTHING
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -153,9 +154,9 @@ class Meter:
             told = {"step": step, "type": kind, "status": status, "duration_ms": took}
             self.tracer.run("workflows.step.ended", workflow, run_id=run_id, **told)
 
-    def count(self, name: str, **labels: str) -> None:
+    def count(self, name: str, of: Mapping[str, str] = NOTHING, **labels: str) -> None:
         """Count one more of what a context counts; hosts beyond the first hundred are counted as ``other``."""
-        self.tracer.counted(name, labels)
+        self.tracer.counted(name, {**of, **labels})
         host = labels.get("host")
         if host is not None and host not in self._hosts:
             if len(self._hosts) < MOST_HOSTS:

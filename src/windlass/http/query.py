@@ -11,9 +11,12 @@ from urllib.parse import unquote_to_bytes
 from starlette.requests import Request
 
 from windlass.contexts.records.api import NAME_LENGTH, name_complaints, read_moment
-from windlass.kernel.errors import Issue, ValidationFailed
+from windlass.kernel.errors import Invalid, Issue, ValidationFailed
+from windlass.storage.waits import KNOWN, waiting_for
 
 _INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
+PAGE_OF_RUNS = 200
+MOST_RUNS = 1000
 NO_NUL = "^[^\\u0000]*$"
 
 
@@ -54,9 +57,15 @@ def choice(name: str, values: Sequence[str], description: str, default: str | No
 
 
 def integer(
-    name: str, description: str, *, least: int, default: int | None = None, cap: int | None = None
+    name: str,
+    description: str,
+    *,
+    least: int,
+    default: int | None = None,
+    cap: int | None = None,
+    most: int = 10**18 - 1,
 ) -> Parameter:
-    """Return a parameter that is an integer; above ``cap`` it is the cap."""
+    """Return a parameter that is an integer; above ``cap`` it is the cap, above ``most`` it is refused."""
 
     def read(text: str) -> int:
         if not _INTEGER.fullmatch(text):
@@ -64,9 +73,11 @@ def integer(
         value = int(text)
         if value < least:
             raise Wrong(f"Input should be greater than or equal to {least}", "greater_than_equal")
+        if value > most:
+            raise Wrong(f"Input should be less than or equal to {most}", "less_than_equal")
         return value if cap is None else min(value, cap)
 
-    schema = {"type": "integer", "minimum": least, "maximum": 10**18 - 1}
+    schema = {"type": "integer", "minimum": least, "maximum": most}
     return Parameter(name, schema, description, read, default)
 
 
@@ -88,6 +99,25 @@ def flag(name: str, description: str) -> Parameter:
     return Parameter(name, chosen.schema, description, lambda text: chosen.read(text) == "true", False)
 
 
+_WAITING = {"type": "string", "pattern": NO_NUL}
+
+
+def waiting_complaint(given: object) -> str | None:
+    """Return what is wrong with a word for what runs wait for."""
+    try:
+        waiting_for(str(given))
+    except Invalid as error:
+        return error.message.replace("waiting_on", "Input")
+    return None
+
+
+def _waiting(text: str) -> str:
+    wrong = waiting_complaint(text)
+    if wrong is not None:
+        raise Wrong(wrong, "enum")
+    return _free(text)
+
+
 def narrowing() -> list[Parameter]:
     """Return the parameters by which lists of runs are narrowed down to those in trouble."""
     return [
@@ -95,9 +125,15 @@ def narrowing() -> list[Parameter]:
         integer(
             "attempt_gte", "Only runs a step of which has failed at this attempt or a later one", least=1, cap=32_767
         ),
-        free("waiting_on", "Only runs that wait for this, by the beginning of their wait reason"),
+        Parameter("waiting_on", _WAITING, f"Only runs that wait for this: {KNOWN}", _waiting),
         free("error_class", "Only failed runs whose error begins with this code"),
     ]
+
+
+def page_of_runs() -> Parameter:
+    """Return how many runs are wanted: what no page holds by far is a mistake, and is refused."""
+    words = f"Runs on a page; more than {PAGE_OF_RUNS} is {PAGE_OF_RUNS}, more than {MOST_RUNS} is refused"
+    return integer("limit", words, least=1, default=50, cap=PAGE_OF_RUNS, most=MOST_RUNS)
 
 
 def moment(name: str, description: str, *, end: bool = False) -> Parameter:

@@ -13,7 +13,7 @@ from windlass.engine.errors import UnknownRun
 from windlass.engine.types import RunFilter, RunView, Status
 from windlass.http import callers
 from windlass.http.bodies import read_object, unknown
-from windlass.http.query import Parameter, choice, free, integer, moment, narrowing, read_query
+from windlass.http.query import Parameter, choice, free, integer, moment, narrowing, page_of_runs, read_query
 from windlass.http.responses import Json
 from windlass.http.routing import DirectRoute, Handler, application, route
 from windlass.http.schemas import ControlAnswer, EventsAnswer, ExplainAnswer, RunAnswer, RunsAnswer
@@ -25,7 +25,6 @@ from windlass.storage.explain import explain_run
 
 ANONYMOUS = Actor("user", "anonymous", kind="anonymous")
 """Who may write because no key is asked for, and has shown a credential that is not known."""
-MAX_LIMIT = 200
 MAX_EVENTS = 1000
 ID_LENGTH = 200
 REASON_LENGTH = 300
@@ -37,7 +36,7 @@ LIST: list[Parameter] = [
     moment("created_after", "Only runs created at this time or later"),
     moment("created_before", "Only runs created at this time or earlier", end=True),
     *narrowing(),
-    integer("limit", f"Runs on a page; more than {MAX_LIMIT} is {MAX_LIMIT}", least=1, default=50, cap=MAX_LIMIT),
+    page_of_runs(),
     free("cursor", "The `next_cursor` of the page before"),
 ]
 EVENTS: list[Parameter] = [

@@ -30,7 +30,7 @@ WORKFLOW_RUN = answer(
 WORKFLOW_RUNS = answer(
     "Runs",
     {
-        "runs": {"type": "array", "items": {"type": "object", "properties": _RUN}},
+        "runs": {"type": "array", "items": {"type": "object", "properties": {**_RUN, "workflow_name": _MAYBE}}},
         "next_offset": _NUMBER,
         "next_cursor": _MAYBE,
     },

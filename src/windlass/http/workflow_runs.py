@@ -14,7 +14,7 @@ from windlass.engine.types import RunView, Status
 from windlass.http.access import needs, scoped
 from windlass.http.bodies import Field, media, read_body, text
 from windlass.http.callers import caller
-from windlass.http.query import Parameter, choice, free, integer, moment, narrowing
+from windlass.http.query import Parameter, choice, free, integer, moment, narrowing, page_of_runs
 from windlass.http.responses import Json
 from windlass.http.routing import DirectRoute, Handler, application, idempotency_key, route
 from windlass.http.shapes import WORKFLOW_RUN, WORKFLOW_RUNS, many, read_many
@@ -52,7 +52,7 @@ LIST: list[Parameter] = [
     *narrowing(),
     free("order_by", "`created_at`, `started_at` or `ended_at`"),
     choice("order", ["desc", "asc"], "The newest or the oldest first", "desc"),
-    integer("limit", "Runs on a page", least=1, default=50, cap=200),
+    page_of_runs(),
     integer("offset", "Runs to pass over", least=0, default=0),
     free("cursor", "The `next_cursor` of the page before"),
 ]
@@ -251,6 +251,7 @@ def _row(run: RunView) -> dict[str, Any]:
     return {
         "run_id": run.run_id,
         "workflow_id": run.workflow_id,
+        "workflow_name": run.attributes.get("workflow_name"),
         "user_id": run.owner,
         "status": run.status,
         "status_reason": reason(run),

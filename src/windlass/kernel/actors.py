@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass, field
 
 from windlass.kernel.errors import Kind, WindlassError
@@ -19,6 +20,23 @@ PERMISSIONS = {
     "*": "everything",
 }
 """Every permission that can be granted, with what it is for; a context that asks for one of its own adds it here."""
+
+
+ROLE = "role:"
+"""Begins the name that stands for everybody of a role."""
+_IDS = frozenset({"api-key", "dev", "operator"})
+"""Ids of callers that are no users."""
+
+
+def fold(username: str) -> str:
+    """Return a user's name as names are compared: without regard to case and width."""
+    return unicodedata.normalize("NFKC", username).casefold()
+
+
+def could_be_id(name: str) -> bool:
+    """Say whether a name could be taken for somebody's id, or for a role, and so may be no user's name."""
+    folded = fold(name)
+    return folded.isdigit() or folded in _IDS or folded.startswith((ROLE, "key:"))
 
 
 class Forbidden(WindlassError):

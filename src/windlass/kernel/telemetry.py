@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Protocol
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Telemetry(Protocol):
@@ -30,8 +34,8 @@ class Telemetry(Protocol):
         """Hear that a step has ``succeeded`` or ``failed``; ``took`` is the time of its last attempt."""
         ...
 
-    def count(self, name: str, **labels: str) -> None:
-        """Count one more of something that a context counts."""
+    def count(self, name: str, of: Mapping[str, str] = NOTHING, **labels: str) -> None:
+        """Count one more of something that a context counts; ``of`` says what it was, to who looks for a fault."""
         ...
 
 
@@ -55,5 +59,5 @@ class Silent:
     ) -> None:
         """Ignore the end of a step."""
 
-    def count(self, name: str, **labels: str) -> None:
+    def count(self, name: str, of: Mapping[str, str] = NOTHING, **labels: str) -> None:
         """Ignore a count."""

@@ -29,6 +29,11 @@ MIB = 1024 * 1024
 KEY_BYTES = 32
 """The shortest JWT_SECRET_KEY outside development."""
 RESERVED = "WINDLASS_"
+OWN = (RESERVED, "WORKFLOWS_")
+"""How names begin that are ours: one that is no setting is a mistake."""
+OF_TENANTS = (*outbound.TENANT_LISTS, webhooks.SECRET_OF_TENANT)
+NEAR = 3
+"""How many settings a refusal names that may have been meant."""
 
 
 def _database_url(text: str) -> str:
@@ -224,10 +229,14 @@ def load(environ: Mapping[str, str] | None = None, **given: object) -> Settings:
 def _refuse_unknown(names: list[str]) -> None:
     known = [name.upper() for name in Settings.model_fields]
     for name in names:
-        if name.upper().startswith(RESERVED):
-            near = difflib.get_close_matches(name.upper().removeprefix(RESERVED), known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else f"; the settings are {', '.join(known)}"
-            raise ConfigError(f"{name} is no setting{hint}")
+        wanted = name.upper()
+        of_tenant = wanted.startswith(OF_TENANTS) and wanted not in OF_TENANTS
+        if wanted.startswith(OWN) and wanted not in known and not of_tenant:
+            near = difflib.get_close_matches(wanted.removeprefix(RESERVED), known, NEAR, 0.5)
+            hint = (
+                f"did you mean {' or '.join(near)}?" if near else "docs/settings.md lists them, `windlass config` too"
+            )
+            raise ConfigError(f"{name} is no setting; {hint}")
 
 
 def _complaints(error: ValidationError) -> Iterator[str]:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from windlass.engine.types import Sight, Status
 from windlass.storage.schema import FAILED_ONCE, FAILING, workflow_runs
+from windlass.storage.waits import waiting_for
 
 STATUSES = tuple(sorted(status.value for status in Status))
 
@@ -64,7 +65,7 @@ def narrowed(
     if attempt_gte is not None:
         statement = statement.where(runs.failed_attempts >= attempt_gte)
     if waiting_on is not None:
-        statement = statement.where(runs.wait_reason.startswith(waiting_on, autoescape=True))
+        statement = statement.where(waiting_for(waiting_on).condition())
     if error_class is not None:
         message = runs.error.op("->>", return_type=sa.Text())(sa.literal("message", sa.Text()))
         statement = statement.where(runs.status == "failed", message.startswith(error_class, autoescape=True))

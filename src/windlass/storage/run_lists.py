@@ -59,15 +59,15 @@ def list_page(connection: sa.Connection, query: RunQuery) -> list[RunView]:
     return views(connection, connection.execute(statement).mappings())
 
 
-def matching_ids(connection: sa.Connection, query: RunQuery) -> list[str]:
-    """Return the ids of up to ``limit`` runs that match, oldest first."""
+def matching(connection: sa.Connection, query: RunQuery) -> list[tuple[str, str]]:
+    """Return the ids and statuses of up to ``limit`` runs that match, oldest first."""
     runs = workflow_runs.c
-    statement = _matching(sa.select(runs.run_id, runs.created_at), query)
+    statement = _matching(sa.select(runs.run_id, runs.status, runs.created_at), query)
     if _by_status(query):
         statement = merged(statement, query.statuses, query.limit, descending=False)
     else:
         statement = statement.order_by(runs.created_at, runs.run_id).limit(query.limit)
-    return [*connection.execute(statement).scalars()]
+    return [(row.run_id, row.status) for row in connection.execute(statement)]
 
 
 def _by_status(query: RunQuery) -> bool:

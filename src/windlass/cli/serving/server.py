@@ -16,7 +16,7 @@ from windlass.cli.exits import CommandError, ExitCode
 from windlass.cli.serving import banner
 from windlass.cli.serving.process import leave_on_signals, settle
 from windlass.contexts.records.api import load_processors
-from windlass.http.logs import open_log
+from windlass.http.logs import Told, open_log
 from windlass.settings import Settings
 
 APP = "windlass.http.app:app"
@@ -74,9 +74,10 @@ def run(given: Mapping[str, Any], workers: int) -> None:
     server: Server | None = None
     leave_on_signals(lambda: server is not None and server.started)
     settings = settle(given)
-    open_log(settings).close()
+    log = open_log(settings)
     load_processors(settings.app_modules)
-    prepare_database(settings)
+    prepare_database(settings, Told(log))
+    log.close()
     listener = listen(settings.host, settings.port)
     config = uvicorn.Config(
         APP,

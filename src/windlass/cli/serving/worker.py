@@ -15,11 +15,10 @@ from windlass.bootstrap import prepare_database, run_application
 from windlass.cli.output import note
 from windlass.cli.serving.process import leave_on_signals, settle
 from windlass.cli.serving.server import listen
-from windlass.http.logs import Log, open_log
+from windlass.http.logs import Log, Told, open_log
 from windlass.http.metrics import Meter
 from windlass.http.monitor import create_monitor
 from windlass.http.tracing import tracer
-from windlass.kernel.telemetry import Silent
 from windlass.settings import Settings
 
 
@@ -37,23 +36,12 @@ def run(given: Mapping[str, Any], queues: Sequence[str] | None, metrics_port: in
     """
     leave_on_signals(lambda: False)
     settings = settle(given)
-    prepare_database(settings)
     log = open_log(settings)
     log.install()
+    prepare_database(settings, Told(log))
     port = None if metrics_port is None else listen(settings.host, metrics_port, "--metrics-port")
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_work(settings, queues, log, port))
-
-
-class Told(Silent):
-    """Puts into the log what the engine tells."""
-
-    def __init__(self, log: Log) -> None:
-        self._events = log.events
-
-    def event(self, name: str, **fields: object) -> None:
-        """Log an event."""
-        self._events.warning(name, **fields)
 
 
 class Monitor(uvicorn.Server):

@@ -28,8 +28,13 @@ async def list_runs(query: RunQuery, url: str | None, api_key: str | None, *, js
         output.as_json(found)
         return
     columns = ("run", "workflow", "status", "waits for", "created")
-    names = ("run_id", "name", "status", "wait_reason", "created_at")
-    output.table(columns, [[run[name] for name in names] for run in found])
+    names = ("status", "wait_reason", "created_at")
+    output.table(columns, [[run["run_id"], _workflow(run), *(run[name] for name in names)] for run in found])
+
+
+def _workflow(run: Row) -> object:
+    """Return what a run carries out: a definition by its name, else a workflow."""
+    return run["attributes"].get("workflow_name") or run["name"]
 
 
 async def show(run_id: str, url: str | None, api_key: str | None, *, json: bool) -> None:
@@ -41,7 +46,7 @@ async def show(run_id: str, url: str | None, api_key: str | None, *, json: bool)
     if json:
         output.as_json({**run, "why": why, "events": last})
         return
-    shown = {"run": run["run_id"], "workflow": run["name"], "status": run["status"]}
+    shown = {"run": run["run_id"], "workflow": _workflow(run), "status": run["status"]}
     if why:
         shown["why"] = why
     for name in ("queue", "priority", "parent_run_id", "holder", "deaths", "owner", "key", "attributes"):

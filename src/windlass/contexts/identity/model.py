@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from windlass.kernel.actors import PERMISSIONS, RUNS_CONTROL, RUNS_READ, Actor
+from windlass.kernel.actors import PERMISSIONS, RUNS_CONTROL, RUNS_READ, Actor, could_be_id, fold
 from windlass.kernel.errors import Invalid
 
 ROLES = ("user", "admin")
@@ -153,21 +152,21 @@ class Minted(NamedTuple):
     schedule_id: str | None
 
 
-def fold(username: str) -> str:
-    """Return a user's name as names are compared: without regard to case and width."""
-    return unicodedata.normalize("NFKC", username).casefold()
-
-
 def check_username(name: str) -> str:
     """Return a user's name unchanged.
 
     Raises:
-        Invalid: it is not 1 to 255 printable characters without spaces around it.
+        Invalid: it is not 1 to 255 printable characters without spaces around it, or could be taken for an id.
     """
     folded = fold(name)
     if not (1 <= len(name) <= NAME_LENGTH and name.isprintable() and name == name.strip() and folded.isprintable()):
         message = f"a user name is 1 to {NAME_LENGTH} printable characters without spaces around them"
         raise Invalid(message, field="username")
+    if could_be_id(name):
+        message = (
+            f"{name!r} could be taken for the id of somebody else: a user name has more than digits in it, and is "
+        )
+        raise Invalid(f"{message}not api-key, dev, operator, key:… or role:…", field="username")
     return name
 
 

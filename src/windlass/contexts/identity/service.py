@@ -24,14 +24,13 @@ from windlass.contexts.identity.model import (
     Token,
     User,
     VirtualKey,
-    fold,
 )
 from windlass.contexts.identity.passwords import Passwords
 from windlass.contexts.identity.tables import identity_secrets, login_failures, token_uses
 from windlass.contexts.identity.tokens import Tokens
 from windlass.engine.engine import Engine
 from windlass.engine.ports import Transaction
-from windlass.kernel.actors import DEVELOPER, Actor
+from windlass.kernel.actors import DEVELOPER, Actor, fold
 from windlass.kernel.clock import SECOND, Clock, to_iso
 from windlass.kernel.errors import Invalid
 from windlass.kernel.ids import new_id

@@ -8,9 +8,10 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from windlass.contexts.identity.model import User, fold
+from windlass.contexts.identity.model import User
 from windlass.contexts.identity.tables import users
 from windlass.engine.ports import Transaction
+from windlass.kernel.actors import fold
 from windlass.kernel.errors import Conflict, NotFound
 from windlass.storage.queries import iso
 from windlass.storage.queries import text as json_text

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 from windlass.engine.types import Status
-from windlass.kernel.actors import Actor
+from windlass.kernel.actors import ROLE, Actor, could_be_id, fold
 
-ROLE = "role:"
-"""Begins an assignee that stands for everybody of a role."""
+_NAMED = frozenset({"user", "virtual_key"})
+"""The kinds of callers whose user name is theirs alone; labels of keys are anybody's."""
 
 
 class Kind(StrEnum):
@@ -69,7 +69,7 @@ class Answer(NamedTuple):
 class Task:
     """A question to people. Times are ISO 8601 text; ``approvals`` counts who has said yes so far.
 
-    ``workflow`` and ``run_status`` are those of its run.
+    ``run_status`` is that of its run, and ``workflow`` what is carried out: the name of a definition, or of a workflow.
     """
 
     task_id: str
@@ -97,12 +97,28 @@ class Task:
         """Say whether somebody may answer it, or hand it on: who is asked, and who administers workflows."""
         if actor.tenant_id != self.tenant_id:
             return False
-        return actor.administers_workflows or not set(self.assigned_to).isdisjoint(names_of(actor))
+        return actor.administers_workflows or self.asks(actor)
+
+    def asks(self, actor: Actor) -> bool:
+        """Say whether somebody is asked: by id, user name or role."""
+        return not set(listed_under(self.assigned_to)).isdisjoint(names_of(actor))
 
 
-def names_of(actor: Actor) -> tuple[str, str]:
-    """Return under which names a person is asked."""
-    return actor.user_id, f"{ROLE}{actor.role}"
+def names_of(actor: Actor) -> tuple[str, ...]:
+    """Return under which names a person is asked: its id, its role, and its user name where no id is like it."""
+    found = (actor.user_id, f"{ROLE}{actor.role}")
+    return found if actor.kind not in _NAMED or could_be_id(actor.username) else (*found, fold(actor.username))
+
+
+def persons(names: Sequence[str]) -> tuple[str, ...]:
+    """Return names without those that stand for somebody a second time."""
+    return tuple({name if could_be_id(name) else fold(name): name for name in reversed(names)}.values())[::-1]
+
+
+def listed_under(assigned_to: Sequence[str]) -> list[str]:
+    """Return under which names a question is kept: as those who are asked were named, and as names are compared."""
+    folded = (fold(name) for name in assigned_to if not could_be_id(name))
+    return list(dict.fromkeys([*assigned_to, *folded]))
 
 
 class Refused(Exception):

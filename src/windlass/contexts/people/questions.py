@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from windlass.contexts.people.forms import check_form
-from windlass.contexts.people.model import Kind
+from windlass.contexts.people.model import Kind, persons
 from windlass.kernel.checks import LONGEST_SECONDS, check_number
 from windlass.kernel.errors import Invalid
 
@@ -68,7 +68,7 @@ def question(
 
 
 def check_assignees(given: object) -> tuple[str, ...]:
-    """Return who is asked: ids of users, or ``role:`` and the name of a role.
+    """Return who is asked: names or ids of users, or ``role:`` and the name of a role.
 
     Raises:
         Invalid: nobody is, or a name is none.
@@ -78,7 +78,7 @@ def check_assignees(given: object) -> tuple[str, ...]:
         raise Invalid(f"assigned_to is a user, or a list of 1 to {MOST_ASSIGNEES}", field="assigned_to")
     for name in names:
         _check_name("assigned_to", name)
-    return tuple(dict.fromkeys(names))
+    return persons(names)
 
 
 def _check_name(field: str, name: object) -> None:

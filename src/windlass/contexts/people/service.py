@@ -13,7 +13,7 @@ from windlass.contexts.people.asking import ASKING, Asking, Remind
 from windlass.contexts.people.deciding import CHANGE, NO_RUN, NO_STEP, Change
 from windlass.contexts.people.forms import complaints
 from windlass.contexts.people.listing import DEFAULT_LIMIT, MAX_LIMIT, Page, Position
-from windlass.contexts.people.model import Answer, Decision, Task, TaskStatus, names_of
+from windlass.contexts.people.model import Answer, Decision, Task, TaskStatus
 from windlass.contexts.people.questions import check_assignees, question, storable
 from windlass.engine.engine import Engine
 from windlass.engine.ports import Transaction
@@ -132,7 +132,7 @@ class People:
             for task in (before, after)
         ]
         self._audit(tx, actor, f"run.{verb}", target, *shown)
-        if set(before.assigned_to).isdisjoint(names_of(actor)):
+        if not before.asks(actor):
             self._audit(tx, actor, "run.admin_override", target, None, {"action": verb, "owner_id": before.owner})
 
     async def _asked(self, actor: Actor, run_id: str, step_id: str) -> Task:
@@ -247,7 +247,7 @@ async def wait_for_decision(
 
     Args:
         step_id: what the question is called; who decides names it together with the run.
-        assigned_to: the id of a user, or several; ``role:`` and a role stands for everybody who has it.
+        assigned_to: a user, or several, by name or id; ``role:`` and a role stands for everybody who has it.
         kind: ``human`` or ``approval``; the run is ``waiting_human`` or ``waiting_approval`` meanwhile.
         instructions: what they are asked, in words.
         form_schema: a JSON Schema that the edited fields of an approval must match.

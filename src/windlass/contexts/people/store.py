@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from windlass.contexts.people.model import Answer, Task, TaskStatus
+from windlass.contexts.people.model import Answer, Task, TaskStatus, listed_under
 from windlass.contexts.people.tables import decisions, inbox, tasks
 from windlass.engine.ports import Transaction
 from windlass.storage.queries import iso
@@ -36,8 +36,9 @@ _approvals = (
     .where(decisions.c.task_id == tasks.c.task_id, decisions.c.decision == TaskStatus.APPROVED.value)
     .scalar_subquery()
 )
+_named = workflow_runs.c.attributes.op("->>", return_type=sa.Text())(sa.literal("workflow_name", sa.Text()))
 QUERY = sa.select(
-    tasks, workflow_runs.c.name.label("workflow"), workflow_runs.c.status.label("run_status"),
+    tasks, sa.func.coalesce(_named, workflow_runs.c.name).label("workflow"), workflow_runs.c.status.label("run_status"),
     _approvals.label("approvals"),
 ).select_from(tasks.outerjoin(workflow_runs, workflow_runs.c.run_id == tasks.c.run_id))  # fmt: skip
 
@@ -136,7 +137,7 @@ def _relist(tx: Transaction, found: Task, assigned_to: Sequence[str]) -> None:
 
 
 def _list(tx: Transaction, names: Sequence[str], tenant_id: str, opened_at: str, task_id: str, run_id: str) -> None:
-    tx.insert_rows(inbox, _INBOX, [(tenant_id, name, opened_at, task_id, run_id) for name in names])
+    tx.insert_rows(inbox, _INBOX, [(tenant_id, name, opened_at, task_id, run_id) for name in listed_under(names)])
 
 
 def _value(column: object) -> Any:

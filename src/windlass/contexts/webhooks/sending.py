@@ -31,7 +31,8 @@ class Sender:
     async def send(self, delivery: Delivery, seconds: float) -> Attempt:
         """Send a delivery once; whatever goes wrong is an outcome, never an error."""
         attempt = await (self._traced if self._spans.enabled else self._send)(delivery, seconds)
-        self._telemetry.count(COUNTER, status=attempt["status"], host=host_of(delivery.url) or "none")
+        of = {"run_id": delivery.run_id or "", "webhook_id": delivery.webhook_id}
+        self._telemetry.count(COUNTER, of, status=attempt["status"], host=host_of(delivery.url) or "none")
         return attempt
 
     async def _traced(self, delivery: Delivery, seconds: float) -> Attempt:

@@ -20,6 +20,7 @@ from windlass.contexts.workflows.definitions.validation import require_valid, va
 from windlass.contexts.workflows.definitions.yamltext import TextFault, Unreadable, write_yaml
 from windlass.contexts.workflows.model import Definition, read
 from windlass.contexts.workflows.runs.forgetting import SnapshotRetention
+from windlass.contexts.workflows.runs.forks import Fork, unfit
 from windlass.contexts.workflows.runs.minting import Minted, Minter
 from windlass.contexts.workflows.runs.orders import NotInTime, Order, RunRules
 from windlass.contexts.workflows.runs.plan import Rules
@@ -45,6 +46,7 @@ __all__ = [
     "Definition",
     "Definitions",
     "Finding",
+    "Fork",
     "ListQuery",
     "Minted",
     "Minter",
@@ -81,6 +83,7 @@ __all__ = [
     "tags",
     "template_text",
     "templates",
+    "unfit",
     "validate",
     "whole_schema_of",
     "write_yaml",

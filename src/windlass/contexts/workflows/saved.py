@@ -99,7 +99,7 @@ class Shelf:
             raise StepFailure("not_found", message, retryable=False) from None
         except ValidationFailed as error:
             raise StepFailure("validation_error", f"config.inputs: {error}", retryable=False) from None
-        return Callee(found.row.id, await self._snapshots.keep(found.document), inputs, lane)
+        return Callee(found.row.id, await self._snapshots.keep(found.document), inputs, lane, found.row.name)
 
 
 class ScheduledRuns:

@@ -16,6 +16,7 @@ from windlass.storage.lanes.choosing import Open
 from windlass.storage.memory.lanes import Asking
 from windlass.storage.memory.runs import RunRow
 from windlass.storage.memory.store import MemoryStore
+from windlass.storage.waits import waiting_for
 
 
 class MemoryReader:
@@ -109,7 +110,7 @@ def _matches(row: RunRow, query: RunFilter) -> bool:
         and (query.before is None or (created, born.run_id) < query.before)
         and (not query.failing or (row.failed_attempts is not None and row.head.status not in TERMINAL))
         and (query.attempt_gte is None or (row.failed_attempts or 0) >= query.attempt_gte)
-        and (query.waiting_on is None or (row.head.wait_reason or "").startswith(query.waiting_on))
+        and (query.waiting_on is None or waiting_for(query.waiting_on).fits(row.head))
         and (query.error_class is None or _begins(row.error, query.error_class))
         and (query.sight is None or _seen(row, query.sight))
     )

@@ -154,7 +154,7 @@ async def _workflow_call(run: Carrier, planned: Planned, names: Names) -> Outcom
             raise StepFailure("call_depth_exceeded", f"{MOST_CALLERS} calls within one another at most")
         wait, seconds = config.get("wait", True), config.get("timeout_seconds", 300)
         found = {"workflow_id": callee.workflow_id, "digest": callee.digest, "inputs": callee.inputs}
-        return {**found, "lane": callee.lane, "wait": wait, "timeout_seconds": seconds}
+        return {**found, "lane": callee.lane, "name": callee.name, "wait": wait, "timeout_seconds": seconds}
 
     @engine_step(name="start")
     async def detach(found: dict[str, Any]) -> str:
@@ -174,7 +174,7 @@ async def _workflow_call(run: Carrier, planned: Planned, names: Names) -> Outcom
 
 
 def _callee(found: Mapping[str, Any]) -> Callee:
-    return Callee(found["workflow_id"], found["digest"], found["inputs"], found.get("lane", ""))
+    return Callee(found["workflow_id"], found["digest"], found["inputs"], found.get("lane", ""), found.get("name", ""))
 
 
 async def _race(work: Callable[[], Awaitable[Any]], seconds: float) -> Any:

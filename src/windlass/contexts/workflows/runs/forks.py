@@ -3,13 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from windlass.contexts.workflows.model import Definition
 from windlass.contexts.workflows.runs.projection import step_runs
-from windlass.engine.types import Event
+from windlass.engine.types import TERMINAL, Event, Status
 from windlass.kernel.errors import Issue, ValidationFailed
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """A wanted fork.
+
+    ``from_step`` is the first step to be done; ``inputs`` are instead of the other run's, ``secrets`` those of the new
+    run: the other's are not taken over. ``key`` starts it once. ``batch`` names the bulk request it is part of, whose
+    own forks are not forked in turn, and ``batch_says`` what that asks for.
+    """
+
+    from_step: str
+    inputs: Mapping[str, Any] | None = None
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    key: str | None = None
+    batch: str | None = None
+    batch_says: Any = None
+
+    def said(self, run_id: str) -> dict[str, Any]:
+        """Return what a fork of a run is told from another request by."""
+        return {"fork": run_id, "from_step": self.from_step, "inputs": self.inputs, "batch": self.batch_says}
+
+
+def unfit(action: str, status: str) -> str | None:
+    """Return why an action leaves runs of a status alone, or None where it does something to them."""
+    if action == "retry" and status != Status.FAILED:
+        return f"run is {status}, only a failed run can be retried"
+    if action == "resume" and status != Status.PAUSED:
+        return f"run is {status}, not paused"
+    if action in {"pause", "cancel"} and (status in TERMINAL or (action, status) == ("pause", Status.PAUSED)):
+        return f"run is {status}"
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,9 @@ from windlass.contexts.workflows.steptypes.base import Tools
 from windlass.contexts.workflows.steptypes.registry import StepTypes
 from windlass.kernel.spans import NO_SPANS, Spans
 
+NAME = "workflow_name"
+"""The attribute of a run that names its definition."""
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -46,12 +49,18 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Callee:
-    """A saved definition that a run is about to call: its stored document and the inputs, checked, and its lane."""
+    """A saved definition that a run is about to call: its stored document and name, inputs that fit, its lane."""
 
     workflow_id: int
     digest: str
     inputs: Mapping[str, Any]
     lane: str = ""
+    name: str = ""
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """What its run is found by."""
+        return {NAME: self.name} if self.name else {}
 
 
 class Saved(Protocol):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from windlass.contexts.workflows.model import read
-from windlass.contexts.workflows.runs.forks import again, seed_of
-from windlass.contexts.workflows.runs.kit import Callee, Facts, Kit
+from windlass.contexts.workflows.runs.forks import Fork, again, seed_of
+from windlass.contexts.workflows.runs.kit import NAME, Callee, Facts, Kit
 from windlass.contexts.workflows.runs.lanes import lane_for
 from windlass.contexts.workflows.runs.newborn import newborn
 from windlass.contexts.workflows.runs.orders import Definitions, NotInTime, Order, RunRules, SavedDefinition, Starting
@@ -20,11 +21,11 @@ from windlass.engine.engine import Engine
 from windlass.engine.errors import RunCancelled, RunFailed, UnknownRun
 from windlass.engine.ports import Transaction
 from windlass.engine.starting import Start
-from windlass.engine.types import ControlResult, Event, RunView, Started, TellStart
+from windlass.engine.types import ControlResult, Event, RunView, Started, StartRequest, TellStart
 from windlass.kernel.actors import Actor, Forbidden
 from windlass.kernel.errors import NotFound
 from windlass.kernel.spans import TRACEPARENT
-from windlass.storage.run_lists import RunQuery, list_page, matching_ids
+from windlass.storage.run_lists import RunQuery, list_page, matching
 
 NO_RUN = "Run not found"
 MOST_EVENTS = 10_000
@@ -102,23 +103,29 @@ class Runs:
         inputs = self._definitions.check_inputs(document, order.inputs)
         digest = await self.snapshots.keep(document)
         request = self._engine.request(self.start_of(actor, document, digest, inputs, order, which))
-        if order.secrets:
-            await self._vault.keep(request.run.run_id, order.secrets)
         action = "workflow.run_saved" if saved.id else "workflow.run_adhoc"
         told = {"workflow_id": which[0], "version": saved.version, "mode": order.mode}
+        request.tell = self._told(actor, action, saved.owner, told)
+        started = await self._begin(request, order.secrets)
+        if order.mode != "async":
+            await self._wait(started.run_id, fresh=started.created)
+        elif started.created:
+            return newborn(request.run, started)
+        return await self._engine.get_run(started.run_id)
+
+    async def _begin(self, request: StartRequest, secrets: Mapping[str, str]) -> Started:
+        """Start a run, its secrets kept before and forgotten where nothing was started."""
+        if not secrets:
+            return await self.starting.begin(request)
+        await self._vault.keep(request.run.run_id, secrets)
         created = False
         try:
-            request.tell = self._told(actor, action, saved.owner, told)
             started = await self.starting.begin(request)
             created = started.created
         finally:
-            if order.secrets and not created:
+            if not created:
                 await self._vault.forget(request.run.run_id)
-        if order.mode != "async":
-            await self._wait(started.run_id, fresh=created)
-        elif created:
-            return newborn(request.run, started)
-        return await self._engine.get_run(started.run_id)
+        return started
 
     def _told(self, actor: Actor, action: str, owner: str | None, told: Mapping[str, Any]) -> TellStart:
         """Return what tells the audit log of a run that is started, once."""
@@ -156,7 +163,7 @@ class Runs:
             priority=order.priority,
             tenant_id=actor.tenant_id,
             owner=actor.user_id,
-            attributes=_attributes(order, version, names),
+            attributes=_attributes(order, document, version, names),
             on_end=self._on_end if document.get("on_completion_webhook") else None,
             workflow_id=workflow_id,
             fingerprint=canonical(said),
@@ -191,7 +198,7 @@ class Runs:
                 queue=QUEUE,
                 tenant_id=facts.tenant_id,
                 owner=facts.user_id,
-                attributes={"mode": "async", "caller": facts.run_id},
+                attributes={"mode": "async", "caller": facts.run_id, **callee.attributes},
                 on_end=self._on_end,
                 workflow_id=callee.workflow_id,
                 lane=callee.lane,
@@ -199,35 +206,40 @@ class Runs:
         )
         return (await self.starting.begin(request)).run_id
 
-    async def fork(
-        self, actor: Actor, run_id: str, from_step: str, inputs: Mapping[str, Any] | None, secrets: Mapping[str, str]
-    ) -> RunView:
+    async def fork(self, actor: Actor, run_id: str, fork: Fork) -> tuple[RunView, bool]:
         """Start a run of the same definition that takes over what another had done before a step.
 
         Args:
             actor: who asks; the new run is theirs.
             run_id: the other run, open or ended; it is left alone.
-            from_step: the first step to be done.
-            inputs: instead of the other run's.
-            secrets: those of the new run; the other's are not taken over.
+            fork: what is asked for.
+
+        Returns:
+            the new run, and whether it was not there before.
 
         Raises:
             NotFound: there is no such run for this caller.
             ValidationFailed: there is no such step, or the inputs do not fit.
+            RunConflict: the idempotency key was used with another request.
         """
         run, events = await self.history(actor, run_id)
+        if fork.batch is not None and run.attributes.get("forked_in") == fork.batch:
+            return run, False
         document = await self.snapshots.load(run.inputs["digest"])
-        seed = seed_of(read(document), events, from_step)
-        order = Order(run.inputs["inputs"] if inputs is None else inputs, secrets=secrets)
+        seed = seed_of(read(document), events, fork.from_step)
+        inputs = run.inputs["inputs"] if fork.inputs is None else fork.inputs
+        order = Order(inputs, fork.key, secrets=fork.secrets)
         checked = self._definitions.check_inputs(document, order.inputs)
         saved = (run.workflow_id, run.attributes.get("version", 1))
         digest = await self.snapshots.keep(document)
         start = self.start_of(actor, document, digest, checked, order, saved)
-        request = self._engine.request(start.with_input(seed=seed.packed()))
-        if secrets:
-            await self._vault.keep(request.run.run_id, secrets)
-        request.tell = self._told(actor, "run.fork", run.owner, {"forked_from": run_id, "from_step": from_step})
-        return await self._engine.get_run((await self.starting.begin(request)).run_id)
+        start = replace(start.with_input(seed=seed.packed()), fingerprint=canonical(fork.said(run_id)))
+        if fork.batch is not None:
+            start = replace(start, attributes={**(start.attributes or {}), "forked_in": fork.batch})
+        request = self._engine.request(start)
+        request.tell = self._told(actor, "run.fork", run.owner, {"forked_from": run_id, "from_step": fork.from_step})
+        started = await self._begin(request, fork.secrets)
+        return await self._engine.get_run(started.run_id), started.created
 
     async def steps_again(self, actor: Actor, run_id: str, from_step: str | None) -> list[str]:
         """Return the steps that a fork, or without a step a retry, may do anew."""
@@ -317,17 +329,18 @@ class Runs:
             return await self.command(actor, run, "resume")
         return ControlResult("already_applied", run.status)
 
-    async def select(self, query: RunQuery) -> list[str]:
-        """Return the ids of the runs that a bulk action is for, oldest first."""
-        return await self._engine.read(lambda connection: matching_ids(connection, query._replace(limit=BULK)))
+    async def select(self, query: RunQuery) -> list[tuple[str, str]]:
+        """Return the ids and statuses of the runs that a bulk action is for, oldest first."""
+        return await self._engine.read(lambda connection: matching(connection, query._replace(limit=BULK)))
 
 
 def _callers(workflow_id: int | None) -> list[int]:
     return [] if workflow_id is None else [workflow_id]
 
 
-def _attributes(order: Order, version: int, secrets: list[str]) -> dict[str, Any]:
+def _attributes(order: Order, document: Mapping[str, Any], version: int, secrets: list[str]) -> dict[str, Any]:
     found = {
+        NAME: document.get("name"),
         "mode": order.mode,
         "version": version,
         "validation_mode": order.validation_mode,

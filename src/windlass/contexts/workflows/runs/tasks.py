@@ -101,7 +101,8 @@ async def call(run: Workflow[..., Any], facts: Facts, callee: Callee) -> Any:
     """Run a saved definition as a child of the current run and return its outputs."""
     callers = [*facts.callers, callee.workflow_id]
     given = [callee.digest, dict(callee.inputs), [], callers]
-    return await call_child(run, given, {}, lane=callee.lane, workflow_id=callee.workflow_id)
+    told = orjson.dumps(callee.attributes).decode()
+    return await call_child(run, given, {}, lane=callee.lane, workflow_id=callee.workflow_id, attributes=told)
 
 
 def _executor(kit: Kit) -> Callable[[], Awaitable[Any]]:

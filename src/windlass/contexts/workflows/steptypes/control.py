@@ -78,7 +78,7 @@ def _person(instructions: str, **more: fields.Schema) -> fields.Schema:
         "minItems": 1,
         "maxItems": MOST_ASSIGNEES,
         "items": person,
-        "description": "The user who decides, or several; role:<name> is everybody of a role",
+        "description": "Who decides, by user name or id, or several; role:user and role:admin are everybody of a role",
     }
     return fields.config(
         {
@@ -114,9 +114,9 @@ _PEOPLE = (
     StepType(
         name="wait_for_approval",
         description="Wait until a person says yes or no",
-        schema=_person("What is to be decided"),
+        schema=_person("What is to be decided", form_schema=fields.mapping("JSON Schema of what an approval says")),
         example={"assigned_to_user_id": "{{ inputs.boss }}", "instructions": "Pay {{ inputs.amount }}?"},
-        outputs=_DECISION,
+        outputs={**_DECISION, "…": "and each edited field"},
     ),
 )
 _FLOW = (

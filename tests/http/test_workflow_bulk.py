@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
-from tests.http.test_workflow_runs import ASKING, BASE, BROKEN, adhoc, at
+import orjson
+import pytest
+
+from tests.http.test_workflow_runs import ASKING, BASE, BROKEN, adhoc, at, saved
 from tests.support.apps import Served
+from windlass.cli.client.http import HttpClient
+from windlass.cli.exits import CommandError, ExitCode, explain
+from windlass.cli.work import starting
+from windlass.cli.work.starting import Wanted
+from windlass.kernel.errors import WindlassError
 
 CHAIN: dict[str, Any] = {
     "name": "chain",
@@ -85,6 +96,64 @@ async def test_a_fork_of_a_graph_does_again_what_depends_on_its_step(served: Ser
 
     assert preview == {"dry_run": True, "reexecutes": ["b", "c"]}
     assert (await at(served, made["run_id"], "succeeded"))["outputs"] == {"text": "a1b2"}
+
+
+async def test_the_command_line_starts_and_forks_runs(
+    served: Served,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    @asynccontextmanager
+    async def open_http(_url: str, _key: str | None) -> AsyncIterator[HttpClient]:
+        yield HttpClient(served.client, "here")
+
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setattr("windlass.cli.client.http.open_http", open_http)
+    files = {name: tmp_path / f"{name}.json" for name in ("chain", "broken", "secret")}
+    secret = {"name": "secret", "steps": [{"id": "z", "type": "token_count", "config": {"text": "{{ secrets.k }}"}}]}
+    for path, document in zip(files.values(), (CHAIN, BROKEN, secret), strict=True):
+        path.write_bytes(orjson.dumps(document))
+    await saved(served, CHAIN)
+
+    def said() -> str:
+        return capsys.readouterr().out.strip()
+
+    for url in (None, "http://here"):
+        await starting.start(str(files["chain"]), Wanted(["x=7"], wait=True), url, None)
+        assert orjson.loads(said()) == {"text": "a7b7c"}
+        once = Wanted(["x=8"], key=f"cli {url}"[:200].replace(" ", "-"))
+        await starting.start("chain", once, url, None)
+        first = said()
+        await starting.start("chain", once._replace(json=True), url, None)
+        assert orjson.loads(said())["run_id"] == first
+        await at(served, first, "succeeded")
+        await starting.fork(first, "b", Wanted(["x=1"], inputs='{"x": "2"}'), url, None, dry_run=True)
+        assert said() == "b\nc"
+        await starting.fork(first, "b", Wanted(inputs='{"x": "2"}', wait=True), url, None, dry_run=False)
+        assert orjson.loads(said()) == {"text": "a8b2c"}
+        for what, wanted, code in [
+            ("chain", once._replace(pairs=["x=9"]), ExitCode.CONFLICT),
+            ("chain", Wanted(["y=9"]), ExitCode.USAGE),
+            ("chain", Wanted(["x"]), ExitCode.USAGE),
+            ("chain", Wanted(inputs="[]"), ExitCode.USAGE),
+            ("chain", Wanted(inputs=f"@{tmp_path}/nothing"), ExitCode.NOT_FOUND),
+            ("chain", Wanted(secrets=["k=v"]), ExitCode.USAGE),
+            ("nothing", Wanted(), ExitCode.NOT_FOUND),
+            (str(tmp_path / "nothing.yaml"), Wanted(), ExitCode.NOT_FOUND),
+            (str(files["broken"]), Wanted(wait=True), ExitCode.FINDING),
+        ]:
+            with pytest.raises((CommandError, WindlassError)) as refused:
+                await starting.start(what, wanted, url, None)
+            assert explain(refused.value).code == code, (what, wanted)
+        said()
+    (tmp_path / "k").write_text("abc\n")
+    sealed = Wanted(secrets=[f"k=@{tmp_path}/k"], wait=True)
+    await starting.start(str(files["secret"]), sealed, "http://here", None)
+    assert orjson.loads(said())["char_count"] == 3
+    with pytest.raises(CommandError, match="without WORKFLOWS_SECRETS_KEY"):
+        await starting.start(str(files["secret"]), sealed, None, None)
 
 
 async def test_a_fork_that_cannot_be_is_refused(served: Served) -> None:

@@ -7,7 +7,20 @@ from typing import Annotated
 import typer
 
 from windlass.cli.client.protocol import RunQuery
-from windlass.cli.options import ApiKey, CreatedAfter, CreatedBefore, Json, RunStatus, Url
+from windlass.cli.options import (
+    ApiKey,
+    CreatedAfter,
+    CreatedBefore,
+    Input,
+    Inputs,
+    Json,
+    OnceFor,
+    RunStatus,
+    Secret,
+    Url,
+    Wait,
+    WaitSeconds,
+)
 from windlass.cli.running import run
 
 group = typer.Typer(help="Look at durable runs and control them.", no_args_is_help=True)
@@ -137,6 +150,32 @@ def resume(run_ids: RunIds, json: Json = False, url: Url = None, api_key: ApiKey
 def retry(run_ids: RunIds, json: Json = False, url: Url = None, api_key: ApiKey = None) -> None:
     """Open failed runs again from their failed step."""
     _control(run_ids, "retry", None, url, api_key, json=json)
+
+
+@group.command()
+def fork(  # noqa: PLR0913  each is an option
+    run_id: RunId,
+    *,
+    from_step: Annotated[str, typer.Option("--from-step", metavar="STEP", help="The first step to do again.")],
+    input_: Input = None,
+    inputs: Inputs = None,
+    secret: Secret = None,
+    idempotency_key: OnceFor = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which steps would be done again.")] = False,
+    wait: Wait = False,
+    timeout: WaitSeconds = None,
+    json: Json = False,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Start a run of the same definition that takes over what this one had done before a step; prints its id.
+
+    Inputs that are given are instead of this run's, all of them. Its secrets are not taken over.
+    """
+    from windlass.cli.work import starting as work
+
+    wanted = work.Wanted(input_ or (), inputs, secret or (), idempotency_key, wait, timeout, json)
+    run(work.fork(run_id, from_step, wanted, url, api_key, dry_run=dry_run))
 
 
 def _control(

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from windlass.cli.options import ApiKey, Json, Url
+from windlass.cli.options import ApiKey, Input, Inputs, Json, OnceFor, Secret, Url, Wait, WaitSeconds
 from windlass.cli.running import run
 
-group = typer.Typer(help="Check definitions, save them, compare their versions.", no_args_is_help=True)
+group = typer.Typer(help="Check definitions, save them, run them, compare their versions.", no_args_is_help=True)
 
 Files = Annotated[list[Path], typer.Argument(metavar="FILE", help="Definitions in JSON, or in YAML (.yaml, .yml).")]
 Which = Annotated[str, typer.Argument(metavar="WORKFLOW", help="The name of a workflow, or an id.")]
@@ -65,6 +65,31 @@ def push(
     from windlass.cli.work import workflows as work
 
     run(work.push(files, url, api_key, activate=activate, json=json))
+
+
+@group.command("run")
+def run_(
+    what: Annotated[str, typer.Argument(metavar="WORKFLOW", help="A saved workflow's name or id, or a file.")],
+    *,
+    input_: Input = None,
+    inputs: Inputs = None,
+    secret: Secret = None,
+    idempotency_key: OnceFor = None,
+    wait: Wait = False,
+    timeout: WaitSeconds = None,
+    json: Json = False,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Start a run and print its id; with --wait its output.
+
+    What ends in .json, .yaml or .yml is a file, and need not be saved. Anything else is a name or an id.
+    A server (`windlass up`) or a worker (`windlass worker`) carries it out.
+    """
+    from windlass.cli.work import starting as work
+
+    wanted = work.Wanted(input_ or (), inputs, secret or (), idempotency_key, wait, timeout, json)
+    run(work.start(what, wanted, url, api_key))
 
 
 @group.command()

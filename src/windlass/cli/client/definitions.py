@@ -7,10 +7,12 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from windlass.cli.client.protocol import Row
+from windlass.cli.exits import bad_input
 
 if TYPE_CHECKING:
     from windlass.bootstrap import Application
     from windlass.cli.client.http import HttpClient
+    from windlass.engine.types import RunView
     from windlass.kernel.actors import Actor
 
 PATH = "/api/v1/workflows"
@@ -44,6 +46,14 @@ class DefinitionsClient(Protocol):
 
     async def diff(self, workflow_id: int, old: int, new: int) -> Row:
         """Compare two versions."""
+        ...
+
+    async def start(self, workflow_id: int | None, document: Row | None, order: Row, key: str | None) -> Row:
+        """Start a run of a saved version, or of ``document``; ``order`` is the API's body, ``key`` makes it once."""
+        ...
+
+    async def fork(self, run_id: str, order: Row, key: str | None) -> Row:
+        """Fork a run, or say what would be done again; as ``start``."""
         ...
 
 
@@ -82,8 +92,22 @@ class HttpDefinitions:
         found: Row = await self._client.ask("GET", f"{PATH}/{workflow_id}/diff", dict, params={"from": old, "to": new})
         return found
 
-    async def _row(self, method: str, path: str, document: Row | None = None) -> Row:
+    async def start(self, workflow_id: int | None, document: Row | None, order: Row, key: str | None) -> Row:
+        """Start a run."""
+        if workflow_id is not None:
+            return await self._row("POST", f"/{workflow_id}/run", order, key)
+        return await self._row("POST", "/run", {**order, "definition": document}, key)
+
+    async def fork(self, run_id: str, order: Row, key: str | None) -> Row:
+        """Fork a run."""
+        from windlass.cli.client.http import segment
+
+        return await self._row("POST", f"/runs/{segment(run_id)}/fork", order, key)
+
+    async def _row(self, method: str, path: str, document: Row | None = None, key: str | None = None) -> Row:
         kwargs: dict[str, Any] = {} if document is None else {"json": document}
+        if key is not None:
+            kwargs["headers"] = {"Idempotency-Key": key}
         found: Row = await self._client.ask(method, f"{PATH}{path}", dict, **kwargs)
         return found
 
@@ -93,6 +117,8 @@ class DirectDefinitions:
 
     def __init__(self, application: Application, actor: Actor) -> None:
         self._definitions = application.definitions
+        self._runs = application.workflows.runs
+        self._seals = application.settings.workflows_secrets_key is not None
         self._actor = actor
         self.name = str(application.settings.database)
 
@@ -137,6 +163,42 @@ class DirectDefinitions:
     async def diff(self, workflow_id: int, old: int, new: int) -> Row:
         """Compare two versions."""
         return await self._definitions.diff(self._actor, workflow_id, old, new)
+
+    async def start(self, workflow_id: int | None, document: Row | None, order: Row, key: str | None) -> Row:
+        """Start a run."""
+        from windlass.contexts.workflows.api import Order
+
+        wanted = Order(order["inputs"], key, secrets=self._secrets(order))
+        if workflow_id is not None:
+            return _run(await self._runs.start_saved(self._actor, workflow_id, wanted))
+        return _run(await self._runs.start_adhoc(self._actor, document, wanted))
+
+    async def fork(self, run_id: str, order: Row, key: str | None) -> Row:
+        """Fork a run."""
+        from windlass.contexts.workflows.api import Fork
+
+        if order.get("dry_run"):
+            again = await self._runs.steps_again(self._actor, run_id, order["from_step"])
+            return {"dry_run": True, "reexecutes": again}
+        wanted = Fork(order["from_step"], order.get("inputs"), self._secrets(order), key)
+        return _run((await self._runs.fork(self._actor, run_id, wanted))[0])
+
+    def _secrets(self, order: Row) -> dict[str, str]:
+        """Return the secrets of a run, which are to outlive this process.
+
+        Raises:
+            CommandError: they would not.
+        """
+        found: dict[str, str] = order.get("secrets") or {}
+        if found and not self._seals:
+            message = "without WORKFLOWS_SECRETS_KEY a secret would end with this command"
+            bad_input(message, "set it, here and where runs are carried out, or start the run on a server with --url")
+        return found
+
+
+def _run(run: RunView) -> Row:
+    names = ("run_id", "workflow_id", "status", "created_at")
+    return {name: getattr(run, name) for name in names}
 
 
 @asynccontextmanager

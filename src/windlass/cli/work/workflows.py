@@ -119,7 +119,7 @@ async def pull(
     done: list[Row] = []
     kept = False
     async with open_definitions(url, api_key) as client:
-        rows = await client.listed(current="true") if name is None else [await _find(client, name, version)]
+        rows = await client.listed(current="true") if name is None else [await find(client, name, version)]
         for row in rows:
             path = folder / f"{_UNSAFE.sub('_', row['name'])}.workflow.{form}"
             result = _write(path, _written((await client.get(row["id"]))["definition"], form), force=force)
@@ -151,7 +151,7 @@ def _written(document: Row, form: str) -> str:
     return write_yaml(document)
 
 
-async def _find(client: DefinitionsClient, which: str, version: int | None = None) -> Row:
+async def find(client: DefinitionsClient, which: str, version: int | None = None) -> Row:
     """Return the version that a name or id means: the current one, else the newest, unless another is asked for."""
     if which.isascii() and which.isdigit():
         row = await client.get(int(which))
@@ -189,7 +189,7 @@ def _cells(row: Row) -> tuple[object, ...]:
 async def show(which: str, version: int | None, url: str | None, api_key: str | None, *, json: bool) -> None:
     """Print a workflow."""
     async with open_definitions(url, api_key) as client:
-        row = await client.get((await _find(client, which, version))["id"])
+        row = await client.get((await find(client, which, version))["id"])
         versions = await client.listed(name=row["name"], deleted="true")
     definition = row["definition"]
     if json:
@@ -221,7 +221,7 @@ def _step(step: Row) -> tuple[object, ...]:
 async def diff(which: str, old: int, new: int, url: str | None, api_key: str | None, *, json: bool) -> None:
     """Print how two versions differ; nothing when they do not."""
     async with open_definitions(url, api_key) as client:
-        row = await _find(client, which)
+        row = await find(client, which)
         found = await client.diff(row["id"], old, new)
     if json:
         output.as_json(found)
@@ -234,7 +234,7 @@ async def change(
 ) -> None:
     """Change a version and print it."""
     async with open_definitions(url, api_key) as client:
-        row = await _find(client, which, version)
+        row = await find(client, which, version)
         changed = await client.change(row["id"], action)
         if action == "delete":
             changed = {**row, "is_active": False, "is_current": False}

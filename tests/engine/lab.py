@@ -18,6 +18,7 @@ from windlass import Engine, Handle
 from windlass.engine.ops import CALL, Commits, Operation
 from windlass.engine.ports import Backend, Transaction
 from windlass.engine.types import TERMINAL, Event, RunView
+from windlass.engine.worker import Worker
 from windlass.kernel.clock import SystemClock
 from windlass.storage.batches import BatchWriter, Pending
 from windlass.storage.committer import Committer
@@ -108,12 +109,7 @@ class Lab:
         self.freeze(engine)
         del self.processes[engine]
         worker.stopping = True
-        tasks = {*worker._loops, *worker._tasks}
-        for run in list(worker.runs.values()):
-            tasks.update(run.tasks)
-            run.abandon()
-        for task in tasks:
-            task.cancel()
+        tasks = _gone(worker, {*worker._loops, *worker._tasks})
         if worker._alarm is not None:
             worker._alarm.cancel()
         worker._lease.close()
@@ -122,6 +118,7 @@ class Lab:
         self._close(process)
         self.write(lambda tx: self.database.after_death(tx, worker.holder))
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*_gone(worker, set()), return_exceptions=True)  # claimed in the very last moment
 
     def freeze(self, engine: Engine) -> None:
         """Let nothing that a process writes reach the database any more."""
@@ -229,3 +226,13 @@ async def event_types(engine: Engine, handle: Handle) -> list[str]:
 async def payloads(engine: Engine, handle: Handle, kind: str) -> list[dict[str, Any]]:
     """Return the payloads of a run's events of one type."""
     return [orjson.loads(event.payload) for event in await journal(engine, handle) if event.type == kind]
+
+
+def _gone(worker: Worker, tasks: set[asyncio.Task[Any]]) -> set[asyncio.Task[Any]]:
+    """Cancel tasks of a process and of all its runs; returns them."""
+    for run in list(worker.runs.values()):
+        tasks.update(run.tasks)
+        run.abandon()
+    for task in tasks:
+        task.cancel()
+    return tasks

@@ -6,17 +6,23 @@ A server is a process of its own, as in production: its log lines go to a file, 
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
 
 from benchmarks import bare, load
 from benchmarks.contender import Options, Outcome, Shape, main
 from benchmarks.samples import bodies
 
+FORKS = "BENCH_FORKS"
+"""The variable that lets servers be forks of the process that measures them."""
 _STARTUP = 60.0
 _WARM = 200
 
@@ -32,22 +38,47 @@ def _free_port() -> int:
 def server(app: str, database: str, options: Options) -> Iterator[int]:
     """Serve an application and yield its port once it answers."""
     port = _free_port()
-    command = [sys.executable, "-m", "benchmarks.served", app, "--database", database, "--port", str(port)]
+    arguments = [app, "--database", database, "--port", str(port)]
     for name in ("style", "pool"):
         if name in options.settings:
-            command += [f"--{name}", options.settings[name]]
+            arguments += [f"--{name}", options.settings[name]]
     path = options.folder / f"{app}-{port}.log"
+    with _process(arguments, path) as ended:
+        deadline = time.monotonic() + _STARTUP
+        while not _answers(port):
+            if ended() or time.monotonic() > deadline:
+                raise RuntimeError(f"{app} does not serve:\n{path.read_text()[-3000:]}")
+            time.sleep(0.05)
+        yield port
+
+
+@contextmanager
+def _process(arguments: Sequence[str], path: Path) -> Iterator[Callable[[], bool]]:
+    """Run a server of ``served`` and yield what says whether it has ended; a quick run forks, which loads nothing."""
+    if FORKS in os.environ:
+        forked = multiprocessing.get_context("fork").Process(target=_forked, args=(arguments, path))
+        forked.start()
+        try:
+            yield lambda: forked.exitcode is not None
+        finally:
+            forked.terminate()
+            forked.join(30)
+        return
+    command = [sys.executable, "-m", "benchmarks.served", *arguments]
     with path.open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         try:
-            deadline = time.monotonic() + _STARTUP
-            while not _answers(port):
-                if process.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"{app} does not serve:\n{path.read_text()[-3000:]}")
-                time.sleep(0.05)
-            yield port
+            yield lambda: process.poll() is not None
         finally:
             process.terminate()
             process.wait(30)
+
+
+def _forked(arguments: Sequence[str], path: Path) -> None:
+    served = import_module("benchmarks.served")  # it loads the product, which whoever only asks does not need
+    with path.open("wb") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    served.main(arguments)
 
 
 def _answers(port: int) -> bool:

@@ -20,6 +20,7 @@ from benchmarks.contender import Outcome, answer
 from benchmarks.databases import Databases
 from benchmarks.install import ROOT, Peers
 from benchmarks.model import Benchmark, Side, Store
+from benchmarks.ours_http import FORKS
 from windlass.settings import Settings
 
 _LONGEST = 900
@@ -32,6 +33,7 @@ _PRELOADED = [
     "benchmarks.ours_definitions",
     "benchmarks.ours_grown",
     "benchmarks.ours_lists",
+    "benchmarks.served",
 ]
 Knobs = dict[str, str]
 Say = Callable[[str], None]
@@ -131,6 +133,7 @@ def _answer(module: str, arguments: list[str], folder: Path, pipe: Connection) -
     environment = _environment()
     os.environ.clear()
     os.environ.update(environment)
+    os.environ[FORKS] = "1"
     os.chdir(folder)
     pipe.send(answer(importlib.import_module(module).SHAPES, arguments))
 

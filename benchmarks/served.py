@@ -8,6 +8,7 @@ of ``session_app``.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 import uvicorn
@@ -59,7 +60,7 @@ def windlass_app(database: str) -> FastAPI:
     return app
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Serve the application that the command line names."""
     parser = argparse.ArgumentParser()
     parser.add_argument("app", choices=("windlass", "session"))
@@ -67,7 +68,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--style", default="sync")
     parser.add_argument("--pool", type=int, default=5)
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     if given.app == "windlass":
         app = windlass_app(given.database)
     else:

@@ -11,7 +11,7 @@ from tests.support.receiver import Receiver, Reply, receiving
 from tests.support.waiting import wait_until, wait_until_async
 from windlass.bootstrap import Application, run_application
 from windlass.contexts.identity.api import AuditQuery
-from windlass.contexts.webhooks import ledger, letters
+from windlass.contexts.webhooks import ledger, letters, service
 from windlass.contexts.webhooks.api import Delivery, LetterNotFound, Wanted
 from windlass.contexts.webhooks.model import Attempt
 from windlass.kernel.actors import DEVELOPER, RUNS_CONTROL, Actor, Forbidden
@@ -139,8 +139,9 @@ async def test_a_replay_that_is_heard_is_the_end_of_it(database_url: str, receiv
     ],
 )
 async def test_a_replay_that_fails_is_counted(
-    database_url: str, receiver: Receiver, reply: Reply, answer: dict[str, Any]
+    database_url: str, receiver: Receiver, reply: Reply, answer: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(service, "REPLAY_GRACE", 60.0)
     receiver.usual = reply
     async with caring(database_url) as application:
         dlq_id = await bury(application, receiver.url)

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from tests.support.definitions import definition, log
 from windlass.bootstrap import Application, run_application
+from windlass.contexts.workflows.api import Order
 from windlass.contexts.workflows.definitions.calls import call_faults
 from windlass.contexts.workflows.definitions.service import Definitions, VersionExists
 from windlass.contexts.workflows.definitions.store import Family, ListQuery, Row
@@ -225,8 +226,9 @@ async def test_wrong_definitions_are_not_saved(definitions: Definitions) -> None
     assert await definitions.page(ListQuery("default", None, deleted=True)) == []
 
 
-def call(step_id: str, workflow_id: object) -> dict[str, Any]:
-    return {"id": step_id, "type": "workflow_call", "config": {"workflow_id": workflow_id}}
+def call(step_id: str, target: object, **more: object) -> dict[str, Any]:
+    named = isinstance(target, str) and "inputs.id" not in target
+    return {"id": step_id, "type": "workflow_call", "config": {f"workflow_{'name' if named else 'id'}": target, **more}}
 
 
 async def test_sub_workflows_must_be_there(definitions: Definitions) -> None:
@@ -265,6 +267,38 @@ async def test_calls_by_name_that_lead_back_are_found(running: Application) -> N
     assert await faults("b") == ["Sub-workflows lead back to their caller: a -> b -> a"]
     assert await faults(row.id) == ["Sub-workflows lead back to their caller: a -> b -> a"]
     assert await faults("later") == []
+
+
+async def test_sub_workflows_are_found_by_name_when_the_run_gets_there(running: Application) -> None:
+    definitions, runs = running.definitions, running.workflows.runs
+
+    def leaf(message: str) -> list[Any]:
+        return [{"id": "say", "type": "log", "config": {"message": message}}]
+
+    async def run(actor: Actor, steps: list[Any], **inputs: Any) -> tuple[Any, str]:
+        view = await runs.start_adhoc(actor, {"name": "caller", "steps": steps}, Order(inputs, mode="sync"))
+        return view.outputs, str(view.error)
+
+    said = [call("a", "leaf"), call("b", "{{ inputs.leaf }}", version=1)]
+    paired = [
+        *said,
+        {"id": "c", "type": "prompt", "config": {"template": "{{ a.outputs.message }} {{ b.outputs.message }}"}},
+    ]
+    assert "not_found: config.workflow_name: there is no workflow leaf" in (await run(ANN, paired, leaf="leaf"))[1]
+    row = await save(definitions, name="leaf", steps=leaf("old"))
+    assert (await run(ANN, paired, leaf="leaf"))[0]["text"] == "old old"
+    await definitions.add_version(ANN, row.id, {"name": "leaf", "version": 2, "steps": leaf("new")})
+    assert (await run(ANN, paired, leaf="leaf"))[0]["text"] == "new old"
+    assert "there is no workflow leaf" in (await run(BOB, paired, leaf="leaf"))[1]
+    assert "config.version: there is no workflow leaf version 3" in (await run(ANN, [call("a", "leaf", version=3)]))[1]
+
+    again = [call("s", "{{ inputs.name }}", inputs={"name": "{{ inputs.name }}"})]
+    circle = await save(definitions, name="circle", steps=again)
+    ended = await runs.start_saved(ANN, circle.id, Order({"name": "circle"}, mode="sync"))
+    assert "cyclic_call" in str(ended.error)
+    for wrong in ([call("a", "circle", workflow_id=1)], [call("a", row.id, version=1)], [call("a", "circle")]):
+        with pytest.raises(ValidationFailed):
+            await save(definitions, name="circle", version=2, steps=wrong)
 
 
 async def test_the_audit_hears_of_changes_in_their_transaction(running: Application) -> None:

@@ -10,8 +10,11 @@ import sqlalchemy as sa
 from tests.support.commands import Windlass
 from tests.support.definitions import definition, log
 from tests.support.waiting import wait_until_async
-from windlass.bootstrap import Application
-from windlass.contexts.workflows.api import Order
+from windlass.bootstrap import Application, run_application
+from windlass.contexts.workflows.api import Order, SnapshotRetention
+from windlass.contexts.workflows.runs import forgetting, snapshots
+from windlass.contexts.workflows.runs.forgetting import remove_in
+from windlass.contexts.workflows.runs.snapshots import canonical, digest_of
 from windlass.kernel.actors import Actor
 from windlass.storage import retention
 from windlass.storage.retention import Old, Removed, Retention, trims
@@ -132,6 +135,77 @@ async def test_batches_are_bounded(running: Application, monkeypatch: pytest.Mon
     assert removed.events >= 5 * 12
 
 
+async def test_definitions_that_no_run_needs_go(running: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forgetting, "PAGE", 2)
+    engine, kept = running.engine, running.workflows.runs.snapshots
+    saved = await running.definitions.create(ANN, definition([log("inner")], name="callee"))
+    call = {"id": "call", "type": "workflow_call", "config": {"workflow_id": saved.id}}
+    parent = await start(running, [call, WAIT], mode="async")
+
+    async def parked() -> bool:
+        return (await engine.get_run(parent)).status == "waiting_human"
+
+    await wait_until_async(parked, what="the parent to wait")
+    documents = [definition([log(f"d{number}")]) for number in range(5)]
+    for document in documents:
+        await running.workflows.runs.start_adhoc(ANN, document, Order(mode="sync"))
+    digests = [digest_of(canonical(document)) for document in documents]
+    needed = {
+        (await engine.get_run(parent)).inputs["digest"],
+        digest_of(canonical(definition([log("inner")], name="callee"))),
+    }
+    await kept.keep(definition([log("kept for no run")]))
+
+    async def change(text: str) -> None:
+        await engine.transact(lambda tx: tx.connection.execute(sa.text(text)) and None)
+
+    async def there() -> set[str]:
+        query = sa.text("SELECT digest FROM workflow_snapshots")
+        return await engine.read(lambda connection: {*connection.execute(query).scalars()})
+
+    async def remove(*, dry: bool = False) -> int:
+        return await SnapshotRetention(engine, dry=dry).remove(engine.clock.now())
+
+    assert await remove() == 0
+    await change("UPDATE workflow_snapshots SET last_used = 1")
+    assert await remove(dry=True) == await remove() == 1
+    assert await there() == {*digests, *needed}
+    assert await engine.read(lambda connection: forgetting.needed_page(connection, "2000-01-01T00:00:00Z", None)) == (
+        set(),
+        None,
+    )
+
+    await change("DELETE FROM workflow_runs WHERE status = 'succeeded'")
+    monkeypatch.setattr(snapshots, "DAY", 0)
+    await kept.keep(documents[0])
+    assert await engine.transact(lambda tx: remove_in(tx, digests[:1], engine.clock.now() - forgetting.SPARED)) == 0
+    assert await remove() == 4
+    assert await there() == {digests[0], *needed}
+
+
+async def test_a_definition_that_is_just_being_used_stays(
+    running: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshots, "DAY", 0)
+    document = definition([log("used again and again")])
+    digest = digest_of(canonical(document))
+    query = sa.text("SELECT last_used FROM workflow_snapshots WHERE digest = :digest")
+    old = sa.text("UPDATE workflow_snapshots SET last_used = 1 WHERE digest = :digest")
+    async with run_application(running.settings, worker=False) as other:
+        for _ in range(20):
+            await running.workflows.runs.snapshots.keep(document)
+            await running.engine.transact(lambda tx: tx.connection.execute(old, {"digest": digest}) and None)
+            await asyncio.gather(
+                other.engine.transact(lambda tx: remove_in(tx, [digest], 2)),
+                running.workflows.runs.snapshots.keep(document),
+            )
+            used = await running.engine.read(
+                lambda connection: connection.execute(query, {"digest": digest}).scalar_one_or_none()
+            )
+            assert used is not None
+            assert used > 1
+
+
 def test_transactions_share_the_rows_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "ROWS", 10)
     runs = [Old("a", None, 1, 4, ""), Old("b", None, 5, 4, ""), Old("c", None, 1, 17, "")]
@@ -168,6 +242,7 @@ async def test_the_command_counts_first_and_removes_when_told(running: Applicati
     assert counted["dry_run"] is True
     assert counted["runs"]["runs"] == removed["runs"]["runs"] == 1
     assert removed["dry_run"] is False
+    assert counted["definitions"] == removed["definitions"] == {"definitions": 0}
     assert removed["artifacts"]["artifacts"] == 0
     assert "0 runs, 0 events, 0 kept would be removed" in (await command("--runs", "30", "--dry-run")).out
     assert "say how old" in (await command(code=2)).err

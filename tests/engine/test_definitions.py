@@ -361,6 +361,14 @@ async def test_secrets_are_used_and_never_kept(stage: Stage, engine: Engine) -> 
     assert handle.run_id not in stage.secrets
 
 
+async def test_steps_made_of_steps_are_given_no_secrets(stage: Stage, engine: Engine) -> None:
+    keep = {"id": "keep", "type": "checkpoint", "config": {"data": "{{ secrets.key }}"}}
+    handle = await stage.start(engine, keep, secrets={"key": "s3cret"})
+
+    with pytest.raises(RunFailed, match="checkpoint is given no secrets"):
+        await handle.result()
+
+
 async def test_a_run_whose_secret_died_with_its_holder_waits_for_it(stage: Stage, engine: Engine) -> None:
     wait = {"id": "ask", "type": "wait_for_human", "config": {"assigned_to_user_id": "ann"}}
     handle = await stage.start(engine, wait, act("a", "{{ secrets.token }}"), secrets={"token": "s3cret-value"})

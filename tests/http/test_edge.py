@@ -213,8 +213,15 @@ async def test_the_openapi_document_describes_what_is_served(guarded: Served) ->
     assert ("POST", "/records/{record_id}/process") in operations
     served = [route for route in guarded.app.router.routes if isinstance(route, DirectRoute)]
     assert operations == {(method, route.path_format) for route in served for method in route.methods or ()}
+    tagged: set[str] = set()
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             assert "503" in operation["responses"]
             if path.startswith(GUARDED):
                 assert ("security" in operation) == (method != "get"), path
+            headers = {part["name"] for part in operation.get("parameters", ()) if part["in"] == "header"}
+            assert ("If-Match" in headers) == ("412" in operation["responses"]), path
+            assert ("If-None-Match" in headers) == ("304" in operation["responses"]), path
+            tagged |= {path for answer in operation["responses"].values() if "ETag" in answer.get("headers", {})}
+    one = "/api/v1/workflows/{workflow_id}"
+    assert tagged == {one, one + "/versions/{version}", "/api/v1/scheduler/workflows/{schedule_id}"}

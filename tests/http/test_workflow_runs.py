@@ -129,8 +129,12 @@ async def test_a_synchronous_start_gives_up_and_the_run_goes_on(database_url: st
 
         assert answer.status_code == 504
         assert answer.json()["detail"] == "Workflow run did not complete before the timeout window"
-        [run] = (await served.client.get(f"{BASE}/runs")).json()["runs"]
-        assert run["status"] == "waiting_approval"
+
+        async def asks() -> bool:
+            [run] = (await served.client.get(f"{BASE}/runs")).json()["runs"]
+            return bool(run["status"] == "waiting_approval")
+
+        await wait_until_async(asks, what="the run to go on")
 
 
 async def test_runs_are_listed_in_pages_with_links(served: Served) -> None:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from tests.support.paths import ROOT, SOURCE
 from tests.support.schema import describe
+from tests.support.warmth import warm
 from windlass.storage import migrate, urls
 from windlass.storage.schema import metadata
 
@@ -35,16 +36,10 @@ def alembic(url: str) -> Alembic:
     """Run Alembic's own command at the root of the repository, as an operator does."""
 
     def run(*arguments: str, ini: Path = ROOT / "alembic.ini", expect: int = 0) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "alembic", "-c", str(ini), *arguments],
-            cwd=ROOT,
-            env={**os.environ, "DATABASE_URL": url},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == expect, done.stdout + done.stderr
-        return done.stdout
+        environment = {**os.environ, "DATABASE_URL": url}
+        code, out, err = warm().run(["alembic", "-c", str(ini), *arguments], ROOT, environment, b"")
+        assert code == expect, out + err
+        return out
 
     return run
 

@@ -27,7 +27,7 @@ MOST_TURNS = 150_000
 """Callbacks after which something is going round in circles; a simulation takes some thousands."""
 
 DOCUMENT = documents.RUN
-SHAPES = ("chain", "fan", "family", "waits", "retries", "money", "narrow", DOCUMENT, DOCUMENT)
+SHAPES = ("chain", "fan", "family", "waits", "retries", "money", "narrow", DOCUMENT)
 
 SPOKEN_TO = {"waits", DOCUMENT}
 """Those that end only when somebody speaks to them."""

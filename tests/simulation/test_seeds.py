@@ -1,4 +1,4 @@
-"""Some three hundred histories in which everything that can go wrong does, and every promise is kept.
+"""Some two hundred histories in which everything that can go wrong does, and every promise is kept.
 
 A seed that fails here replays exactly: ``python -m tests.simulation --backend memory --seed N --trace``.
 """
@@ -14,9 +14,9 @@ from tests.simulation.scenario import simulate
 from tests.support.paths import ROOT
 
 BLOCK = 10
-MEMORY_SEEDS = 200
-SQLITE_SEEDS = 60
-POSTGRES_SEEDS = 20
+MEMORY_SEEDS = 150
+SQLITE_SEEDS = 30
+POSTGRES_SEEDS = 10
 
 DIGESTS = """
 import hashlib

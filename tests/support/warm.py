@@ -78,10 +78,8 @@ def _carry_out(request: dict[str, Any]) -> int:
     sys.argv = request["command"]
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         setattr(sys, name, open(number, "r" if number == 0 else "w", encoding="utf-8"))  # noqa: SIM115, PTH123
-    from windlass.cli.main import main
-
     try:
-        code = _code(main)
+        code = _code(_program(sys.argv[0]))
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
         sys.stdout.flush()
@@ -89,6 +87,17 @@ def _carry_out(request: dict[str, Any]) -> int:
     except BrokenPipeError:
         return 120  # as the interpreter, when the last of the output finds nobody
     return code
+
+
+def _program(name: str) -> Any:
+    """Return what a command calls; all of it was loaded long ago."""
+    if name == "alembic":
+        from alembic.config import main as alembic
+
+        return alembic
+    from windlass.cli.main import main
+
+    return main
 
 
 def _code(main: Any) -> int:

@@ -70,7 +70,8 @@ def retention(
 ) -> None:
     """Remove what is old, in small batches, while servers go on.
 
-    Open runs, and what they need, are never touched. Idempotency keys outlive their runs.
+    Open runs, and what they need, are never touched. Idempotency keys outlive their runs. With --runs, definitions that
+    runs were started with go too, once no run needs them and none was started with them for that long, or a week.
     """
     from windlass.cli.running import run
     from windlass.cli.work import backups as work

@@ -21,8 +21,8 @@ from windlass.contexts.artifacts.api import (
     File,
     MimeRefused,
 )
-from windlass.contexts.records.api import read_json
 from windlass.http.access import needs
+from windlass.http.bodies import read_object, unknown
 from windlass.http.callers import caller
 from windlass.http.errors import envelope
 from windlass.http.query import Parameter, choice, free, read_query
@@ -155,12 +155,8 @@ def read_items(raw: bytes) -> list[tuple[str, str | None]]:
     Raises:
         ValidationFailed: a field is unknown, missing or wrong; names each.
     """
-    value = read_json(raw)
-    if not isinstance(value, dict):
-        raise ValidationFailed([Issue(("body",), "Input should be an object", "object_type")])
-    issues = [
-        Issue(("body", name), "Extra inputs are not permitted", "extra_forbidden") for name in value if name != "items"
-    ]
+    value = read_object(raw)
+    issues = unknown(value, ("items",))
     items = value.get("items")
     if not isinstance(items, list) or len(items) > VERIFIED:
         issues.append(Issue(("body", "items"), f"Input should be a list of at most {VERIFIED} items", "list_type"))
@@ -176,7 +172,7 @@ def _item_issues(item: Any, loc: tuple[str | int, ...]) -> list[Issue]:
     if not isinstance(item, dict):
         return [Issue(loc, "Input should be an object", "object_type")]
     known = {"artifact_id", "expected_sha256"}
-    issues = [Issue((*loc, name), "Extra inputs are not permitted", "extra_forbidden") for name in item.keys() - known]
+    issues = unknown(item, known, loc)
     if not isinstance(item.get("artifact_id"), str):
         issues.append(Issue((*loc, "artifact_id"), "Input should be a string", "string_type"))
     expected = item.get("expected_sha256")

@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from windlass.contexts.identity.api import SCOPE, VirtualKey
-from windlass.contexts.records.api import read_json
 from windlass.http.access import ANYBODY, NOBODY, needs
+from windlass.http.bodies import read_known
 from windlass.http.callers import caller
 from windlass.http.query import read_query
 from windlass.http.responses import Json
@@ -132,22 +132,15 @@ def read_key(raw: bytes) -> VirtualKey:
     Raises:
         ValidationFailed: a field is unknown or wrong; names each.
     """
-    value = read_json(raw) if raw.strip() else {}
-    if not isinstance(value, dict):
-        raise ValidationFailed([Issue(("body",), "Input should be an object", "object_type")])
-    issues: list[Issue] = []
-    wanted: dict[str, Any] = {}
-    for name, given in value.items():
-        if name not in KEY_BODY["properties"]:
-            issues.append(Issue(("body", name), "Extra inputs are not permitted", "extra_forbidden"))
-            continue
+
+    def complaints(name: str, given: Any) -> list[Issue]:
         message = _complaint(name, given)
-        if message:
-            issues.append(Issue(("body", name), message, "value_error"))
-        else:
-            wanted[name] = whole(given) if isinstance(given, float) else given
-    if issues:
-        raise ValidationFailed(issues)
+        return [Issue(("body", name), message, "value_error")] if message else []
+
+    value = read_known(raw, KEY_BODY["properties"], complaints, optional=True)
+    wanted: dict[str, Any] = {
+        name: whole(given) if isinstance(given, float) else given for name, given in value.items()
+    }
     return VirtualKey(**wanted)
 
 

@@ -1,8 +1,8 @@
-"""JSON bodies below ``/api/v1``: read strictly, every complaint at once, described from the same words."""
+"""JSON bodies: read strictly, every complaint at once; those below ``/api/v1`` are described from the same words."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,58 @@ def media(fields: Mapping[str, Field]) -> dict[str, Any]:
     return {"application/json": {"schema": schema_of(fields)}}
 
 
+def read_object(raw: bytes, *, optional: bool = False, wanted: str = "an object") -> dict[str, Any]:
+    """Return the fields of a body.
+
+    Args:
+        raw: the body.
+        optional: whether it may be missing.
+        wanted: what it should be, in words.
+
+    Raises:
+        ValidationFailed: it is no JSON object.
+    """
+    if optional and not raw.strip():
+        return {}
+    value = read_json(raw)
+    if not isinstance(value, dict):
+        raise ValidationFailed([Issue(("body",), f"Input should be {wanted}", "object_type")])
+    return value
+
+
+def unknown(names: Iterable[str], known: Container[str], loc: tuple[str | int, ...] = ("body",)) -> list[Issue]:
+    """Return a complaint about each name of a field that is not known."""
+    extra = [name for name in names if name not in known]
+    return [Issue((*loc, name), "Extra inputs are not permitted", "extra_forbidden") for name in extra]
+
+
+def read_known(
+    raw: bytes,
+    known: Container[str],
+    complaints: Callable[[str, Any], Iterable[Issue]],
+    *,
+    optional: bool = False,
+) -> dict[str, Any]:
+    """Return the fields of a body as they were sent.
+
+    Args:
+        raw: the body.
+        known: the fields it may hold.
+        complaints: returns what is wrong with the value of one of them.
+        optional: whether it may be missing.
+
+    Raises:
+        ValidationFailed: it is no JSON object, or fields are unknown or wrong; names each.
+    """
+    value = read_object(raw, optional=optional)
+    issues: list[Issue] = []
+    for name, given in value.items():
+        issues += complaints(name, given) if name in known else unknown((name,), known)
+    if issues:
+        raise ValidationFailed(issues)
+    return value
+
+
 def read_body(raw: bytes, fields: Mapping[str, Field], *, optional: bool = False) -> dict[str, Any]:
     """Return the fields of a body that are there and not null.
 
@@ -53,16 +105,8 @@ def read_body(raw: bytes, fields: Mapping[str, Field], *, optional: bool = False
     Raises:
         ValidationFailed: it is no JSON object, or fields are missing, unknown or wrong; names each.
     """
-    if optional and not raw.strip():
-        return {}
-    value = read_json(raw)
-    if not isinstance(value, dict):
-        raise ValidationFailed([Issue(("body",), "Input should be an object", "object_type")])
-    issues = [
-        Issue(("body", name), "Extra inputs are not permitted", "extra_forbidden")
-        for name in value
-        if name not in fields
-    ]
+    value = read_object(raw, optional=optional)
+    issues = unknown(value, fields)
     found: dict[str, Any] = {}
     for name, field in fields.items():
         given = value.get(name)

@@ -38,7 +38,7 @@ from windlass.http.definition_answers import (
 from windlass.http.discovery import discovery_routes
 from windlass.http.query import NO_NUL, Parameter, Wrong, choice, free, integer, read_query
 from windlass.http.responses import Json
-from windlass.http.routing import DirectRoute, application, route, template_of
+from windlass.http.routing import UNCHANGED, DirectRoute, application, route, template_of
 from windlass.kernel.actors import RUNS_READ, Actor, Forbidden
 from windlass.kernel.errors import Invalid, Issue, ValidationFailed
 from windlass.storage.cursors import pack, refused, unpack
@@ -360,6 +360,7 @@ def routes() -> list[DirectRoute]:
     saving = (400, 401, 403, 413, 422)
     reading = (401, 403, 404, 422)
     read = needs(RUNS_READ)
+    shown: dict[int, Any] = {200: DefinitionAnswer, 304: UNCHANGED}
     return [
         route("POST", PREFIX, create, tag=tag, answers={201: WorkflowAnswer}, errors=saving, body=BODY,
               access=ANYBODY),
@@ -368,13 +369,13 @@ def routes() -> list[DirectRoute]:
         route("POST", PREFIX + "/preflight", preflight, tag=tag, answers={200: PreflightAnswer}, errors=saving,
               body=PREFLIGHT_BODY, access=read),
         *discovery_routes(PREFIX),
-        route("GET", ONE, get, **one, answers={200: DefinitionAnswer}, errors=reading, access=read),
+        route("GET", ONE, get, **one, answers=shown, errors=reading, tagged=True, access=read),
         route("DELETE", ONE, delete, **one, answers={200: DeletedAnswer}, errors=(412, *reading), access=ANYBODY),
         route("GET", ONE + "/versions", versions, **one, answers={200: WorkflowsAnswer}, errors=reading,
               parameters=VERSIONS, access=read),
         route("POST", ONE + "/versions", add_version, **one, answers={201: WorkflowAnswer}, errors=(404, 412, *saving),
               body=BODY, access=ANYBODY),
-        route("GET", ONE + "/versions/{version}", version, **one, answers={200: DefinitionAnswer}, errors=reading,
+        route("GET", ONE + "/versions/{version}", version, **one, answers=shown, errors=reading, tagged=True,
               access=read),
         route("GET", ONE + "/diff", diff, **one, answers={200: DiffAnswer}, errors=reading, parameters=DIFF,
               access=read),

@@ -7,13 +7,13 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from windlass.contexts.records.api import read_json
+from windlass.http.bodies import read_known
 from windlass.http.query import read_query
 from windlass.http.responses import Json
 from windlass.http.routing import DirectRoute, application, route, whole
 from windlass.http.schemas import DrainAnswer, QueueAnswer, QueuesAnswer
 from windlass.kernel.checks import MOST_PLACES
-from windlass.kernel.errors import Issue, ValidationFailed
+from windlass.kernel.errors import Issue
 from windlass.storage.queues import change_queue, drain_queue, queues
 
 QUEUE_NAME = r"^(\*|[A-Za-z_][A-Za-z0-9_.<>:-]{0,199})$"
@@ -59,21 +59,16 @@ def read_changes(raw: bytes) -> dict[str, Any]:
     Raises:
         ValidationFailed: a field is unknown or wrong; names each.
     """
-    value = read_json(raw)
-    if not isinstance(value, dict):
-        raise ValidationFailed([Issue(("body",), "Input should be an object", "object_type")])
-    issues: list[Issue] = []
-    for name, given in value.items():
-        if name not in CHANGE_BODY["properties"]:
-            issues.append(Issue(("body", name), "Extra inputs are not permitted", "extra_forbidden"))
-        elif name == "paused" and type(given) is not bool:
-            issues.append(Issue(("body", name), "Input should be true or false", "bool_type"))
-        elif name == "limit" and given is not None and not 1 <= (whole(given) or 0) <= MOST_PLACES:
-            message = f"Input should be an integer from 1 to {MOST_PLACES}, or null"
-            issues.append(Issue(("body", name), message, "int_type"))
-    if issues:
-        raise ValidationFailed(issues)
+    value = read_known(raw, CHANGE_BODY["properties"], _complaints)
     return value if value.get("limit") is None else value | {"limit": whole(value["limit"])}
+
+
+def _complaints(name: str, given: Any) -> list[Issue]:
+    if name == "paused" and type(given) is not bool:
+        return [Issue(("body", name), "Input should be true or false", "bool_type")]
+    if name == "limit" and given is not None and not 1 <= (whole(given) or 0) <= MOST_PLACES:
+        return [Issue(("body", name), f"Input should be an integer from 1 to {MOST_PLACES}, or null", "int_type")]
+    return []
 
 
 def routes() -> list[DirectRoute]:

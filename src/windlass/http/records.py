@@ -22,10 +22,10 @@ from windlass.contexts.records.api import (
     Record,
     Status,
     name_complaints,
-    read_json,
     read_moment,
     written,
 )
+from windlass.http.bodies import read_known, read_object, unknown
 from windlass.http.query import NO_NUL, Parameter, choice, free, integer, label, moment, read_query
 from windlass.http.responses import Json
 from windlass.http.routing import DirectRoute, application, idempotency_key, json_headers, route, whole
@@ -144,16 +144,9 @@ async def no_body(request: Request) -> None:
     Raises:
         ValidationFailed: it says something.
     """
-    raw = await request.body()
-    if not raw.strip():
-        return
-    value = read_json(raw)
-    if not isinstance(value, dict):
-        raise ValidationFailed([Issue(("body",), "Input should be nothing, or an empty object", "object_type")])
-    if value:
-        raise ValidationFailed(
-            [Issue(("body", name), "Extra inputs are not permitted", "extra_forbidden") for name in value]
-        )
+    issues = unknown(read_object(await request.body(), optional=True, wanted="nothing, or an empty object"), ())
+    if issues:
+        raise ValidationFailed(issues)
 
 
 def _processed(record: Record | Accepted) -> Response:
@@ -220,27 +213,7 @@ def read_many(raw: bytes) -> tuple[Filter, int | None]:
         ValidationFailed: a field is unknown or wrong; names each.
         Invalid: a date or date-time cannot be read.
     """
-    value = read_json(raw)
-    if not isinstance(value, dict):
-        raise ValidationFailed([Issue(("body",), "Input should be an object", "object_type")])
-    issues: list[Issue] = []
-    for name, given in value.items():
-        place = ("body", name)
-        if name not in MANY_BODY["properties"]:
-            issues.append(Issue(place, "Extra inputs are not permitted", "extra_forbidden"))
-        elif name == "limit":
-            number = whole(given)
-            if number is None or number < 1:
-                issues.append(Issue(place, "Input should be an integer, 1 or more", "int_type"))
-        elif not isinstance(given, str):
-            issues.append(Issue(place, "Input should be a string", "string_type"))
-        elif name == "status":
-            if given not in {"pending", "failed"}:
-                issues.append(Issue(place, "Input should be 'pending' or 'failed'", "enum"))
-        elif name in {"category", "source"}:
-            issues += name_complaints(given, place)
-    if issues:
-        raise ValidationFailed(issues)
+    value = read_known(raw, MANY_BODY["properties"], _many_complaints)
     after, before = value.get("created_after"), value.get("created_before")
     wanted = Filter(
         value.get("status"),
@@ -250,6 +223,20 @@ def read_many(raw: bytes) -> tuple[Filter, int | None]:
         None if before is None else read_moment(before, "created_before", end=True),
     )
     return wanted, whole(value.get("limit"))
+
+
+def _many_complaints(name: str, given: Any) -> list[Issue]:
+    place = ("body", name)
+    if name == "limit":
+        number = whole(given)
+        good = number is not None and number >= 1
+        return [] if good else [Issue(place, "Input should be an integer, 1 or more", "int_type")]
+    if not isinstance(given, str):
+        return [Issue(place, "Input should be a string", "string_type")]
+    if name == "status":
+        good = given in {"pending", "failed"}
+        return [] if good else [Issue(place, "Input should be 'pending' or 'failed'", "enum")]
+    return [*name_complaints(given, place)] if name in {"category", "source"} else []
 
 
 def routes() -> list[DirectRoute]:

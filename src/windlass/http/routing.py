@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Container, Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -51,6 +51,16 @@ IDEMPOTENCY_KEY = {
 }
 
 
+def _tags(name: str, words: str) -> dict[str, Any]:
+    return {"name": name, "in": "header", "required": False, "schema": {"type": "string"}, "description": words}
+
+
+IF_MATCH = _tags("If-Match", "ETags, with commas between them, or `*`: nothing is done to what is as none of them says")
+IF_NONE_MATCH = _tags("If-None-Match", "ETags, with commas between them: what is as one of them says is not sent again")
+ETAG = {"ETag": {"schema": {"type": "string"}, "description": "Of what is shown; for `If-Match` and `If-None-Match`"}}
+UNCHANGED: dict[str, Any] = {"description": "It is as an ETag of `If-None-Match` says", "headers": ETAG}
+"""The answer of a route that heeds ``If-None-Match``, as its 304."""
+
 _COMPONENT = "#/components/schemas/"
 ENVELOPES: dict[str, Any] = models_json_schema(
     [(ErrorAnswer, "serialization"), (DetailAnswer, "serialization")], ref_template=_COMPONENT + "{model}"
@@ -93,6 +103,7 @@ def route(  # noqa: PLR0913  the words of an operation
     body_required: bool = True,
     path_pattern: str = NO_NUL,
     keyed: bool = False,
+    tagged: bool = False,
     access: Access | None = None,
 ) -> DirectRoute:
     """Return a route and its description.
@@ -108,7 +119,8 @@ def route(  # noqa: PLR0913  the words of an operation
         body: the media types of its body.
         body_required: whether there must be one.
         path_pattern: what the parameters in the path match.
-        keyed: whether it takes an Idempotency-Key.
+        keyed: whether it takes an Idempotency-Key; what may answer 412 or 304 takes ``If-Match`` or ``If-None-Match``.
+        tagged: whether what it shows has an ETag.
         access: what it asks of its caller; everything below ``/api/v1/`` says it.
     """
     described: list[dict[str, Any]] = [
@@ -116,15 +128,11 @@ def route(  # noqa: PLR0913  the words of an operation
         for name in _PATH_PARAMETER.findall(path)
     ]
     described += [parameter.described() for parameter in parameters]
-    if keyed:
-        described.append(IDEMPOTENCY_KEY)
+    described += _headers(keyed=keyed, statuses={*errors, *answers})
     extra: dict[str, Any] = {"parameters": described} if described else {}
     if body is not None:
         extra["requestBody"] = {"required": body_required, "content": body}
-    responses: dict[int | str, dict[str, Any]] = {
-        status: {"model": answer} if isinstance(answer, type) else answer for status, answer in answers.items()
-    }
-    responses |= _refusals(path, errors, access or ANYBODY)
+    responses = _answers(answers, tagged=tagged) | _refusals(path, errors, access or ANYBODY)
     summary, _, description = (handler.__doc__ or "").strip().partition("\n")
     return DirectRoute(
         path,
@@ -140,6 +148,20 @@ def route(  # noqa: PLR0913  the words of an operation
         response_model=None,
         access=access,
     )
+
+
+def _answers(answers: dict[int, type[BaseModel] | dict[str, Any]], *, tagged: bool) -> dict[int | str, dict[str, Any]]:
+    found: dict[int | str, dict[str, Any]] = {
+        status: {"model": answer} if isinstance(answer, type) else answer for status, answer in answers.items()
+    }
+    if tagged:
+        found[min(answers)] = {**found[min(answers)], "headers": ETAG}
+    return found
+
+
+def _headers(*, keyed: bool, statuses: Container[int]) -> list[dict[str, Any]]:
+    told = ((IDEMPOTENCY_KEY, keyed), (IF_MATCH, 412 in statuses), (IF_NONE_MATCH, 304 in statuses))
+    return [header for header, heeded in told if heeded]
 
 
 def _refusals(path: str, errors: Sequence[int], access: Access) -> dict[int | str, dict[str, Any]]:

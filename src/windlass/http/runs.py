@@ -8,11 +8,11 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from windlass.contexts.records.api import read_json
 from windlass.contexts.workflows.api import may_control, may_see, sight
 from windlass.engine.errors import UnknownRun
 from windlass.engine.types import RunFilter, RunView, Status
 from windlass.http import callers
+from windlass.http.bodies import read_object, unknown
 from windlass.http.query import Parameter, choice, free, integer, moment, narrowing, page_of_runs, read_query
 from windlass.http.responses import Json
 from windlass.http.routing import DirectRoute, Handler, application, route
@@ -144,16 +144,10 @@ def _control(action: str, words: str) -> Handler:
 
 
 def _reason(raw: bytes) -> str | None:
-    if not raw.strip():
-        return None
-    value = read_json(raw)
-    if not isinstance(value, dict):
-        raise ValidationFailed([Issue(("body",), "Input should be an object", "object_type")])
-    unknown = [name for name in value if name != "reason"]
-    if unknown:
-        raise ValidationFailed(
-            [Issue(("body", name), "Extra inputs are not permitted", "extra_forbidden") for name in unknown]
-        )
+    value = read_object(raw, optional=True)
+    issues = unknown(value, ("reason",))
+    if issues:
+        raise ValidationFailed(issues)
     reason = value.get("reason")
     if "reason" in value and not (isinstance(reason, str) and 0 < len(reason) <= REASON_LENGTH):
         message = f"Input should be a string of 1 to {REASON_LENGTH} characters"

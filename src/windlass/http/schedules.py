@@ -270,7 +270,7 @@ def routes() -> list[DirectRoute]:
         route("POST", f"{PREFIX}/admin/rescan", rescan, tag=tag, access=scoped("scheduler.rescan", WORKFLOWS_ADMIN),
               answers={200: RescanAnswer}, errors=(422,)),
         route("GET", one, get, tag=tag, access=scoped("scheduler.get"), answers={200: ScheduleAnswer},
-              errors=(404, 422)),
+              errors=(404, 422), tagged=True),
         route("PATCH", one, change, tag=tag, access=scoped("scheduler.update"), answers={200: OkAnswer},
               errors=(400, 404, 412, 413, 422), body=_json(Changes)),
         route("DELETE", one, delete, tag=tag, access=scoped("scheduler.delete"), answers={200: OkAnswer},

@@ -8,9 +8,10 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from windlass.contexts.records.api import read_json, read_moment
+from windlass.contexts.records.api import read_moment
 from windlass.contexts.webhooks.api import LetterNotFound, Wanted
 from windlass.http.access import needs
+from windlass.http.bodies import read_known
 from windlass.http.callers import caller
 from windlass.http.query import NO_NUL, Parameter, Wrong, integer, moment, read_query
 from windlass.http.responses import Json
@@ -211,29 +212,23 @@ async def _wanted(request: Request) -> Wanted:
         ValidationFailed: a field is unknown or wrong, or nothing is said.
     """
     read_query(request, ())
-    value = read_json(await request.body())
-    if not isinstance(value, dict):
-        raise ValidationFailed([Issue(("body",), "Input should be an object", "object_type")])
-    issues: list[Issue] = []
-    for name, given in value.items():
-        if name not in WANTED_BODY["properties"]:
-            issues.append(Issue(("body", name), "Extra inputs are not permitted", "extra_forbidden"))
-        elif name == "all":
-            if type(given) is not bool:
-                issues.append(Issue(("body", name), "Input should be true or false", "bool_type"))
-        elif not (isinstance(given, str) and 1 <= len(given) <= TEXT_LENGTH and given.isprintable()):
-            message = f"Input should be a string of 1 to {TEXT_LENGTH} printable characters"
-            issues.append(Issue(("body", name), message, "string_type"))
-    if not issues and not value.get("all") and not any(name in value for name in FILTERS):
-        message = "Name a filter, or say all: true"
-        issues.append(Issue(("body", "all"), message, "missing"))
-    if issues:
-        raise ValidationFailed(issues)
+    value = read_known(await request.body(), WANTED_BODY["properties"], _complaints)
+    if not value.get("all") and not any(name in value for name in FILTERS):
+        raise ValidationFailed([Issue(("body", "all"), "Name a filter, or say all: true", "missing")])
     wanted = Wanted(**{name: value[name] for name in ("tenant", "host", "error") if name in value})
     for name in ("created_after", "created_before"):
         if name in value:
             wanted = replace(wanted, **{name: read_moment(value[name], name, end=name == "created_before")})
     return wanted
+
+
+def _complaints(name: str, given: Any) -> list[Issue]:
+    if name == "all":
+        return [] if type(given) is bool else [Issue(("body", name), "Input should be true or false", "bool_type")]
+    if isinstance(given, str) and 1 <= len(given) <= TEXT_LENGTH and given.isprintable():
+        return []
+    message = f"Input should be a string of 1 to {TEXT_LENGTH} printable characters"
+    return [Issue(("body", name), message, "string_type")]
 
 
 def routes() -> list[DirectRoute]:

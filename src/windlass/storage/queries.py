@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from windlass.engine.types import TERMINAL, Ended, Event, InboxRow, Poll, RunFilter, RunView
 from windlass.kernel.clock import from_datetime, from_iso, to_iso
 from windlass.kernel.lanes import LaneRules
-from windlass.storage.run_filters import narrowed, seen
+from windlass.storage.run_filters import merged, narrowed, seen
 from windlass.storage.schema import (
     workflow_events,
     workflow_inbox,
@@ -62,9 +62,7 @@ class SqlReader:
     def list_runs(self, query: RunFilter) -> list[RunView]:
         """Return runs, newest first."""
         runs = workflow_runs.c
-        statement = sa.select(workflow_runs).order_by(runs.created_at.desc(), runs.run_id.desc()).limit(query.limit)
-        if query.status:
-            statement = statement.where(runs.status.in_(query.status))
+        statement = sa.select(workflow_runs)
         for column, value in (
             (runs.name, query.name),
             (runs.queue, query.queue),
@@ -78,9 +76,8 @@ class SqlReader:
             statement = statement.where(runs.created_at <= query.created_before)
         if query.before is not None:
             at, run_id = query.before
-            statement = statement.where(
-                sa.or_(runs.created_at < at, sa.and_(runs.created_at == at, runs.run_id < run_id))
-            )
+            last = sa.tuple_(sa.literal(at, runs.created_at.type), sa.literal(run_id, runs.run_id.type))
+            statement = statement.where(sa.tuple_(runs.created_at, runs.run_id) < last)
         statement = narrowed(
             statement,
             failing=query.failing,
@@ -90,6 +87,12 @@ class SqlReader:
         )
         if query.sight is not None:
             statement = statement.where(seen(query.sight))
+        if query.failing or query.attempt_gte is not None or query.parent_run_id is not None:
+            if query.status:
+                statement = statement.where(runs.status.in_(query.status))
+            statement = statement.order_by(runs.created_at.desc(), runs.run_id.desc()).limit(query.limit)
+        else:
+            statement = merged(statement, query.status, query.limit)
         rows = self._backend.read(lambda connection: connection.execute(statement).mappings().all())
         return [view(row) for row in rows]
 

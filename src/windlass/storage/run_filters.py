@@ -1,14 +1,48 @@
-"""Conditions on runs that both lists of them know: what fails, how often it was tried, what it waits for."""
+"""Conditions on runs that both lists of them know: what fails, how often it was tried, what it waits for.
+
+And the order of their creation over several statuses, which an index gives for each of them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
 
-from windlass.engine.types import Sight
+from windlass.engine.types import Sight, Status
 from windlass.storage.schema import FAILED_ONCE, FAILING, workflow_runs
 from windlass.storage.waits import waiting_for
+
+STATUSES = tuple(sorted(status.value for status in Status))
+
+
+def merged(
+    statement: sa.Select[Any], statuses: Iterable[str], limit: int, *, offset: int = 0, descending: bool = True
+) -> sa.Select[Any]:
+    """Return a page of a query of runs in the order of their creation: that many of each status, put together.
+
+    ``ix_workflow_runs_list`` holds the runs of one status in this order; over several it would have to sort them all.
+
+    Args:
+        statement: selects columns of runs, ``created_at`` and ``run_id`` among them, without order and limit.
+        statuses: which; none is all.
+        limit: how many.
+        offset: how many are left out before.
+        descending: newest first.
+    """
+    runs = workflow_runs.c
+    wanted = sorted(set(statuses)) or STATUSES
+
+    def sliced(page: sa.Select[Any], at: sa.ColumnElement[Any], run_id: sa.ColumnElement[Any]) -> sa.Select[Any]:
+        return page.order_by(*((at.desc(), run_id.desc()) if descending else (at, run_id)))
+
+    if len(wanted) == 1:
+        page = sliced(statement.where(runs.status == wanted[0]), runs.created_at, runs.run_id)
+        return page.limit(limit).offset(offset)
+    parts = [sliced(statement.where(runs.status == status), runs.created_at, runs.run_id) for status in wanted]
+    union = sa.union_all(*(sa.select(part.limit(limit + offset).subquery()) for part in parts)).subquery()
+    return sliced(sa.select(union), union.c.created_at, union.c.run_id).limit(limit).offset(offset)
 
 
 def narrowed(

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from windlass.engine.types import RunView
 from windlass.storage.queries import view
-from windlass.storage.run_filters import narrowed
+from windlass.storage.run_filters import merged, narrowed
 from windlass.storage.schema import workflow_runs
 
 ORDERS = ("created_at", "started_at", "ended_at")
@@ -51,17 +51,29 @@ def list_page(connection: sa.Connection, query: RunQuery) -> list[RunView]:
         row = sa.tuple_(column, runs.run_id)
         last = sa.tuple_(sa.literal(at, column.type), sa.literal(run_id, runs.run_id.type))
         statement = statement.where(row < last if query.descending else row > last)
-    order = (column.desc(), runs.run_id.desc()) if query.descending else (column, runs.run_id)
-    statement = statement.order_by(*order).limit(query.limit).offset(query.offset)
+    if _by_status(query):
+        statement = merged(statement, query.statuses, query.limit, offset=query.offset, descending=query.descending)
+    else:
+        order = (column.desc(), runs.run_id.desc()) if query.descending else (column, runs.run_id)
+        statement = statement.order_by(*order).limit(query.limit).offset(query.offset)
     return [view(row) for row in connection.execute(statement).mappings()]
 
 
 def matching(connection: sa.Connection, query: RunQuery) -> list[tuple[str, str]]:
     """Return the ids and statuses of up to ``limit`` runs that match, oldest first."""
     runs = workflow_runs.c
-    statement = _matching(sa.select(runs.run_id, runs.status), query)
-    found = connection.execute(statement.order_by(runs.created_at, runs.run_id).limit(query.limit))
-    return [(row.run_id, row.status) for row in found]
+    statement = _matching(sa.select(runs.run_id, runs.status, runs.created_at), query)
+    if _by_status(query):
+        statement = merged(statement, query.statuses, query.limit, descending=False)
+    else:
+        statement = statement.order_by(runs.created_at, runs.run_id).limit(query.limit)
+    return [(row.run_id, row.status) for row in connection.execute(statement)]
+
+
+def _by_status(query: RunQuery) -> bool:
+    """Say whether no index but the one that begins with the status gives the order of creation."""
+    few = query.failing or query.attempt_gte is not None
+    return query.order_by == "created_at" and query.owner is None and query.workflow_id is None and not few
 
 
 def _matching(statement: sa.Select[Any], query: RunQuery) -> sa.Select[Any]:
@@ -71,7 +83,7 @@ def _matching(statement: sa.Select[Any], query: RunQuery) -> sa.Select[Any]:
     for column, value in ((runs.user_id, query.owner), (runs.workflow_id, query.workflow_id)):
         if value is not None:
             statement = statement.where((_not_by_index(column) if few else column) == value)
-    if query.statuses:
+    if query.statuses and not _by_status(query):
         statement = statement.where((_not_by_index(runs.status) if few else runs.status).in_(query.statuses))
     if query.created_after is not None:
         statement = statement.where(runs.created_at >= query.created_after)

@@ -14,7 +14,7 @@ from tests.unit.workflows.stepping import outputs
 from windlass.contexts.workflows import templates
 from windlass.contexts.workflows.steptypes import functions, pii
 from windlass.contexts.workflows.steptypes.base import Found, StepContext, StepFailure, Tools
-from windlass.contexts.workflows.steptypes.threads import SMALL, apart
+from windlass.contexts.workflows.steptypes.threads import SMALL, apart, counted
 from windlass.kernel.errors import ConfigError
 
 LETTERS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
@@ -484,6 +484,29 @@ async def test_the_event_loop_goes_on_while_a_large_text_is_worked_on() -> None:
 
     assert turns > 10
     assert (await task)["text"].startswith("*a*")
+
+
+async def test_a_template_that_takes_much_work_is_rendered_in_a_thread() -> None:
+    here = threading.current_thread()
+    seen: list[threading.Thread] = []
+
+    def work(units: int) -> str:
+        seen.append(threading.current_thread())
+        return templates.render("{% for n in range(20000) %}x{% endfor %}", {}, work=units)
+
+    assert await counted(work) == "x" * 20_000
+    assert seen[0] is here
+    assert seen[1] is not here
+    with pytest.raises(StepFailure, match="template_error"):
+        templates.condition("{% for n in range(20000) %}x{% endfor %}", {})
+
+
+async def test_json_validate_compares_not_too_much_with_each_other() -> None:
+    data: list[Any] = [{"a": n} for n in range(20_000)]
+    schema = {"items": {"type": "object"}, "uniqueItems": True}
+
+    assert (await outputs("json_validate", {"data": data[:100], "schema": schema}))["valid"]
+    assert "uniqueItems" in (await failure("json_validate", {"data": data, "schema": schema})).message
 
 
 def test_two_functions_have_two_names(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from windlass.cli.exits import ExitCode, bad_input
 from windlass.cli.output import number
 from windlass.cli.progress import progress
 from windlass.contexts.artifacts.api import count_older
+from windlass.contexts.workflows.api import SnapshotRetention
 from windlass.kernel.clock import SECOND, to_iso
 from windlass.storage.backups import api
 from windlass.storage.backups.contents import Contents
@@ -94,6 +95,9 @@ async def retention(ages: Ages, *, yes: bool, dry_run: bool, json: bool) -> None
         work = Retention(application.engine, dry=not yes)
         told: dict[str, Any] = {"dry_run": not yes}
         told |= await _part("runs", ages.runs, now, work.runs)
+        if ages.runs is not None:
+            unneeded = SnapshotRetention(application.engine, dry=not yes)
+            told["definitions"] = {"definitions": await unneeded.remove(now - int(ages.runs * DAY))}
         told |= await _part("events", ages.events, now, work.events)
         if ages.artifacts is not None:
             seconds = ages.artifacts * 86_400

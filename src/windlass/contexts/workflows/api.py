@@ -19,6 +19,7 @@ from windlass.contexts.workflows.definitions.store import MOST_VERSIONS, ListQue
 from windlass.contexts.workflows.definitions.validation import require_valid, validate
 from windlass.contexts.workflows.definitions.yamltext import TextFault, Unreadable, write_yaml
 from windlass.contexts.workflows.model import Definition, read
+from windlass.contexts.workflows.runs.forgetting import SnapshotRetention
 from windlass.contexts.workflows.runs.forks import Fork, unfit
 from windlass.contexts.workflows.runs.minting import Minted, Minter
 from windlass.contexts.workflows.runs.orders import NotInTime, Order, RunRules
@@ -55,6 +56,7 @@ __all__ = [
     "Rules",
     "RunRules",
     "Runs",
+    "SnapshotRetention",
     "Stored",
     "Template",
     "TextFault",

@@ -42,6 +42,9 @@ def inputs_for(document: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[s
     return schemas.checked(object_schema(document.get("inputs")), inputs, ("body", "inputs"))
 
 
+_WHICH = ("workflow_id", "workflow_name")
+
+
 class Shelf:
     """See ``runs.service.Definitions`` and ``runs.kit.Saved``."""
 
@@ -81,12 +84,18 @@ class Shelf:
         """
         user = facts.user_id or ""
         actor = Actor(user, user, facts.tenant_id, permissions=frozenset({RUNS_READ}))
+        name, field = config.get("workflow_name"), "workflow_id"
         try:
-            found = await self._definitions.get(actor, config["workflow_id"])
+            if name is None:
+                found = await self._definitions.get(actor, config["workflow_id"])
+            else:
+                field = "workflow_name" if config.get("version") is None else "version"
+                found = await self._definitions.resolve(facts.tenant_id, user, name, config.get("version"))
             inputs = inputs_for(found.document, config.get("inputs") or {})
             lane = lane_for(facts.tenant_id, found.row.id, found.document, inputs)
         except NotFound:
-            message = f"config.workflow_id: there is no workflow {config['workflow_id']}"
+            asked = " version ".join(str(config[one]) for one in (*_WHICH, "version") if one in config)
+            message = f"config.{field}: there is no workflow {asked}"
             raise StepFailure("not_found", message, retryable=False) from None
         except ValidationFailed as error:
             raise StepFailure("validation_error", f"config.inputs: {error}", retryable=False) from None

@@ -9,11 +9,13 @@ A config is compiled once per definition (``compile_config``) and resolved for e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from windlass.contexts.workflows import sandbox
 from windlass.contexts.workflows.budget import Budget, Exhausted
+from windlass.contexts.workflows.failures import StepFailure
 from windlass.contexts.workflows.rendering import MOST_SOURCE, Names, Wrong, look_up, template
 from windlass.contexts.workflows.scanning import is_template
 
@@ -46,6 +48,9 @@ RESERVED = frozenset(
     ]
 )
 """Names that no step may have: they mean something in every template."""
+WORK = sandbox.WORK
+AT_ONCE = WORK // 10
+"""Units of work that are done in the event loop, some ten milliseconds; a condition takes no more."""
 MOST_EXPRESSIONS = 100
 """Templates of one config that are more than dotted paths: each takes a moment to compile."""
 FEW = 8
@@ -54,12 +59,15 @@ MOST_RESOLVED = 2_000_000
 """Units of data that the templates of one config may become, see ``Budget.weigh``; 16 million characters."""
 
 __all__ = [
+    "AT_ONCE",
     "FALSE",
     "MOST_EXPRESSIONS",
     "MOST_SOURCE",
     "RESERVED",
     "TRUE",
+    "WORK",
     "Compiled",
+    "TooMuch",
     "Wrong",
     "compile_config",
     "condition",
@@ -153,16 +161,35 @@ def _root(value: Any, field: str) -> _Node | None:
     return node
 
 
-def _resolved(node: _Node, names: Names, field: str) -> Any:
-    budget = Budget(sandbox.WORK)
-    done = node.resolve(names, budget)
+def _resolved(node: _Node, names: Names, field: str, work: int) -> Any:
+    budget, size = Budget(work), Budget(MOST_RESOLVED if work == WORK else work)
+    with _counted(budget):
+        done = node.resolve(names, budget)
     try:
         budget.charge(0)
         if node.leaves > FEW:
-            Budget(MOST_RESOLVED).weigh(done)
+            size.weigh(done)
     except Exhausted:
-        raise Wrong("what its templates become is too large").failure(field) from None
+        raise _too_much(Wrong("what its templates become is too large").failure(field)) from None
     return done
+
+
+class TooMuch(StepFailure):
+    """A template takes more work than was given to it; what it fails by if that was all there is."""
+
+
+@contextmanager
+def _counted(budget: Budget) -> Iterator[None]:
+    try:
+        yield
+    except StepFailure as failure:
+        if budget.left < 0:
+            raise _too_much(failure) from None
+        raise
+
+
+def _too_much(failure: StepFailure) -> TooMuch:
+    return TooMuch(failure.code, failure.message, retryable=failure.retryable, **failure.data)
 
 
 class Compiled:
@@ -177,13 +204,16 @@ class Compiled:
         self.constant = self._node is None
         self.names = frozenset() if self._node is None else frozenset(map(".".join, self._node.names))
 
-    def resolve(self, names: Names) -> Mapping[str, Any]:
+    def resolve(self, names: Names, work: int = WORK) -> Mapping[str, Any]:
         """Return the config with its templates resolved; what had none is the definition's own, not a copy.
 
         Raises:
-            StepFailure: ``template_error``; names the field and the unknown variable.
+            StepFailure: ``template_error``; names the field and the unknown variable; ``TooMuch`` when ``work`` is used
+                up.
         """
-        return self._config if self._node is None else {**self._config, **_resolved(self._node, names, self._field)}
+        if self._node is None:
+            return self._config
+        return {**self._config, **_resolved(self._node, names, self._field, work)}
 
 
 def compile_config(config: Mapping[str, Any], *, raw: frozenset[str] = frozenset(), field: str = "config") -> Compiled:
@@ -204,30 +234,32 @@ def resolve(value: Any, names: Names, *, raw: frozenset[str] = frozenset(), fiel
     if isinstance(value, Mapping) and raw:
         return Compiled(value, raw, field).resolve(names)
     node = _root(value, field)
-    return value if node is None else _resolved(node, names, field)
+    return value if node is None else _resolved(node, names, field, WORK)
 
 
-def render(text: str, names: Names, *, field: str = "config") -> str:
+def render(text: str, names: Names, *, field: str = "config", work: int = WORK) -> str:
     """Return a template as text.
 
     Raises:
-        StepFailure: ``template_error``.
+        StepFailure: ``template_error``; ``TooMuch`` when ``work`` is used up.
     """
     if not is_template(text):
         return text
-    try:
-        return template(text).text(names, Budget(sandbox.WORK))
-    except Wrong as wrong:
-        raise wrong.failure(field) from None
+    budget = Budget(work)
+    with _counted(budget):
+        try:
+            return template(text).text(names, budget)
+        except Wrong as wrong:
+            raise wrong.failure(field) from None
 
 
 def condition(text: str, names: Names, *, field: str = "condition") -> bool:
-    """Return whether a template's text is 1, true, yes, y or on, in any case.
+    """Return whether a template's text is 1, true, yes, y or on, in any case; it may take little work only.
 
     Raises:
         StepFailure: ``template_error``.
     """
-    return render(text, names, field=field).strip().lower() in TRUE
+    return render(text, names, field=field, work=AT_ONCE).strip().lower() in TRUE
 
 
 def condition_problem(text: str) -> str | None:

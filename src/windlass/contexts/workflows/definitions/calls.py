@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from windlass.contexts.workflows.definitions import store
 from windlass.contexts.workflows.definitions.store import Family, Stored
@@ -14,17 +14,26 @@ MOST_VISITED = 200
 Connection = Any
 
 
-def called(document: Mapping[str, Any]) -> Iterator[tuple[Path, int | str]]:
-    """Yield the workflows that a definition names: ids, or names; what a template makes up is not known yet."""
+class Named(NamedTuple):
+    """A workflow by the name that its owner gave it; without a version the current one."""
+
+    name: str
+    version: int | None
+
+
+def called(document: Mapping[str, Any]) -> Iterator[tuple[Path, int | Named]]:
+    """Yield the workflows that a definition calls: by id or by name; what a template makes up is not known yet."""
     for place, step in enumerate(document["steps"]):
         for at, one in ((("steps", place), step), (("steps", place, "compensate"), step.get("compensate"))):
             if isinstance(one, Mapping) and one.get("type") == CALL:
-                target = (one.get("config") or {}).get("workflow_id")
+                config = one.get("config") or {}
+                target, name, version = (config.get(field) for field in ("workflow_id", "workflow_name", "version"))
                 if isinstance(target, str) and target.strip().isascii() and target.strip().isdigit():
                     target = int(target)
-                named = isinstance(target, int) or (isinstance(target, str) and "{{" not in target)
-                if named and not isinstance(target, bool):
-                    yield (*at, "config", "workflow_id"), target  # type: ignore[misc]  # one of the two
+                if type(target) is int:
+                    yield (*at, "config", "workflow_id"), target
+                if isinstance(name, str) and "{{" not in name:
+                    yield (*at, "config", "workflow_name"), Named(name, version if type(version) is int else None)
 
 
 def call_faults(
@@ -47,8 +56,8 @@ def call_faults(
     while waiting and len(seen) < MOST_VISITED:
         names, path, target, caller = waiting.pop()
         direct = len(names) == 1
-        if isinstance(target, str) and (target, caller.owner_id) == (family.name, family.owner_id):
-            faults.append(_circle(path, (*names, target)))
+        if isinstance(target, Named) and caller._replace(name=target.name) == family:
+            faults.append(_circle(path, (*names, target.name)))
             continue
         found = _find(connection, target, caller)
         if found is None or found.row.tenant_id != family.tenant_id:
@@ -64,10 +73,13 @@ def call_faults(
     return faults
 
 
-def _find(connection: Connection, target: int | str, caller: Family) -> Stored | None:
+def _find(connection: Connection, target: int | Named, caller: Family) -> Stored | None:
     if isinstance(target, int):
         return store.by_id(connection, target) if 0 < target < 1 << 63 else None
-    return store.current(connection, caller._replace(name=target))
+    family = caller._replace(name=target.name)
+    if target.version is None:
+        return store.current(connection, family)
+    return store.by_version(connection, family, target.version)
 
 
 def _unknown(path: Path, target: int) -> Fault:

@@ -255,8 +255,11 @@ def _config(planned: Planned, names: Names) -> Mapping[str, Any]:
     """Return a control's config with its templates resolved, checked once more.
 
     Raises:
-        StepFailure: a template names what is not there, or the result does not fit the type.
+        StepFailure: a template names what is not there or a secret, or the result does not fit the type.
     """
+    if any(name.partition(".")[0] == "secrets" for name in planned.config.names):
+        message = f"config: {planned.type.name} is given no secrets: what it is given is kept in the run's history"
+        raise StepFailure("validation_error", message, retryable=False)
     return planned.config.resolve(names)
 
 

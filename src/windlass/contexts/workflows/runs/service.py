@@ -231,7 +231,8 @@ class Runs:
         order = Order(inputs, fork.key, secrets=fork.secrets)
         checked = self._definitions.check_inputs(document, order.inputs)
         saved = (run.workflow_id, run.attributes.get("version", 1))
-        start = self.start_of(actor, document, run.inputs["digest"], checked, order, saved)
+        digest = await self.snapshots.keep(document)
+        start = self.start_of(actor, document, digest, checked, order, saved)
         start = replace(start.with_input(seed=seed.packed()), fingerprint=canonical(fork.said(run_id)))
         if fork.batch is not None:
             start = replace(start, attributes={**(start.attributes or {}), "forked_in": fork.batch})

@@ -12,6 +12,7 @@ snapshots = sa.Table(
     sa.Column("digest", name(), primary_key=True),
     sa.Column("document", sa.Text, nullable=False),
     sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("last_used", sa.BigInteger),
     comment="definitions as runs were started with them, by the hash of their JSON",
 )
 

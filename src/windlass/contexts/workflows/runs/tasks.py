@@ -17,6 +17,7 @@ from windlass.contexts.workflows.runs.interpreter import Interpreter
 from windlass.contexts.workflows.runs.kit import Callee, Facts, Kit
 from windlass.contexts.workflows.runs.plan import ATTEMPT_SECONDS, FRAME, Frame, Plan, Planner, Rules
 from windlass.contexts.workflows.steptypes.base import StepContext, StepFailure
+from windlass.contexts.workflows.steptypes.threads import counted
 from windlass.contexts.workflows.templates import condition
 from windlass.engine.api import call_child
 from windlass.engine.errors import Withheld
@@ -155,7 +156,7 @@ async def _work(kit: Kit, frame: Frame, secrets: Mapping[str, str]) -> Any:
         taken = condition(str(planned.step.config["condition"]), names)
         target = planned.step.config.get("true_next" if taken else "false_next")
         return {"branch": "true" if taken else "false"} | ({} if target is None else {"__next__": target})
-    config = planned.config.resolve(names)
+    config = await counted(lambda work: planned.config.resolve(names, work))
     if planned.type.work is None:
         raise StepFailure("unsupported_step", f"{planned.type.name} cannot stand here", retryable=False)
     facts, info = frame.run.facts, step_info()

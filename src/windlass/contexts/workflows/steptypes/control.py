@@ -11,7 +11,7 @@ from windlass.contexts.workflows import templates
 from windlass.contexts.workflows.redaction import redact, redact_text
 from windlass.contexts.workflows.steptypes import fields, pii
 from windlass.contexts.workflows.steptypes.base import Capabilities, StepContext, StepFailure, StepType, save
-from windlass.contexts.workflows.steptypes.threads import apart
+from windlass.contexts.workflows.steptypes.threads import apart, counted
 from windlass.kernel.checks import LONGEST_SECONDS
 
 STANDARD = Capabilities(replay_safe=True, idempotency_strategy="run_scoped")
@@ -26,7 +26,8 @@ async def prompt(config: Mapping[str, Any], context: StepContext) -> dict[str, A
     """Render a template."""
     text = config.get("template", config.get("prompt", ""))
     field = "config.template" if "template" in config else "config.prompt"
-    made = templates.render(text, {**context.names, **config.get("variables", {})}, field=field)
+    names = {**context.names, **config.get("variables", {})}
+    made = await counted(lambda work: templates.render(text, names, field=field, work=work))
     if not config["save_artifact"]:
         return {"text": made}
     content = redact_text(made, context.secrets).encode()
@@ -179,14 +180,19 @@ _FLOW = (
         description="Start another saved workflow",
         schema=fields.config(
             {
-                "workflow_id": fields.whole("Which", 1, 2**63 - 1),
+                "workflow_id": fields.whole("Which: the id of a version", 1, 2**63 - 1),
+                "workflow_name": fields.text(
+                    "Which of the run's owner, by the name that it has when the step runs", least=1, most=255
+                ),
+                "version": fields.whole("Which version of that name; without it the current one", 1, 2**31 - 1),
                 "wait": fields.flag("Whether to wait for its end", default=True),
                 "inputs": fields.mapping("Its inputs", default={}),
                 "timeout_seconds": fields.number("Seconds to wait", 0.001, LONGEST_SECONDS, default=300),
             },
-            required=["workflow_id"],
+            **fields.either("workflow_id", "workflow_name"),
+            dependentRequired={"version": ["workflow_name"]},
         ),
-        example={"workflow_id": 7, "inputs": {"name": "{{ inputs.name }}"}},
+        example={"workflow_name": "greet", "inputs": {"name": "{{ inputs.name }}"}},
         outputs={
             "run_id": "of the other run",
             "status": "of it",

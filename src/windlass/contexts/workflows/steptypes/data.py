@@ -17,6 +17,8 @@ from windlass.contexts.workflows.steptypes.threads import SMALL, apart, invalid
 MOST_ERRORS = 100
 MOST_DATA = 4_000_000
 """Units of the largest data, see ``Budget.weigh``."""
+MOST_UNIQUE = 20_000
+"""Units of the largest data of which a schema may ask that no two items are the same."""
 LARGE = SMALL + 1
 DATA = fields.anything("The data; a text is read as JSON")
 
@@ -30,8 +32,17 @@ def _data(value: Any) -> Any:
         raise invalid(f"config.data: not JSON: {error}") from None
 
 
+def _is_little(value: Any, units: int) -> bool:
+    """Say whether data is no larger, without looking at more of it."""
+    try:
+        Budget(units).weigh(value)
+    except Exhausted:
+        return False
+    return True
+
+
 def _size(value: Any) -> int:
-    """Return how large data is, as ``apart`` counts; refuse what is too large."""
+    """Return how large data is; refuse what is too large."""
     budget = Budget(MOST_DATA)
     try:
         budget.weigh(value)
@@ -45,12 +56,19 @@ async def json_transform(config: Mapping[str, Any], context: StepContext) -> dic
     expression = config.get("expression", config.get("query", ""))
     data = _data(config.get("data"))
     # A short expression over little data is quick; what multiplies (a function, a list of lists) goes apart.
-    simple = len(expression) <= 100 and _size(data) <= 2_000
-    result = await apart(0 if simple else LARGE, jmes.search, expression, data)
+    simple = len(expression) <= 100 and _is_little(data, 2_000)
+    result = await apart(0 if simple else LARGE, _searched, expression, data)
     return {"result": result, "expression": expression}
 
 
+def _searched(expression: str, data: Any) -> Any:
+    _size(data)
+    return jmes.search(expression, data)
+
+
 def _validated(schema: Mapping[str, Any], data: Any) -> dict[str, Any]:
+    if _size(data) > MOST_UNIQUE and _asks(schema, "uniqueItems"):
+        raise invalid("config.schema: uniqueItems compares everything with everything, which is too much for this data")
     try:
         found = list(islice(validator(schema).iter_errors(data), MOST_ERRORS))
     except ValueError as error:
@@ -63,7 +81,14 @@ def _validated(schema: Mapping[str, Any], data: Any) -> dict[str, Any]:
 async def json_validate(config: Mapping[str, Any], context: StepContext) -> dict[str, Any]:  # noqa: ARG001
     """Check JSON against a schema."""
     data = _data(config.get("data"))
-    return await apart(_size(data) * 8, _validated, config["schema"], data)
+    return await apart(0 if _is_little(data, 1_000) else LARGE, _validated, config["schema"], data)
+
+
+def _asks(schema: Any, keyword: str) -> bool:
+    """Say whether a schema has a keyword anywhere."""
+    if isinstance(schema, Mapping):
+        return keyword in schema or any(_asks(one, keyword) for one in schema.values())
+    return isinstance(schema, list) and any(_asks(one, keyword) for one in schema)
 
 
 DATA_TYPES = (

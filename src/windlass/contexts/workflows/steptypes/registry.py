@@ -43,13 +43,17 @@ class Prepared:
         self.names = self._compiled.names
         self._ready = checking.settled(kind, config) if self._compiled.constant else None
 
-    def resolve(self, names: Mapping[str, Any]) -> Mapping[str, Any]:
+    def resolve(self, names: Mapping[str, Any], work: int = templates.WORK) -> Mapping[str, Any]:
         """Return the config a step works with: templates resolved, defaults filled in, checked. Do not change it.
 
         Raises:
             StepFailure: ``template_error``, or ``validation_error``: what the templates became does not fit.
         """
-        return self._ready if self._ready is not None else checking.settled(self._kind, self._compiled.resolve(names))
+        return (
+            self._ready
+            if self._ready is not None
+            else checking.settled(self._kind, self._compiled.resolve(names, work))
+        )
 
 
 class StepTypes:

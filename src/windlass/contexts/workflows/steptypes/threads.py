@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from windlass.contexts.workflows.failures import StepFailure
+from windlass.contexts.workflows.templates import AT_ONCE, WORK, TooMuch
 from windlass.kernel.threads import DaemonThreads
 
 SMALL = 8 * 1024
@@ -26,6 +27,14 @@ async def apart(size: int, work: Callable[P, R], /, *args: P.args, **options: P.
     if size <= SMALL:
         return work(*args, **options)
     return await asyncio.wrap_future(_threads.submit(work, *args, **options))
+
+
+async def counted(work: Callable[[int], R]) -> R:
+    """Call a function that counts what it does: at once with few units, anew in a thread when those are used up."""
+    try:
+        return work(AT_ONCE)
+    except TooMuch:
+        return await asyncio.wrap_future(_threads.submit(work, WORK))
 
 
 class Allowance:

@@ -82,8 +82,9 @@ def _carry_out(request: dict[str, Any]) -> int:
         code = _code(_program(sys.argv[0]))
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):  # what was loaded before has the latter
+            if stream is not None:
+                stream.flush()
     except BrokenPipeError:
         return 120  # as the interpreter, when the last of the output finds nobody
     return code

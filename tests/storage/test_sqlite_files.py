@@ -28,7 +28,7 @@ from windlass.storage.batches import ConnectionLost
 from windlass.storage.committer import Committer
 from windlass.storage.sqlite import session as sessions
 from windlass.storage.sqlite.backend import SqliteBackend
-from windlass.storage.sqlite.folder import RunFolder, TurnLock, hang_bell
+from windlass.storage.sqlite.folder import RunFolder, TurnLock, hang_bell, ring_bell
 
 BIG = '"' + "x" * 100_000 + '"'
 
@@ -347,6 +347,17 @@ def test_what_a_dead_process_left_is_removed_and_nothing_of_the_living(tmp_path:
         assert beside(backend) == {"alive.lock", "alive.bell"}
     assert beside(backend) == set()
     backend.close()
+
+
+def test_a_doorbell_that_is_being_closed_is_left_to_its_owner(tmp_path: Path) -> None:
+    path = tmp_path / "bell"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bell:
+        hang_bell(bell, path)
+        bell.shutdown(socket.SHUT_RD)
+
+        ring_bell(path, b"ready")
+
+        assert path.exists()
 
 
 def test_a_doorbell_nobody_answers_is_taken_down(tmp_path: Path) -> None:

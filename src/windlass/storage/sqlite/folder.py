@@ -129,7 +129,10 @@ def hang_bell(bell: socket.socket, path: Path) -> None:
 
 
 def ring_bell(path: Path, message: bytes) -> None:
-    """Send a datagram to a doorbell. A full one is left alone, its owner looks once a second; a dead one goes."""
+    """Send a datagram to a doorbell. A full one is left alone, its owner looks once a second; a dead one goes.
+
+    One whose owner is just closing it is a broken pipe: it goes with its owner.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         sender.setblocking(False)
         try:
@@ -137,5 +140,5 @@ def ring_bell(path: Path, message: bytes) -> None:
         except OSError as error:
             if error.errno == errno.ECONNREFUSED:
                 path.unlink(missing_ok=True)
-            elif error.errno not in {errno.ENOENT, errno.EAGAIN, errno.ENOBUFS}:
+            elif error.errno not in {errno.ENOENT, errno.EAGAIN, errno.ENOBUFS, errno.EPIPE}:
                 raise

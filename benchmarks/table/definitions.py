@@ -8,7 +8,7 @@ _WRITTEN = {s: side("windlass documents", "logs-definition", _UNIT, s, 600, 20) 
 _PYTHON = {s: side("windlass documents", "logs-python", _UNIT, s, 600, 20) for s in DATABASES}
 _HTTP = {s: side("windlass documents", "five-logs", _UNIT, s, 1000, 20, at_a_time=64) for s in DATABASES}
 _TEN = {s: side("windlass", "ten-steps", _UNIT, s, 600, 10) for s in DATABASES}
-_STREAM = {s: side("windlass documents", "stream", "ms", s, 100, 5, at_a_time=1) for s in DATABASES}
+_STREAM = {s: side("windlass documents", "stream", "ms", s, 20, 5, at_a_time=1) for s in DATABASES}
 _STREAMS = {s: side("windlass documents", "streams", "ms", s, 1000, 50, at_a_time=1, rounds=2) for s in DATABASES}
 _COMMIT = {s: side("bare", "commit", "ms", s, 1000, 20, at_a_time=1) for s in DATABASES}
 _HEARD = Goal(4, 2, times, at_least=False)

@@ -469,7 +469,7 @@ class Worker:
     def _concerns_us(self, ring: Ring) -> bool:
         if ring.kind == "inbox":
             return ring.holder == self.holder
-        return ring.kind in {"ready", "orphans"} or (ring.kind == "ended" and ring.run_id in self.results)
+        return ring.kind in {"ready", "orphans"} or ring.run_id in self.results
 
     def _hear_rings(self, rings: Sequence[Ring]) -> None:
         self._care([ring.run_id for ring in rings if ring.kind == "orphans"])

@@ -16,8 +16,10 @@ from windlass.storage.history import ASK, whole_from
 from windlass.storage.run_filters import (
     Condition,
     in_queue,
+    in_trouble,
     kinds,
     narrowed,
+    not_by_index,
     of_kind,
     of_somebody,
     page,
@@ -159,8 +161,6 @@ def _listed(connection: sa.Connection, query: RunFilter) -> Iterable[Any]:
     )
     if query.queue is not None:
         conditions += in_queue(query.queue)
-    if query.parent_run_id is not None:
-        conditions.append(runs.parent_run_id == query.parent_run_id)
     if query.created_after is not None:
         conditions.append(runs.created_at >= query.created_after)
     if query.created_before is not None:
@@ -169,21 +169,26 @@ def _listed(connection: sa.Connection, query: RunFilter) -> Iterable[Any]:
         at, run_id = query.before
         last = sa.tuple_(sa.literal(at, runs.created_at.type), sa.literal(run_id, runs.run_id.type))
         conditions.append(sa.tuple_(runs.created_at, runs.run_id) < last)
-    if query.failing or query.attempt_gte is not None or query.parent_run_id is not None:
+    few = query.failing or query.attempt_gte is not None or query.parent_run_id is not None
+    if few:
         if query.status:
-            conditions.append(runs.status.in_(query.status))
+            conditions.append(not_by_index(runs.status).in_(query.status))
         if query.name is not None:
-            conditions.append(runs.name == query.name)
+            conditions.append(not_by_index(runs.name) == query.name)
         if query.sight is not None:
             conditions.append(seen(query.sight))
-        newest = (runs.created_at.desc(), runs.run_id.desc())
-        statement = sa.select(workflow_runs).where(*conditions).order_by(*newest).limit(query.limit)
-    else:
-        slices = _slices(connection, query)
-        if query.error_class is not None:
-            slices = [one for whole in slices for one in with_error(connection, query.error_class, whole)]
-        statement = page(list(runs), conditions, slices, query.limit)
-    return connection.execute(statement).mappings()
+    slices = _few(connection, query) if few else _slices(connection, query)
+    if query.error_class is not None and not few:
+        slices = [one for whole in slices for one in with_error(connection, query.error_class, whole)]
+    return connection.execute(page(list(runs), conditions, slices, query.limit)).mappings()
+
+
+def _few(connection: sa.Connection, query: RunFilter) -> list[Condition]:
+    """Return the slices of what is few, and has indexes of its own."""
+    if query.parent_run_id is not None:
+        return [workflow_runs.c.parent_run_id == query.parent_run_id]
+    tenants = None if query.sight is None else query.sight.tenants
+    return in_trouble(connection, None if query.failing else query.attempt_gte, tenants)
 
 
 def _slices(connection: sa.Connection, query: RunFilter) -> list[Condition]:

@@ -129,16 +129,52 @@ def with_error(connection: sa.Connection, begins: str, one: Condition) -> list[C
     whole: Condition = sa.and_(one, sa.text(FAILED))
     if len(begins) >= CLASS_LENGTH:
         return [sa.and_(whole, _class == begins[:CLASS_LENGTH])]
-    first = sa.select(_class).where(whole).order_by(_class).limit(1).scalar_subquery()
-    found = sa.select(first.label("class")).cte("classes", recursive=True)
-    following = sa.select(_class).where(whole, _class > found.c["class"]).order_by(_class).limit(1)
-    further = sa.select(following.scalar_subquery()).where(found.c["class"].is_not(None)).correlate(None)
-    found = found.union_all(further.select_from(found))
-    asked = sa.select(found.c["class"]).where(found.c["class"].is_not(None)).limit(_MOST_PARTS + 1)
-    classes = [*connection.execute(asked).scalars()]
+    classes = stepped(connection, _class, whole, most=_MOST_PARTS + 1)
     if len(classes) > _MOST_PARTS:
         return [whole]
     return [sa.and_(whole, _class == found) for found in classes if found.startswith(begins)]
+
+
+def in_trouble(connection: sa.Connection, least: int | None, tenants: Sequence[str] | None) -> list[Condition]:
+    """Return the slices of the runs in trouble: of each tenant, and of each number of failed attempts.
+
+    Args:
+        connection: where to ask.
+        least: how many attempts have failed; None is of open runs, whatever the number.
+        tenants: whose runs; None is everybody's.
+    """
+    runs = workflow_runs.c
+    chosen = sa.text(FAILING if least is None else FAILED_ONCE)
+    whose = tenants if tenants is not None else stepped(connection, runs.tenant_id, chosen)
+    ours = [sa.and_(chosen, runs.tenant_id == tenant) for tenant in whose]
+    if least is None:
+        return ours
+    return [
+        sa.and_(one, runs.failed_attempts == number)
+        for one in ours
+        for number in stepped(connection, runs.failed_attempts, one, above=least - 1)
+    ]
+
+
+def stepped(
+    connection: sa.Connection, column: sa.ColumnElement[Any], condition: Any, *, above: Any = None, most: int = 1000
+) -> list[Any]:
+    """Return the values of a column, in order, of runs for which a condition holds: a look into an index for each.
+
+    Args:
+        connection: where to ask.
+        column: an index gives its values in order.
+        condition: what has to hold.
+        above: only values above this; None is all.
+        most: how many values are looked for.
+    """
+    values = sa.select(column).where(condition).order_by(column).limit(1)
+    first = (values if above is None else values.where(column > above)).scalar_subquery()
+    found = sa.select(first.label("value")).cte("found", recursive=True)
+    following = values.where(column > found.c.value)
+    found = found.union_all(sa.select(following.correlate(found).scalar_subquery()).where(found.c.value.is_not(None)))
+    asked = sa.select(found.c.value).where(found.c.value.is_not(None)).limit(most)
+    return [*connection.execute(asked).scalars()]
 
 
 def possible(statuses: Iterable[str], waiting_on: str | None, error_class: str | None) -> list[str]:

@@ -8,7 +8,16 @@ import sqlalchemy as sa
 
 from windlass.engine.types import RunView
 from windlass.storage.queries import views
-from windlass.storage.run_filters import Condition, narrowed, not_by_index, of_somebody, page, possible, with_error
+from windlass.storage.run_filters import (
+    Condition,
+    in_trouble,
+    narrowed,
+    not_by_index,
+    of_somebody,
+    page,
+    possible,
+    with_error,
+)
 from windlass.storage.schema import workflow_runs
 
 ORDERS = ("created_at", "started_at", "ended_at")
@@ -67,16 +76,14 @@ def _page(
     connection: sa.Connection, columns: list[sa.Column[Any]], conditions: list[Condition], query: RunQuery
 ) -> sa.Select[Any]:
     if _in_trouble(query):
-        column, run_id = workflow_runs.c[query.order_by], workflow_runs.c.run_id
-        order = (column.desc(), run_id.desc()) if query.descending else (column, run_id)
-        statement = sa.select(*columns).where(*conditions)
-        return statement.order_by(*order).limit(query.limit).offset(query.offset)
-    slices = [
-        of_somebody(status, query.name, query.tenant_id, query.owner, query.workflow_id)
-        for status in possible(query.statuses, query.waiting_on, query.error_class)
-    ]
-    if query.error_class is not None and query.order_by == "created_at" and query.workflow_id is None:
-        slices = [one for whole in slices for one in with_error(connection, query.error_class, whole)]
+        slices = in_trouble(connection, None if query.failing else query.attempt_gte, [query.tenant_id])
+    else:
+        slices = [
+            of_somebody(status, query.name, query.tenant_id, query.owner, query.workflow_id)
+            for status in possible(query.statuses, query.waiting_on, query.error_class)
+        ]
+        if query.error_class is not None and query.order_by == "created_at" and query.workflow_id is None:
+            slices = [one for whole in slices for one in with_error(connection, query.error_class, whole)]
     by, offset = query.order_by, query.offset
     return page(columns, conditions, slices, query.limit, offset=offset, descending=query.descending, by=by)
 
@@ -91,7 +98,7 @@ def _conditions(query: RunQuery) -> list[Condition]:
     runs = workflow_runs.c
     found: list[Condition] = []
     if _in_trouble(query):
-        found += [not_by_index(runs.name) == query.name, runs.tenant_id == query.tenant_id]
+        found.append(not_by_index(runs.name) == query.name)
         for column, value in ((runs.user_id, query.owner), (runs.workflow_id, query.workflow_id)):
             if value is not None:
                 found.append(not_by_index(column) == value)

@@ -42,8 +42,8 @@ _due = sa.text("(ready_at + (priority + claim_rank) * ageing)")
 _waiting = sa.text("wake_at IS NOT NULL")
 _held = sa.text("holder IS NOT NULL")
 _child = sa.text("parent_run_id IS NOT NULL")
-FAILED_ONCE = "failed_attempts >= 1"
-"""Which runs an attempt of whose steps has failed."""
+FAILED_ONCE = "coalesce(failed_attempts, 0) >= 1"
+"""Which runs an attempt of whose steps has failed; in words that SQLite takes for no bound of what it looks for."""
 FAILING = (
     "failed_attempts IS NOT NULL AND status IN ('queued', 'running', 'paused', 'waiting_human', 'waiting_approval')"
 )
@@ -143,7 +143,7 @@ workflow_runs = sa.Table(
              postgresql_where=_definition_waits, sqlite_where=_definition_waits),
     sa.Index("ix_workflow_runs_failing", "tenant_id", "created_at", "run_id",
              postgresql_where=_failing, sqlite_where=_failing),
-    sa.Index("ix_workflow_runs_attempts", "tenant_id", "created_at", "run_id", "failed_attempts",
+    sa.Index("ix_workflow_runs_attempts", "tenant_id", "failed_attempts", "created_at", "run_id",
              postgresql_where=_failed_once, sqlite_where=_failed_once),
     postgresql_with={"fillfactor": "80"},
     sqlite_with_rowid=False,

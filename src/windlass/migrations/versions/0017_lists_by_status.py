@@ -27,6 +27,7 @@ BEFORE: Indexes = {
     "owner": (["tenant_id", "user_id", "created_at", "run_id"], OF_DEFINITION),
     "definition": (["tenant_id", "workflow_id", "created_at", "run_id"], OF_DEFINITION),
     "parent": (["parent_run_id"], CHILD),
+    "attempts": (["tenant_id", "created_at", "run_id", "failed_attempts"], "failed_attempts >= 1"),
 }
 NOW: Indexes = {
     "list": (["status", "name", "created_at", "run_id"], None),
@@ -61,6 +62,7 @@ NOW: Indexes = {
         f"{FAILED} AND {OF_SOMEBODY}",
     ),
     "parent": (["parent_run_id", "created_at", "run_id"], CHILD),
+    "attempts": (["tenant_id", "failed_attempts", "created_at", "run_id"], "coalesce(failed_attempts, 0) >= 1"),
 }
 
 

@@ -15,7 +15,8 @@ branch_labels = None
 depends_on = None
 
 OF_SOMEBODY = (
-    "name IN ('workflows.run', 'webhooks.deliver', 'webhooks.complete', 'webhooks.redeliver', 'webhooks.replay_many')"
+    "(name = 'workflows.run' OR name = 'webhooks.deliver' OR name = 'webhooks.complete'"
+    " OR name = 'webhooks.redeliver' OR name = 'webhooks.replay_many')"
 )
 OF_DEFINITION = "name = 'workflows.run'"
 FAILED = "status = 'failed'"

@@ -1,12 +1,14 @@
 """Fills a database with processed records, their finished runs and their journals, as the product leaves them.
 
-The rows are made by the database itself, which is the only way to have millions of them in a minute. Nothing here
-is measured, so nothing is synchronised until the end.
+The rows are made by the database itself, in the order of their keys, and the indexes beside these are built when all
+are there: the only way to have millions of them in a minute. Nothing here is measured, so nothing is synchronised
+until the end.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Sequence
 
@@ -16,7 +18,6 @@ from benchmarks.bare import make_tables
 from benchmarks.engine import running
 from windlass.contexts.records import rollups
 
-_CHUNK = 50_000
 _START = 1_792_000_000
 """Seconds since 1970 of the first record; one comes every other second."""
 
@@ -53,22 +54,46 @@ _EVENTS = """INSERT INTO workflow_events (run_id, event_seq, event_type, step_id
  UNION ALL SELECT 6, 'run_completed', NULL, '{{"success":true}}') e"""
 
 _GROWN = (_RECORDS, _RUNS, _EVENTS)
+FEW = 20
+"""How many runs of each rare sort there are."""
 _DEFINITION_RUNS = """INSERT INTO workflow_runs (run_id, name, status, claim_rank, last_seq, workflow_id, user_id,
+ status_reason, wait_reason, failed_attempts, parent_run_id, queue,
  attributes, inputs_json, outputs_json, error, created_at, started_at, ended_at)
- {numbers} SELECT id, 'workflows.run', CASE WHEN n % 50 = 10 THEN 'failed' ELSE 'succeeded' END, 0, 4, n % 40, 'dev',
+ {numbers}, s AS (SELECT n, id, at, CASE WHEN n % 50 = 10 THEN 10 ELSE n % {stride} END AS sort FROM r)
+ SELECT id,
+ CASE sort WHEN 3 THEN 'report.daily' WHEN 9 THEN 'report.part' ELSE 'workflows.run' END,
+ CASE sort WHEN 4 THEN 'running' WHEN 5 THEN 'waiting_approval' WHEN 6 THEN 'failed' WHEN 7 THEN 'cancelled'
+ WHEN 8 THEN 'paused' WHEN 10 THEN 'failed' ELSE 'succeeded' END,
+ 0, 4,
+ CASE sort WHEN 2 THEN 41 WHEN 3 THEN NULL WHEN 9 THEN NULL ELSE n % 40 END,
+ CASE sort WHEN 1 THEN 'ann' WHEN 3 THEN NULL WHEN 9 THEN NULL ELSE 'dev' END,
+ CASE sort WHEN 8 THEN 'somebody' END,
+ CASE sort WHEN 4 THEN 'signal:paid' WHEN 5 THEN 'signal:decided' WHEN 8 THEN 'paused' END,
+ CASE sort WHEN 8 THEN 3 END,
+ CASE sort WHEN 9 THEN 'parent' END,
+ CASE sort WHEN 3 THEN 'side' WHEN 9 THEN 'default' ELSE 'workflows' END,
  {json}('{{"mode":"async","version":1}}'), {json}('{{"digest":"none","inputs":{{"number":' || n || '}}}}'),
- CASE WHEN n % 50 = 10 THEN NULL ELSE {json}('{{"number":1}}') END,
- CASE WHEN n % 50 = 10 THEN {json}('{{"code":"webhook_failed","message":"webhook_failed: 500"}}') END,
- at, at, at FROM r"""
+ CASE WHEN sort IN (4, 5, 6, 7, 8, 10) THEN NULL ELSE {json}('{{"number":1}}') END,
+ CASE sort WHEN 10 THEN {json}('{{"code":"webhook_failed","message":"webhook_failed: 500"}}')
+ WHEN 6 THEN {json}('{{"code":"quota_exceeded","message":"quota_exceeded: of today"}}') END,
+ at, at, CASE WHEN sort IN (4, 5, 8) THEN NULL ELSE at END FROM s"""
+_TABLES = ("records", "workflow_runs", "workflow_events")
 
 
 def fill_runs(database: str, count: int) -> None:
-    """Put ``count`` ended runs of forty definitions into an empty database; one in fifty has failed."""
+    """Put ``count`` runs into an empty database, most of them ended, of forty definitions and of ``dev``.
+
+    One in fifty has failed; of each of nine other sorts there are ``FEW``, evenly spread.
+    """
     make_tables(database)
     if database.startswith("sqlite"):
-        _fill_sqlite(database.removeprefix("sqlite:///"), count, [_DEFINITION_RUNS])
+        _fill_sqlite(
+            database.removeprefix("sqlite:///"),
+            count,
+            [_DEFINITION_RUNS.replace("{stride}", str(max(50, count // FEW)))],
+        )
     else:
-        _fill_postgres(database, count, [_DEFINITION_RUNS])
+        _fill_postgres(database, count, [_DEFINITION_RUNS.replace("{stride}", str(max(50, count // FEW)))])
 
 
 def fill(database: str, count: int) -> None:
@@ -83,23 +108,37 @@ def fill(database: str, count: int) -> None:
 
 def _fill_sqlite(path: str, count: int, templates: Sequence[str]) -> None:
     connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("PRAGMA synchronous = OFF")
-    connection.execute("PRAGMA cache_size = -500000")
+    for pragma in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -500000", "temp_store = MEMORY"):
+        connection.execute(f"PRAGMA {pragma}").fetchall()
+    found = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL AND tbl_name IN (?, ?, ?)"
+    indexes = connection.execute(found, _TABLES).fetchall()
+    for name, _ in indexes:
+        connection.execute(f"DROP INDEX {name}")
     for template in templates:
         statement = template.format(numbers=_SQLITE_NUMBERS, json="")
-        for first in range(0, count, _CHUNK):
-            connection.execute(statement, {"first": first, "last": min(first + _CHUNK, count) - 1})
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.execute(statement, {"first": 0, "last": count - 1})
+    for _, statement in indexes:
+        connection.execute(statement)
+    connection.execute("PRAGMA journal_mode = WAL").fetchall()
     connection.close()
+    os.sync()
 
 
 def _fill_postgres(database: str, count: int, templates: Sequence[str]) -> None:
     with psycopg.connect(database, autocommit=True) as connection:
-        connection.execute("SET synchronous_commit = off")
+        for setting in ("synchronous_commit = off", "maintenance_work_mem = '512MB'", "jit = off"):
+            connection.execute(f"SET {setting}".encode())
+        found = """SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index i
+         WHERE indrelid = ANY(%s::regclass[]) AND NOT indisprimary
+         AND NOT EXISTS (SELECT 1 FROM pg_constraint c WHERE c.conindid = i.indexrelid)"""
+        indexes = connection.execute(found, (list(_TABLES),)).fetchall()
+        for name, _ in indexes:
+            connection.execute(f"DROP INDEX {name}".encode())
         for template in templates:
             numbers = _POSTGRES_NUMBERS.format(last=count - 1)
             connection.execute(template.format(numbers=numbers, json="jsonb").encode())
+        for _, statement in indexes:
+            connection.execute(statement.encode())
         connection.execute("VACUUM ANALYZE")
         connection.execute("CHECKPOINT")
 

@@ -13,7 +13,20 @@ from windlass.engine.types import TERMINAL, Ended, Event, InboxRow, Poll, RunFil
 from windlass.kernel.clock import from_datetime, from_iso, to_iso
 from windlass.kernel.lanes import LaneRules
 from windlass.storage.history import ASK, whole_from
-from windlass.storage.run_filters import merged, narrowed, seen
+from windlass.storage.run_filters import (
+    Condition,
+    in_queue,
+    in_trouble,
+    kinds,
+    narrowed,
+    not_by_index,
+    of_kind,
+    of_somebody,
+    page,
+    possible,
+    seen,
+    with_error,
+)
 from windlass.storage.schema import (
     workflow_inbox,
     workflow_leases,
@@ -69,39 +82,7 @@ class SqlReader:
 
     def list_runs(self, query: RunFilter) -> list[RunView]:
         """Return runs, newest first."""
-        runs = workflow_runs.c
-        statement = sa.select(workflow_runs)
-        for column, value in (
-            (runs.name, query.name),
-            (runs.queue, query.queue),
-            (runs.parent_run_id, query.parent_run_id),
-        ):
-            if value is not None:
-                statement = statement.where(column == value)
-        if query.created_after is not None:
-            statement = statement.where(runs.created_at >= query.created_after)
-        if query.created_before is not None:
-            statement = statement.where(runs.created_at <= query.created_before)
-        if query.before is not None:
-            at, run_id = query.before
-            last = sa.tuple_(sa.literal(at, runs.created_at.type), sa.literal(run_id, runs.run_id.type))
-            statement = statement.where(sa.tuple_(runs.created_at, runs.run_id) < last)
-        statement = narrowed(
-            statement,
-            failing=query.failing,
-            attempt_gte=query.attempt_gte,
-            waiting_on=query.waiting_on,
-            error_class=query.error_class,
-        )
-        if query.sight is not None:
-            statement = statement.where(seen(query.sight))
-        if query.failing or query.attempt_gte is not None or query.parent_run_id is not None:
-            if query.status:
-                statement = statement.where(runs.status.in_(query.status))
-            statement = statement.order_by(runs.created_at.desc(), runs.run_id.desc()).limit(query.limit)
-        else:
-            statement = merged(statement, query.status, query.limit)
-        return self._backend.read(lambda connection: views(connection, connection.execute(statement).mappings()))
+        return self._backend.read(lambda connection: views(connection, _listed(connection, query)))
 
     def ended(self, run_ids: Sequence[str]) -> list[Ended]:
         """Return those of the runs that have ended."""
@@ -176,6 +157,61 @@ def _news(connection: sa.Connection, since: Mapping[str, int], limit: int) -> li
         asked = ({"run_id": run_id, "since": seq, "limit": limit} for run_id, seq in since.items())
         rows = [row for one in asked for row in connection.execute(_EVENTS, one)]
     return [Event(r[0], r[1], r[2], r[3], text(r[4]) or "{}", micros(r[5])) for r in rows]
+
+
+def _listed(connection: sa.Connection, query: RunFilter) -> Iterable[Any]:
+    runs = workflow_runs.c
+    conditions = narrowed(
+        failing=query.failing,
+        attempt_gte=query.attempt_gte,
+        waiting_on=query.waiting_on,
+        error_class=query.error_class,
+    )
+    if query.queue is not None:
+        conditions += in_queue(query.queue)
+    if query.created_after is not None:
+        conditions.append(runs.created_at >= query.created_after)
+    if query.created_before is not None:
+        conditions.append(runs.created_at <= query.created_before)
+    if query.before is not None:
+        at, run_id = query.before
+        last = sa.tuple_(sa.literal(at, runs.created_at.type), sa.literal(run_id, runs.run_id.type))
+        conditions.append(sa.tuple_(runs.created_at, runs.run_id) < last)
+    few = query.failing or query.attempt_gte is not None or query.parent_run_id is not None
+    if few:
+        if query.status:
+            conditions.append(not_by_index(runs.status).in_(query.status))
+        if query.name is not None:
+            conditions.append(not_by_index(runs.name) == query.name)
+        if query.sight is not None:
+            conditions.append(seen(query.sight))
+    slices = _few(connection, query) if few else _slices(connection, query)
+    if query.error_class is not None and not few:
+        slices = [one for whole in slices for one in with_error(connection, query.error_class, whole)]
+    return connection.execute(page(list(runs), conditions, slices, query.limit)).mappings()
+
+
+def _few(connection: sa.Connection, query: RunFilter) -> list[Condition]:
+    """Return the slices of what is few, and has indexes of its own."""
+    if query.parent_run_id is not None:
+        return [workflow_runs.c.parent_run_id == query.parent_run_id]
+    tenants = None if query.sight is None else query.sight.tenants
+    return in_trouble(connection, None if query.failing else query.attempt_gte, tenants)
+
+
+def _slices(connection: sa.Connection, query: RunFilter) -> list[Condition]:
+    """Return the slices of the runs that somebody may look at: by name, and by owner what only some may see."""
+    name, sight = query.name, query.sight
+    statuses = possible(query.status, query.waiting_on, query.error_class)
+    found = kinds(connection, statuses) if name is None else [(status, name) for status in statuses]
+    if sight is None:
+        return [of_kind(status, name) for status, name in found]
+    seen_by_all = workflow_runs.c.tenant_id.in_(sight.tenants)
+    slices = [sa.and_(of_kind(*kind), seen_by_all) for kind in found if kind[1] not in sight.closed]
+    if sight.tenant is None:
+        return slices
+    closed = [(status, kind) for status, kind in found if kind in sight.closed]
+    return slices + [of_somebody(*kind, sight.tenant, sight.owner) for kind in closed]
 
 
 def leases(connection: sa.Connection) -> list[tuple[str, str]]:

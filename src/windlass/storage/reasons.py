@@ -16,6 +16,7 @@ from windlass.engine.engine import Engine
 from windlass.engine.types import TERMINAL, Status
 from windlass.kernel.lanes import LaneRules
 from windlass.storage.explain import explain, presumed_dead
+from windlass.storage.run_filters import kinds, of_kind, page
 from windlass.storage.schema import workflow_runs
 
 MOST_COUNTED = 20_000
@@ -33,7 +34,7 @@ _BY_JOURNAL = sa.or_(
 )
 
 
-def _kinds(status: str, now: int) -> sa.Select[Any]:
+def _kinds(connection: sa.Connection, status: str, now: int) -> sa.Select[Any]:
     """Return a query of what ``explain`` tells runs apart by, with the number of runs and one of them."""
     due = sa.or_(_runs.ready_at.is_not(None), _runs.wake_at <= now)
     told = {
@@ -53,8 +54,8 @@ def _kinds(status: str, now: int) -> sa.Select[Any]:
     }
     columns = [column.label(label) for label, column in told.items()]
     by_journal = sa.case((_BY_JOURNAL, True), else_=False).label("by_journal")
-    looked_at = sa.select(*columns, by_journal, _runs.run_id).where(_runs.status == status)
-    some = looked_at.order_by(_runs.created_at).limit(MOST_COUNTED).subquery()
+    slices = [of_kind(*kind) for kind in kinds(connection, (status,))]
+    some = page([*columns, by_journal, _runs.run_id], (), slices, MOST_COUNTED, descending=False).subquery()
     return (
         sa.select(sa.func.count(), sa.func.min(some.c.run_id), some.c.by_journal)
         .group_by(*(some.c[label] for label in told), some.c.by_journal)
@@ -79,7 +80,7 @@ def waiting_reasons(
     found: Counter[str] = Counter()
     unread = 0
     for status in OPEN:
-        for count, example, by_journal in connection.execute(_kinds(status, now)):
+        for count, example, by_journal in connection.execute(_kinds(connection, status, now)):
             if by_journal:
                 unread += count
             else:

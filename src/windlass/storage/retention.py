@@ -17,6 +17,7 @@ from windlass.engine.engine import Engine
 from windlass.engine.ports import Transaction
 from windlass.engine.types import TERMINAL
 from windlass.storage.history import ASK, settle, whole_from
+from windlass.storage.run_filters import Condition, kinds, of_kind, page
 from windlass.storage.schema import workflow_events, workflow_runs
 
 PAGE = 500
@@ -64,16 +65,16 @@ def old_page(
         whole: also those that have no events any more.
     """
     c = workflow_runs.c
-    query = sa.select(c.run_id, c.parent_run_id, c.history_from_seq, c.last_seq, c.created_at).where(
-        c.status == status, c.created_at < before, c.ended_at < before
-    )
+    columns = [c.run_id, c.parent_run_id, c.history_from_seq, c.last_seq, c.created_at]
+    conditions: list[Condition] = [c.created_at < before, c.ended_at < before]
     if not whole:
-        query = query.where(c.history_from_seq <= c.last_seq)
+        conditions.append(c.history_from_seq <= c.last_seq)
     if after is not None:
-        query = query.where(
-            sa.tuple_(c.created_at, c.run_id) > sa.tuple_(sa.literal(after[0], c.created_at.type), after[1])
-        )
-    found = [Old(*row) for row in connection.execute(query.order_by(c.created_at, c.run_id).limit(PAGE))]
+        last = sa.tuple_(sa.literal(after[0], c.created_at.type), after[1])
+        conditions.append(sa.tuple_(c.created_at, c.run_id) > last)
+    slices = [of_kind(*kind) for kind in kinds(connection, (status,))]
+    query = page(columns, conditions, slices, PAGE, descending=False)
+    found = [Old(*row) for row in connection.execute(query)]
     begins = whole_from(connection, {run.run_id: run.last for run in found if run.first == ASK})
     return [run._replace(first=begins.get(run.run_id, run.first)) for run in found]
 

@@ -8,7 +8,16 @@ import sqlalchemy as sa
 
 from windlass.engine.types import RunView
 from windlass.storage.queries import views
-from windlass.storage.run_filters import merged, narrowed
+from windlass.storage.run_filters import (
+    Condition,
+    in_trouble,
+    narrowed,
+    not_by_index,
+    of_somebody,
+    page,
+    possible,
+    with_error,
+)
 from windlass.storage.schema import workflow_runs
 
 ORDERS = ("created_at", "started_at", "ended_at")
@@ -43,64 +52,65 @@ def list_page(connection: sa.Connection, query: RunQuery) -> list[RunView]:
     """Return a page."""
     runs = workflow_runs.c
     column = runs[query.order_by]
-    statement = _matching(sa.select(workflow_runs), query)
+    conditions = _conditions(query)
     if query.order_by != "created_at":
-        statement = statement.where(column.is_not(None))
+        conditions.append(column.is_not(None))
     if query.after is not None:
         at, run_id = query.after
         row = sa.tuple_(column, runs.run_id)
         last = sa.tuple_(sa.literal(at, column.type), sa.literal(run_id, runs.run_id.type))
-        statement = statement.where(row < last if query.descending else row > last)
-    if _by_status(query):
-        statement = merged(statement, query.statuses, query.limit, offset=query.offset, descending=query.descending)
-    else:
-        order = (column.desc(), runs.run_id.desc()) if query.descending else (column, runs.run_id)
-        statement = statement.order_by(*order).limit(query.limit).offset(query.offset)
+        conditions.append(row < last if query.descending else row > last)
+    statement = _page(connection, list(runs), conditions, query)
     return views(connection, connection.execute(statement).mappings())
 
 
 def matching(connection: sa.Connection, query: RunQuery) -> list[tuple[str, str]]:
     """Return the ids and statuses of up to ``limit`` runs that match, oldest first."""
     runs = workflow_runs.c
-    statement = _matching(sa.select(runs.run_id, runs.status, runs.created_at), query)
-    if _by_status(query):
-        statement = merged(statement, query.statuses, query.limit, descending=False)
-    else:
-        statement = statement.order_by(runs.created_at, runs.run_id).limit(query.limit)
+    oldest = query._replace(order_by="created_at", descending=False, offset=0)
+    statement = _page(connection, [runs.run_id, runs.status], _conditions(oldest), oldest)
     return [(row.run_id, row.status) for row in connection.execute(statement)]
 
 
-def _by_status(query: RunQuery) -> bool:
-    """Say whether no index but the one that begins with the status gives the order of creation."""
-    few = query.failing or query.attempt_gte is not None
-    return query.order_by == "created_at" and query.owner is None and query.workflow_id is None and not few
+def _page(
+    connection: sa.Connection, columns: list[sa.Column[Any]], conditions: list[Condition], query: RunQuery
+) -> sa.Select[Any]:
+    if _in_trouble(query):
+        slices = in_trouble(connection, None if query.failing else query.attempt_gte, [query.tenant_id])
+    else:
+        slices = [
+            of_somebody(status, query.name, query.tenant_id, query.owner, query.workflow_id)
+            for status in possible(query.statuses, query.waiting_on, query.error_class)
+        ]
+        if query.error_class is not None and query.order_by == "created_at" and query.workflow_id is None:
+            slices = [one for whole in slices for one in with_error(connection, query.error_class, whole)]
+    by, offset = query.order_by, query.offset
+    return page(columns, conditions, slices, query.limit, offset=offset, descending=query.descending, by=by)
 
 
-def _matching(statement: sa.Select[Any], query: RunQuery) -> sa.Select[Any]:
+def _in_trouble(query: RunQuery) -> bool:
+    """Say whether a query is for runs that are few, and have indexes of their own."""
+    return query.failing or query.attempt_gte is not None
+
+
+def _conditions(query: RunQuery) -> list[Condition]:
+    """Return the conditions that no slice has."""
     runs = workflow_runs.c
-    few = query.failing or query.attempt_gte is not None
-    statement = statement.where(runs.name == query.name, runs.tenant_id == query.tenant_id)
-    for column, value in ((runs.user_id, query.owner), (runs.workflow_id, query.workflow_id)):
-        if value is not None:
-            statement = statement.where((_not_by_index(column) if few else column) == value)
-    if query.statuses and not _by_status(query):
-        statement = statement.where((_not_by_index(runs.status) if few else runs.status).in_(query.statuses))
+    found: list[Condition] = []
+    if _in_trouble(query):
+        found.append(not_by_index(runs.name) == query.name)
+        for column, value in ((runs.user_id, query.owner), (runs.workflow_id, query.workflow_id)):
+            if value is not None:
+                found.append(not_by_index(column) == value)
+        if query.statuses:
+            found.append(not_by_index(runs.status).in_(query.statuses))
     if query.created_after is not None:
-        statement = statement.where(runs.created_at >= query.created_after)
+        found.append(runs.created_at >= query.created_after)
     if query.created_before is not None:
-        statement = statement.where(runs.created_at <= query.created_before)
-    return narrowed(
-        statement,
+        found.append(runs.created_at <= query.created_before)
+    return found + narrowed(
         failing=query.failing,
         attempt_gte=query.attempt_gte,
         waiting_on=query.waiting_on,
         error_class=query.error_class,
     )
-
-
-def _not_by_index(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
-    """Return a column that no index is searched by: runs in trouble are few, and have indexes of their own.
-
-    SQLite keeps no figures on what is in a table, and would take the index in which most columns are named.
-    """
-    return sa.func.coalesce(column, column)

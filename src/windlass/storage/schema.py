@@ -42,15 +42,34 @@ _due = sa.text("(ready_at + (priority + claim_rank) * ageing)")
 _waiting = sa.text("wake_at IS NOT NULL")
 _held = sa.text("holder IS NOT NULL")
 _child = sa.text("parent_run_id IS NOT NULL")
-FAILED_ONCE = "failed_attempts >= 1"
-"""Which runs an attempt of whose steps has failed."""
+FAILED_ONCE = "coalesce(failed_attempts, 0) >= 1"
+"""Which runs an attempt of whose steps has failed; in words that SQLite takes for no bound of what it looks for."""
 FAILING = (
     "failed_attempts IS NOT NULL AND status IN ('queued', 'running', 'paused', 'waiting_human', 'waiting_approval')"
 )
 """Which of these have not ended; in other words, so that it is plain which of the two indexes serves a query."""
 _failed_once = sa.text(FAILED_ONCE)
 _failing = sa.text(FAILING)
-_of_definition = sa.text("name = 'workflows.run'")
+CLOSED = ("workflows.run", "webhooks.deliver", "webhooks.complete", "webhooks.redeliver", "webhooks.replay_many")
+"""Workflows whose runs are only for who may see them; lists find these by tenant and owner, the others by name."""
+OF_SOMEBODY = f"({' OR '.join(f'name = {one!r}' for one in CLOSED)})"
+"""Which runs these are; in the words of their indexes, which queries have to repeat for SQLite to take one.
+
+For an IN, SQLite would build a table of the names for every index and every run that is written.
+"""
+_of_somebody = sa.text(OF_SOMEBODY)
+_begun = sa.text(f"{OF_SOMEBODY} AND started_at IS NOT NULL")
+_ended = sa.text(f"{OF_SOMEBODY} AND ended_at IS NOT NULL")
+ERROR_CLASS = "substr(error ->> 'message', 1, 40)"
+"""How the error of a failed run begins: runs that failed alike are found by it."""
+FAILED = "status = 'failed'"
+_error_class = sa.text(f"({ERROR_CLASS})")
+_failed = sa.text(FAILED)
+_failed_of_somebody = sa.text(f"{FAILED} AND {OF_SOMEBODY}")
+USUAL_QUEUE = "default"
+ASIDE = f"queue <> '{USUAL_QUEUE}'"
+"""Which runs are in another queue than most are."""
+_aside = sa.text(ASIDE)
 _definition_waits = sa.text("holder IS NULL AND ready_at IS NOT NULL AND name = 'workflows.run'")
 
 workflow_runs = sa.Table(
@@ -93,18 +112,41 @@ workflow_runs = sa.Table(
              postgresql_where=_ready_in_lane, sqlite_where=_ready_in_lane),
     sa.Index("ix_workflow_runs_wake", "wake_at", postgresql_where=_waiting, sqlite_where=_waiting),
     sa.Index("ix_workflow_runs_holder", "holder", postgresql_where=_held, sqlite_where=_held),
-    sa.Index("ix_workflow_runs_parent", "parent_run_id", postgresql_where=_child, sqlite_where=_child),
-    sa.Index("ix_workflow_runs_list", "status", "created_at", "run_id"),
-    sa.Index("ix_workflow_runs_owner", "tenant_id", "user_id", "created_at", "run_id",
-             postgresql_where=_of_definition, sqlite_where=_of_definition),
+    sa.Index("ix_workflow_runs_parent", "parent_run_id", "created_at", "run_id",
+             postgresql_where=_child, sqlite_where=_child),
+    # Lists: what is asked for first, then the status, so that a page is put together from a slice of each status.
+    sa.Index("ix_workflow_runs_list", "status", "name", "created_at", "run_id"),
+    sa.Index("ix_workflow_runs_tenant", "tenant_id", "name", "status", "created_at", "run_id",
+             postgresql_where=_of_somebody, sqlite_where=_of_somebody),
+    sa.Index("ix_workflow_runs_owner", "tenant_id", "user_id", "name", "status", "created_at", "run_id",
+             postgresql_where=_of_somebody, sqlite_where=_of_somebody),
+    sa.Index("ix_workflow_runs_started", "tenant_id", "user_id", "name", "status", "started_at", "run_id",
+             postgresql_where=_begun, sqlite_where=_begun),
+    sa.Index("ix_workflow_runs_ended", "tenant_id", "user_id", "name", "status", "ended_at", "run_id",
+             postgresql_where=_ended, sqlite_where=_ended),
+    sa.Index("ix_workflow_runs_definition", "tenant_id", "workflow_id", "status", "created_at", "run_id",
+             postgresql_where=_of_somebody, sqlite_where=_of_somebody),
+    sa.Index("ix_workflow_runs_owner_definition", "tenant_id", "user_id", "workflow_id", "status", "created_at",
+             "run_id", postgresql_where=_of_somebody, sqlite_where=_of_somebody),
+    sa.Index("ix_workflow_runs_definition_started", "tenant_id", "user_id", "workflow_id", "status", "started_at",
+             "run_id", postgresql_where=_begun, sqlite_where=_begun),
+    sa.Index("ix_workflow_runs_definition_ended", "tenant_id", "user_id", "workflow_id", "status", "ended_at",
+             "run_id", postgresql_where=_ended, sqlite_where=_ended),
+    sa.Index("ix_workflow_runs_queue", "queue", "status", "name", "created_at", "run_id",
+             postgresql_where=_aside, sqlite_where=_aside),
+    # The status in them is always the same: SQLite takes the index of which most columns are named.
+    sa.Index("ix_workflow_runs_error", "status", "name", _error_class, "created_at", "run_id",
+             postgresql_where=_failed, sqlite_where=_failed),
+    sa.Index("ix_workflow_runs_tenant_error", "tenant_id", "name", "status", _error_class, "created_at", "run_id",
+             postgresql_where=_failed_of_somebody, sqlite_where=_failed_of_somebody),
+    sa.Index("ix_workflow_runs_owner_error", "tenant_id", "user_id", "name", "status", _error_class, "created_at",
+             "run_id", postgresql_where=_failed_of_somebody, sqlite_where=_failed_of_somebody),
     # SQLite counts from an index alone only when it holds every column that is asked about.
     sa.Index("ix_workflow_runs_waiting", "tenant_id", "ready_at", "holder", "name",
              postgresql_where=_definition_waits, sqlite_where=_definition_waits),
-    sa.Index("ix_workflow_runs_definition", "tenant_id", "workflow_id", "created_at", "run_id",
-             postgresql_where=_of_definition, sqlite_where=_of_definition),
     sa.Index("ix_workflow_runs_failing", "tenant_id", "created_at", "run_id",
              postgresql_where=_failing, sqlite_where=_failing),
-    sa.Index("ix_workflow_runs_attempts", "tenant_id", "created_at", "run_id", "failed_attempts",
+    sa.Index("ix_workflow_runs_attempts", "tenant_id", "failed_attempts", "created_at", "run_id",
              postgresql_where=_failed_once, sqlite_where=_failed_once),
     postgresql_with={"fillfactor": "80"},
     sqlite_with_rowid=False,

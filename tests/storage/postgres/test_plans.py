@@ -176,11 +176,11 @@ def test_runs_in_one_state_are_listed_by_index(backend: PostgresBackend) -> None
     asked: list[tuple[str, Any]] = []
     with seen(backend.engine, asked):
         backend.reader.list_runs(RunFilter(status=("running",), limit=10))
-    (statement, parameters), *_ = asked
+    _, (statement, parameters) = asked
 
     found = backend.read(lambda c: c.exec_driver_sql(f"EXPLAIN (COSTS OFF) {statement}", parameters).scalars().all())
 
-    assert "Index Scan Backward using ix_workflow_runs_list" in "\n".join(found)
+    assert "Scan Backward using ix_workflow_runs_list" in "\n".join(found)
     assert "Sort" not in "\n".join(found)
 
 

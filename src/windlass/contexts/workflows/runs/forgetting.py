@@ -23,7 +23,7 @@ from windlass.engine.ports import Transaction
 from windlass.engine.types import Status
 from windlass.kernel.clock import to_iso
 from windlass.storage.queries import iso, text
-from windlass.storage.run_filters import merged
+from windlass.storage.run_filters import STATUSES, Condition, of_kind, page
 from windlass.storage.schema import workflow_events, workflow_runs
 
 SPARED = 7 * DAY
@@ -91,11 +91,13 @@ def needed_page(connection: sa.Connection, until: str, after: After | None) -> t
     The order is that of creation over all statuses, so that a run whose status changes meanwhile is not missed.
     """
     c = workflow_runs.c
-    query = sa.select(c.run_id, c.created_at, c.status, c.inputs_json).where(c.name == RUN, c.created_at < until)
+    conditions: list[Condition] = [c.created_at < until]
     if after is not None:
         last = sa.tuple_(sa.literal(after[0], c.created_at.type), sa.literal(after[1], c.run_id.type))
-        query = query.where(sa.tuple_(c.created_at, c.run_id) > last)
-    rows = connection.execute(merged(query, (), PAGE, descending=False)).all()
+        conditions.append(sa.tuple_(c.created_at, c.run_id) > last)
+    slices = [of_kind(status, RUN) for status in STATUSES]
+    query = page([c.run_id, c.created_at, c.status, c.inputs_json], conditions, slices, PAGE, descending=False)
+    rows = connection.execute(query).all()
     found = {digest for row in rows if (digest := _digest(text(row[3]))) is not None}
     found |= _found_out(connection, [row[0] for row in rows if row[2] not in SETTLED])
     return found, (iso(rows[-1][1]) or "", rows[-1][0]) if len(rows) == PAGE else None

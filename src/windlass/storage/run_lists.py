@@ -12,6 +12,8 @@ from windlass.storage.run_filters import merged, narrowed
 from windlass.storage.schema import workflow_runs
 
 ORDERS = ("created_at", "started_at", "ended_at")
+_LARGE = frozenset({"inputs_json", "outputs_json"})
+_LISTED = [sa.null().label(column.name) if column.name in _LARGE else column for column in workflow_runs.c]
 
 
 class RunQuery(NamedTuple):
@@ -40,10 +42,10 @@ class RunQuery(NamedTuple):
 
 
 def list_page(connection: sa.Connection, query: RunQuery) -> list[RunView]:
-    """Return a page."""
+    """Return a page of runs without their inputs and outputs, which may be large."""
     runs = workflow_runs.c
     column = runs[query.order_by]
-    statement = _matching(sa.select(workflow_runs), query)
+    statement = _matching(sa.select(*_LISTED), query)
     if query.order_by != "created_at":
         statement = statement.where(column.is_not(None))
     if query.after is not None:

@@ -22,7 +22,7 @@ depends_on = None
 TABLE = "workflow_runs"
 BEFORE = f"{TABLE}_before"
 WITHOUT = " WITHOUT ROWID"
-BELONGING = f"SELECT sql FROM sqlite_master WHERE tbl_name = '{TABLE}' AND type = '{{}}' AND sql IS NOT NULL"
+BELONGING = f"SELECT sql FROM sqlite_master WHERE tbl_name = '{TABLE}' AND type = '{{}}' AND sql IS NOT NULL"  # noqa: S608  names of ours
 READY = "ix_workflow_runs_ready"
 ORDER = ["queue", "priority", "claim_rank", "ready_at"]
 
@@ -57,7 +57,7 @@ def _make_anew(change: Callable[[str], str]) -> None:
     connection.exec_driver_sql(f"ALTER TABLE {TABLE} RENAME TO {BEFORE}")
     connection.exec_driver_sql("PRAGMA legacy_alter_table = OFF")
     connection.exec_driver_sql(change(made))
-    connection.exec_driver_sql(f"INSERT INTO {TABLE} SELECT * FROM {BEFORE} ORDER BY run_id")
+    connection.exec_driver_sql(f"INSERT INTO {TABLE} SELECT * FROM {BEFORE} ORDER BY run_id")  # noqa: S608
     connection.exec_driver_sql(f"DROP TABLE {BEFORE}")
     for statement in others:
         connection.exec_driver_sql(statement)

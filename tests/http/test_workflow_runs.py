@@ -217,6 +217,40 @@ async def test_a_stream_resumes_where_it_was_left(served: Served) -> None:
     assert (await served.client.get(stream, headers={"Last-Event-ID": "x"})).status_code == 422
 
 
+async def test_streams_tell_what_is_written_while_they_are_open(served: Served) -> None:
+    run_id = (await adhoc(served, GUARDED, "async", secrets={"k": "value-1"}))["run_id"]
+    await at(served, run_id, "waiting_approval")
+    before = len((await served.client.get(f"{BASE}/runs/{run_id}/events")).json())
+    feeds = served.inside.engine.worker.audience.here
+
+    async def follow(query: str = "", **headers: str) -> str:
+        return (await served.client.get(f"{BASE}/runs/{run_id}/events/stream{query}", headers=headers)).text
+
+    last = {"Last-Event-ID": str(before)}
+    streams = [follow(), follow(**last), follow(**last), follow("?types=step_completed"), follow("?since=9999")]
+    following = [asyncio.ensure_future(stream) for stream in streams]
+    await wait_until_async(
+        lambda: run_id in feeds and [one.behind for one in feeds[run_id].followers] == [False] * len(streams)
+    )
+    await served.client.post(f"{BASE}/runs/{run_id}/steps/ask/approve")
+    whole, rest, same, some, none = [
+        [part for part in (await text).split("\n\n") if part and not part.startswith(":")] for text in following
+    ]
+
+    def data(parts: list[str]) -> list[Any]:
+        return [orjson.loads(part.splitlines()[-1].removeprefix("data: ")) for part in parts[:-1]]
+
+    stored = (await served.client.get(f"{BASE}/runs/{run_id}/events")).json()
+    assert data(whole) == stored
+    assert rest == same == whole[before:]
+    assert data(some) == [event for event in stored if event["event_type"] == "step_completed"]
+    assert {parts[-1] for parts in (whole, rest, some, none)} == {whole[-1]}
+    assert none == whole[-1:]
+    assert whole[-1].startswith("event: end")
+    assert "***!" in str(stored)
+    assert "value-1" not in "".join(whole)
+
+
 async def test_a_run_is_paused_resumed_cancelled_and_then_left_alone(served: Served) -> None:
     run_id = (await adhoc(served, ASKING, "async"))["run_id"]
     await at(served, run_id, "waiting_approval")

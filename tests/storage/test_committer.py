@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -16,11 +16,11 @@ from tests.support.waiting import wait_until_async
 from windlass.contexts.records.creation import INTAKE, Intake
 from windlass.contexts.records.model import Draft
 from windlass.engine.control import SIGNAL
-from windlass.engine.errors import Overloaded, WriteFailed
+from windlass.engine.errors import Fenced, Overloaded, WriteFailed
 from windlass.engine.journal import ADVANCE, START
 from windlass.engine.ops import CALL
 from windlass.engine.ports import Backend, Ring, Transaction
-from windlass.engine.types import Advance, Finish, NewEvent, SignalRequest, Started, StartRequest, Status
+from windlass.engine.types import Advance, Event, Finish, NewEvent, SignalRequest, Started, StartRequest, Status
 from windlass.storage import committer as committers
 from windlass.storage.batches import Pending
 from windlass.storage.committer import Committer
@@ -33,11 +33,13 @@ class Process:
         self.session = FaultySession(backend.write_session())
         self.session.inline = inline
         self.rings: list[Ring] = []
+        self.on_written: Callable[[Sequence[Event]], None] = lambda _written: None
         self.committer = Committer(self.session, limit=limit, on_rings=self._ring)
         self.open = True
 
-    def _ring(self, rings: Sequence[Ring], touched: Collection[str]) -> None:
+    def _ring(self, rings: Sequence[Ring], written: Sequence[Event]) -> None:
         self.rings.extend(rings)
+        self.on_written(written)
 
     async def close(self) -> None:
         if self.open:
@@ -128,6 +130,37 @@ async def test_units_of_a_caller_are_written_in_its_order(process: Process, othe
     types = other.types(run)
     assert types[:7] == ["run_started", *["first", "second"] * 3]
     assert sorted(types[7:]) == ["a"] * 20 + ["b"] * 20
+
+
+async def test_events_are_handed_on_once_they_are_on_disk_and_those_alone(process: Process, other: Scene) -> None:
+    holder = other.holder()
+    run = other.held(holder)
+    told: list[str] = []
+
+    def hear(written: Sequence[Event]) -> None:
+        stored = [event._replace(payload="") for event in other.backend.reader.events(run, 0, 100)]
+        assert all(event._replace(payload="") in stored for event in written)
+        told.extend(event.type for event in written)
+
+    def take_back(tx: Transaction) -> None:
+        tx.append_events([Event(run, 99, "taken_back", None, "{}", other.now)])
+        raise KeyError
+
+    process.on_written = hear
+    process.session.commits = ["before", ValueError("no"), "after"]
+    with pytest.raises(ValueError, match="no"):
+        await process.committer.submit(ADVANCE, other.advance(run, holder, "never"))
+    await process.committer.submit(ADVANCE, other.advance(run, holder, "first"))
+    answers = await asyncio.gather(
+        process.committer.submit(CALL, take_back),
+        process.committer.submit(ADVANCE, other.advance(run, "somebody else", "fenced")),
+        process.committer.submit(ADVANCE, other.advance(run, holder, "second", "third")),
+        return_exceptions=True,
+    )
+
+    assert [type(answer) for answer in answers] == [KeyError, Fenced, type(None)]
+    await wait_until_async(lambda: "third" in told)
+    assert told == ["first", "second", "third"] == other.types(run)[1:]
 
 
 async def test_a_caller_that_no_longer_waits_does_not_withdraw_its_unit(process: Process, other: Scene) -> None:

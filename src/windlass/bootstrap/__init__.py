@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,6 +13,7 @@ from windlass.engine.engine import Engine
 from windlass.engine.ops import Commits
 from windlass.engine.ports import Backend, Ring
 from windlass.engine.registry import Registry, default_registry
+from windlass.engine.types import Event
 from windlass.kernel.clock import SECOND
 from windlass.kernel.lanes import STRICT_AGEING, LaneRules
 from windlass.kernel.telemetry import Silent, Telemetry
@@ -283,8 +284,8 @@ def _own_transactions(backend: Backend, commits: Committer) -> OwnTransactions |
         return None
     sessions = [backend.write_session() for _ in range(TRANSACTION_CONNECTIONS)]
 
-    def on_rings(rings: Sequence[Ring], touched: Collection[str]) -> None:
-        commits.on_rings(rings, touched)
+    def on_rings(rings: Sequence[Ring], written: Sequence[Event]) -> None:
+        commits.on_rings(rings, written)
 
     return OwnTransactions(sessions, on_rings=on_rings)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from windlass.engine.errors import StepTimeout, Suspend
 from windlass.engine.failures import code_error
+from windlass.kernel.deadlines import within
 
 if TYPE_CHECKING:
     from windlass.engine.run import Run
@@ -20,22 +21,6 @@ _NOT_BEGUN: Any = object()
 def too_long(name: str, seconds: float) -> StepTimeout:
     """Return the error of an attempt that took more than its time."""
     return StepTimeout(f"step {name} took longer than {seconds:g} s", timeout=seconds)
-
-
-async def within(seconds: float, work: Awaitable[R], name: str) -> R:
-    """Await ``work`` for at most so many seconds.
-
-    Raises:
-        StepTimeout: it took longer.
-    """
-    deadline = asyncio.timeout(seconds)
-    try:
-        async with deadline:
-            return await work
-    except TimeoutError:
-        if not deadline.expired():
-            raise
-        raise too_long(name, seconds) from None
 
 
 async def in_thread(run: Run, call: Callable[[], R], name: str, seconds: float | None, *, abandon: bool) -> R:
@@ -73,7 +58,7 @@ async def _timed(
     try:
         either: list[asyncio.Future[Any]] = [thread, begun]
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        return await within(seconds, asyncio.shield(thread), name)
+        return await within(seconds, asyncio.shield(thread), lambda: too_long(name, seconds))
     except asyncio.CancelledError:
         thread.cancel()
         raise

@@ -126,6 +126,7 @@ class Signature:
         self._parameters = list(self._signature.parameters.values())[skip:]
         self._names = [parameter.name for parameter in self._parameters]
         self._name_set = set(self._names)
+        self._needed = {p.name for p in self._parameters if p.default is p.empty}
         self._plain = all(p.kind is p.POSITIONAL_OR_KEYWORD for p in self._parameters)
         self._bare = self._signature.replace(parameters=self._parameters)
         self._adapters: dict[str, TypeAdapter[Any]] | None = None
@@ -202,7 +203,7 @@ class Signature:
         names = self._names
         if not kwargs and len(args) == len(names) and self._plain:
             return dict(zip(names, args, strict=True))
-        if not args and self._plain and kwargs.keys() == self._name_set:
+        if not args and self._plain and self._needed <= kwargs.keys() <= self._name_set:
             return dict(kwargs)
         try:
             bound = self._bare.bind(*args, **kwargs)

@@ -31,6 +31,7 @@ from windlass.engine.types import (
 from windlass.engine.worker import Worker
 from windlass.kernel.checks import check_limit
 from windlass.kernel.clock import Clock, SystemClock
+from windlass.kernel.feed import News
 from windlass.kernel.ids import new_id
 from windlass.kernel.lanes import LaneRules
 from windlass.kernel.telemetry import Silent, Telemetry
@@ -310,12 +311,9 @@ class Engine:
         """Return a run's events after number ``since``, in order."""
         return await self.worker.read(lambda: self.backend.reader.events(run_id, since, limit))
 
-    def follow(self, run_id: str, since: int = 0) -> AsyncIterator[list[Event]]:
+    def follow(self, run_id: str, since: int = 0) -> AsyncIterator[News[Event]]:
         """Yield a run's events after number ``since`` as they are written; an empty list about once a second."""
-        return self.worker.audience.follow(run_id, since, self._page)
-
-    async def _page(self, run_id: str, since: int, limit: int) -> list[Event]:
-        return await self.events(run_id, since=since, limit=limit)
+        return self.worker.audience.follow(run_id, since)
 
     async def result(self, run_id: str, timeout: float | None = None, *, fresh: bool = False) -> Any:
         """Wait for a run to end and return its output; see ``Handle.result``.

@@ -57,14 +57,12 @@ class Call(Operation[Callable[[Transaction], Any], Any]):
         """Call each function inside its own savepoint."""
         answers: list[Any] = []
         for fn in units:
-            rings = len(tx.rings)
             try:
                 with tx.savepoint():
                     value = fn(tx)
             except TransactionLost:
                 raise
             except BaseException as error:
-                del tx.rings[rings:]
                 answers.append(code_error(error))
             else:
                 answers.append(value)

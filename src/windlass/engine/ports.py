@@ -69,6 +69,8 @@ class Transaction(Protocol):
     """The runs locked so far, by id; rules change them in place and write them back with ``write_heads``."""
     rings: list[Ring]
     """Doorbells to ring once the transaction has committed; dropped when it is rolled back."""
+    written: list[Event]
+    """The events appended so far, likewise."""
 
     # ownership
     def lease_is_live(self, holder: str) -> bool:
@@ -284,12 +286,12 @@ class Reader(Protocol):
         """Return those of the runs that have ended."""
         ...
 
-    def written(self, run_ids: Sequence[str]) -> dict[str, int]:
-        """Return the number of the last event of each of the runs."""
-        ...
-
     def events(self, run_id: str, since: int, limit: int) -> list[Event]:
         """Return events with ``seq`` above ``since``, in order."""
+        ...
+
+    def news(self, since: Mapping[str, int], limit: int) -> list[Event]:
+        """Return up to ``limit`` events of each run with ``seq`` above its own number, in order."""
         ...
 
     def poll(self, holder: str, names: Sequence[str], now: int, rules: LaneRules = LaneRules()) -> Poll:  # noqa: B008

@@ -23,7 +23,7 @@ from typing import (
     overload,
 )
 
-from windlass.engine.attempt import in_thread, too_long, within
+from windlass.engine.attempt import in_thread, too_long
 from windlass.engine.codec import Signature, digest
 from windlass.engine.errors import Fenced, StepTimeout, Suspend, Withheld
 from windlass.engine.failures import own_error, told, trace
@@ -38,6 +38,7 @@ from windlass.engine.transact import TRANSACT, TRANSACT_ALONE, Effect, Effects
 from windlass.engine.types import NewEvent
 from windlass.kernel.checks import LONGEST_SECONDS, Errors, check_number, error_types
 from windlass.kernel.clock import SECOND
+from windlass.kernel.deadlines import within
 
 if TYPE_CHECKING:
     from windlass.engine.history import Recorded
@@ -211,7 +212,7 @@ class Step(Generic[P, R]):
             try:
                 if self.timeout is None:
                     return await self.fn(*args, **kwargs)
-                return await within(self.timeout, self.fn(*args, **kwargs), self.name)
+                return await within(self.timeout, self.fn(*args, **kwargs), self._too_long)
             finally:
                 CURRENT.reset(scope)
                 _INFO.reset(info)
@@ -220,6 +221,9 @@ class Step(Generic[P, R]):
         context.run(_INFO.set, StepInfo(run.run_id, path, attempt))
         call = functools.partial(context.run, self.fn, *args, **kwargs)
         return await in_thread(run, call, self.name, self.timeout, abandon=self.abandon)
+
+    def _too_long(self) -> StepTimeout:
+        return too_long(self.name, self.timeout or 0)
 
     async def _transact(self, run: Run, path: str, mark: str, attempt: int, args: Any, kwargs: Any) -> Any:
         info = StepInfo(run.run_id, path, attempt)

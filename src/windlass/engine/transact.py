@@ -58,14 +58,12 @@ class Effects(Operation[Effect, Any]):
             if head is None or head.holder != unit.holder or not tx.lease_is_live(unit.holder):
                 answers.append(Fenced(unit.run_id))
                 continue
-            rings = len(tx.rings)
             try:
                 with tx.savepoint(unit.seconds):
                     value, text = unit.call(tx)
             except TransactionLost:
                 raise
             except BaseException as error:
-                del tx.rings[rings:]
                 answers.append(code_error(error))
                 continue
             events.extend(number(head, unit.events(text)))

@@ -1,66 +1,46 @@
 """Following a run's events: whoever writes to a run that is followed, here or elsewhere, says so.
 
-A process tells the others which runs are followed in it; those ring it after each commit that touches one. Nobody
-who writes asks the database who follows, and nobody who follows asks it anything while nothing happens.
+What this process commits is handed on as it was written. A process tells the others which runs are followed in it;
+those ring it after each commit that touches one. Nobody who writes asks the database who follows, and nobody who
+follows asks it anything while nothing happens.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable, Mapping, Sequence
 
 from windlass.engine.types import Event
+from windlass.kernel.feed import Feeds, News
 
-BEAT_SECONDS = 1.0
-"""How often who follows a silent run hears that there is nothing."""
-PAGE = 500
 KEPT_RENEWALS = 3
 """What another process asked for is forgotten when it was not asked for again in so many renewals of our own."""
 
-Read = Callable[[str, int, int], Awaitable[list[Event]]]
-"""Returns up to so many events of a run after a number."""
 
-
-@dataclass(slots=True, eq=False)
-class Follower:
-    """Somebody who follows a run, and what he has seen of it."""
-
-    since: int
-    news: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def told(self) -> bool:
-        """Wait for news; False when none came for a moment."""
-        try:
-            async with asyncio.timeout(BEAT_SECONDS):
-                await self.news.wait()
-        except TimeoutError:
-            return False
-        return True
-
-
-class Audience:
+class Audience(Feeds[Event]):
     """Who follows which run, in this process and in the others.
 
     Args:
         announce: tells the other processes which runs are followed here.
+        read, spawn: see ``Feeds``.
     """
 
-    def __init__(self, announce: Callable[[Iterable[str]], None]) -> None:
+    def __init__(
+        self,
+        announce: Callable[[Iterable[str]], None],
+        read: Callable[[Mapping[str, int]], Awaitable[Sequence[Event]]],
+        spawn: Callable[[Callable[[], Awaitable[None]]], None],
+    ) -> None:
+        super().__init__(read, spawn)
         self._announce = announce
         self._renewals = 0
-        self.here: dict[str, list[Follower]] = {}
         self.asked: dict[str, int] = {}
         """The runs that others follow, and when they last said so."""
 
-    def __contains__(self, run_id: str) -> bool:
-        return run_id in self.here
-
-    def wanted(self, touched: Iterable[str]) -> list[str]:
-        """Return those of the runs that are followed anywhere; any thread may ask."""
-        if not (self.here or self.asked):
-            return []
-        return [run_id for run_id in touched if run_id in self.here or run_id in self.asked]
+    def hear(self, written: Sequence[Event]) -> set[str]:
+        """Hand on the events of a commit, on the thread that wrote it; returns which of its runs others follow."""
+        if self.here:
+            self.hand_on(written)
+        return {event.run_id for event in written if event.run_id in self.asked} if self.asked else set()
 
     def ask(self, run_id: str) -> bool:
         """Hear that another process follows a run; True when that is new: it may have missed what was written."""
@@ -81,32 +61,12 @@ class Audience:
         for run_id in [run_id for run_id, asked in self.asked.items() if asked < oldest]:
             del self.asked[run_id]
 
-    def wake(self, run_id: str, seq: int | None = None) -> None:
-        """Tell those who follow a run, and have not seen ``seq``, that something was written."""
-        for one in self.here.get(run_id, ()):
-            if seq is None or one.since < seq:
-                one.news.set()
+    def look_elsewhere(self, held: Container[str]) -> None:
+        """Look once for all runs that are followed here and held elsewhere: a doorbell may get lost."""
+        self.look([run_id for run_id in self.here if run_id not in held])
 
-    def elsewhere(self, held: Container[str]) -> list[str]:
-        """Return the runs followed here that are not among those held here."""
-        return [run_id for run_id in self.here if run_id not in held]
-
-    async def follow(self, run_id: str, since: int, read: Read) -> AsyncIterator[list[Event]]:
-        """Yield a run's events after number ``since`` as they come, for ever; an empty list about once a second."""
-        me = Follower(since)
-        self.here.setdefault(run_id, []).append(me)
-        if len(self.here[run_id]) == 1:
+    def follow(self, run_id: str, since: int) -> AsyncIterator[News[Event]]:
+        """Yield a run's events after number ``since`` as they come, for ever; none about once a second."""
+        if run_id not in self.here:
             self._announce([run_id])
-        try:
-            while True:
-                me.news.clear()
-                found = await read(run_id, me.since, PAGE)
-                if found:
-                    me.since = found[-1].seq
-                    yield found
-                while len(found) < PAGE and not await me.told():
-                    yield []
-        finally:
-            self.here[run_id].remove(me)
-            if not self.here[run_id]:
-                del self.here[run_id]
+        return super().follow(run_id, since)

@@ -6,7 +6,7 @@ import asyncio
 import os
 import random
 import socket
-from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from typing import Any, TypeVar
@@ -25,6 +25,7 @@ from windlass.engine.types import (
     ClaimedRun,
     ClaimRequest,
     Ended,
+    Event,
     Finish,
     Lease,
     NewRun,
@@ -35,6 +36,7 @@ from windlass.engine.types import (
 from windlass.engine.watching import Audience
 from windlass.kernel.clock import SECOND, Clock
 from windlass.kernel.errors import Unavailable
+from windlass.kernel.feed import PAGE
 from windlass.kernel.ids import new_id
 from windlass.kernel.lanes import LaneRules
 from windlass.kernel.telemetry import Telemetry
@@ -106,7 +108,11 @@ class Worker:
         self.backlog = True
         self.restricted: frozenset[str] = frozenset()
         self.results: dict[str, list[asyncio.Future[Ended | None]]] = {}
-        self.audience = Audience(lambda ids: backend.ring([Ring("follow", run_id) for run_id in ids]))
+        self.audience = Audience(
+            lambda ids: backend.ring([Ring("follow", run_id) for run_id in ids]),
+            lambda since: self.read(lambda: backend.reader.news(since, PAGE)),
+            self._spawn,
+        )
         self.random = random.Random().random  # noqa: S311  jitter, not secrets
         self._pool = DaemonThreads(threads, "windlass-step")
         self._readers = ThreadPoolExecutor(max_workers=8, thread_name_prefix="windlass-read")
@@ -146,8 +152,7 @@ class Worker:
             await self._withdraw(grace)
         self._ended = True
         self._pool.shutdown(wait=False, cancel_futures=True)
-        for run_id in self.audience.here:
-            self.audience.wake(run_id)
+        self.audience.dismiss()
         await asyncio.to_thread(self._readers.shutdown)
 
     async def withdraw(self) -> None:
@@ -405,7 +410,7 @@ class Worker:
     def fenced(self, run: Held) -> None:
         """A write of a run was refused: it is not ours any more."""
         run.drop()
-        self._spawn(self._check_own_lease())
+        self._spawn(self._check_own_lease)
 
     async def _check_own_lease(self) -> None:
         holder = self.holder
@@ -444,12 +449,9 @@ class Worker:
             raise Unavailable("the database does not answer") from None
 
     # hearing
-    def on_rings(self, rings: Sequence[Ring], touched: Iterable[str] = ()) -> None:
-        """Take the doorbells of a commit (on the committer's thread): ours at once, the others' through the backend.
-
-        ``touched`` are the runs it may have written to.
-        """
-        if news := self.audience.wanted(touched):
+    def on_rings(self, rings: Sequence[Ring], written: Sequence[Event] = ()) -> None:
+        """Take the doorbells and events of a commit, on the thread that wrote it: ours at once, others' as rings."""
+        if news := self.audience.hear(written):
             rings = [*rings, *(Ring("news", run_id) for run_id in news)]
         if not rings:
             return
@@ -462,15 +464,11 @@ class Worker:
                 self.telemetry.event("doorbell.late", rings=len(ours))
             if any(ring.kind == "orphans" for ring in ours):
                 rings = [ring for ring in rings if ring.kind != "orphans"]
-        if news:
-            rings = [ring for ring in rings if ring.kind != "news" or ring.run_id in self.audience.asked]
         self.backend.ring(rings)
 
     def _concerns_us(self, ring: Ring) -> bool:
         if ring.kind == "inbox":
             return ring.holder == self.holder
-        if ring.kind == "news":
-            return ring.run_id in self.audience
         return ring.kind in {"ready", "orphans"} or ring.run_id in self.results
 
     def _hear_rings(self, rings: Sequence[Ring]) -> None:
@@ -478,8 +476,6 @@ class Worker:
         for ring in rings:
             if ring.kind == "ready":
                 self._bell.set()
-            elif ring.kind == "news":
-                self.audience.wake(ring.run_id)
             elif ring.kind == "ended":
                 if ring.run_id not in self.runs:
                     self.answer(ring.run_id, None)
@@ -488,7 +484,7 @@ class Worker:
 
     def _care(self, ended: list[str]) -> None:
         if ended:
-            self.keep(asyncio.get_running_loop().create_task(self._try(self._guardian.care(ended))))
+            self.keep(asyncio.get_running_loop().create_task(self._try(lambda: self._guardian.care(ended))))
 
     def ring_claims(self) -> None:
         """Look for runs to claim."""
@@ -500,27 +496,25 @@ class Worker:
         if kind == "ready":
             self._bell.set()
         elif kind == "inbox":
-            self._spawn(self._look())
+            self._spawn(self._look)
         elif kind == "news":
-            self.audience.wake(run_id)
+            self.audience.look([run_id])
         elif kind == "follow":
             if self.audience.ask(run_id):
                 self.backend.ring([Ring("news", run_id)])
         elif kind == "hello":
             self.audience.announce()
         elif self.results:
-            self._spawn(self._look_for_results())
+            self._spawn(self._look_for_results)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        if self.stopping:
-            work.close()
-            return
-        self.keep(asyncio.get_running_loop().create_task(self._try(work)))
+    def _spawn(self, work: Callable[[], Awaitable[None]]) -> None:
+        if not self.stopping:
+            self.keep(asyncio.get_running_loop().create_task(self._try(work)))
 
-    async def _try(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _try(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do at once what the next poll will do anyway if this fails."""
         try:
-            await work
+            await work()
         except Exception as error:
             self.telemetry.event("poll.failed", error=repr(error))
 
@@ -531,7 +525,7 @@ class Worker:
                 await self._look()
                 if self.results:
                     await self._look_for_results()
-                await self._look_for_news()
+                self.audience.look_elsewhere(self.runs)
                 await self._write_long_steps()
                 if self._rounds % RENEW_ROUNDS == 0:
                     self.audience.renew()
@@ -580,12 +574,6 @@ class Worker:
         waiting = list(self.results)
         for ended in await self.read(lambda: self.backend.reader.ended(waiting)):
             self.answer(ended.run_id, ended)
-
-    async def _look_for_news(self) -> None:
-        """Ask once for all runs that are followed here and held elsewhere: a doorbell may get lost."""
-        if followed := self.audience.elsewhere(self.runs):
-            for run_id, seq in (await self.read(lambda: self.backend.reader.written(followed))).items():
-                self.audience.wake(run_id, seq)
 
     async def _write_long_steps(self) -> None:
         edge = self.clock.now() - LONG_STEP

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Iterable
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import orjson
@@ -11,7 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from windlass.contexts.workflows.api import investigation, shown_attempts, shown_steps
-from windlass.engine.types import TERMINAL, Event
+from windlass.engine.engine import Engine
+from windlass.engine.types import TERMINAL, Event, RunView
 from windlass.http.access import needs
 from windlass.http.callers import caller
 from windlass.http.query import Parameter, free, integer
@@ -25,6 +26,8 @@ from windlass.kernel.clock import to_iso
 from windlass.kernel.errors import Issue, ValidationFailed
 from windlass.storage.cursors import pack, unpack
 from windlass.storage.explain import explain_run
+
+T = TypeVar("T")
 
 TYPES = many("types", "Only events of these types")
 EVENTS: list[Parameter] = [
@@ -125,27 +128,33 @@ async def stream(request: Request) -> Response:
             message = "Input should be the number of an event"
             raise ValidationFailed([Issue(("header", "Last-Event-ID"), message, "header_invalid")])
         since = int(last)
-    body = _sent(request, run.run_id, since, frozenset(asked["types"]))
+    body = _sent(application(request).engine, run, since, frozenset(asked["types"]))
     return StreamingResponse(body, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
-async def _sent(request: Request, run_id: str, since: int, types: frozenset[str]) -> AsyncIterator[bytes]:
-    engine = application(request).engine
-    async for news in engine.follow(run_id, since):
-        lines = [
-            b"id: %d\nevent: %b\ndata: %b\n\n" % (one.seq, one.type.encode(), orjson.dumps(shown(one)))
-            for one in news
-            if not types or one.type in types
-        ]
-        if lines:
+async def _sent(engine: Engine, run: RunView, since: int, types: frozenset[str]) -> AsyncIterator[bytes]:
+    """Yield events, and the end once it has come; who follows from a number that is still to come is asked after."""
+    ended = run.status in TERMINAL or since > run.last_seq
+    async for news in engine.follow(run.run_id, since):
+        if lines := chosen(news, news.each(_line), types):
             yield b"".join(lines)
-        if not news or any(one.type in _ENDS for one in news):
-            run = await engine.get_run(run_id)
+        if ended or any(one.type in _ENDS for one in news):
+            run = await engine.get_run(run.run_id)
             if run.status in TERMINAL and (not news or news[-1].seq >= run.last_seq):
-                yield b"event: end\ndata: %b\n\n" % orjson.dumps({"run_id": run_id, "status": run.status})
+                yield b"event: end\ndata: %b\n\n" % orjson.dumps({"run_id": run.run_id, "status": run.status})
                 return
+            ended = run.status in TERMINAL or since > run.last_seq
         if not news:
             yield b": still here\n\n"
+
+
+def chosen(news: Iterable[Event], lines: list[T], types: frozenset[str]) -> list[T]:
+    """Return the lines of those events that are of one of the types, where some are named."""
+    return [line for one, line in zip(news, lines, strict=True) if one.type in types] if types else lines
+
+
+def _line(event: Event) -> bytes:
+    return b"id: %d\nevent: %b\ndata: %b\n\n" % (event.seq, event.type.encode(), orjson.dumps(shown(event)))
 
 
 _ENDS = frozenset({"run_completed", "run_failed", "run_cancelled"})

@@ -12,11 +12,12 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from windlass.engine.engine import Engine
+from windlass.engine.types import Event
 from windlass.http.callers import caller
 from windlass.http.errors import answer_windlass
 from windlass.http.query import Parameter, free
 from windlass.http.shapes import read_many
-from windlass.http.workflow_history import STREAM, shown
+from windlass.http.workflow_history import STREAM, chosen, shown
 from windlass.http.workflow_runs import PREFIX, runs
 from windlass.kernel.actors import RUNS_READ, Actor, Forbidden
 from windlass.kernel.clock import to_iso
@@ -102,15 +103,18 @@ async def _speak(websocket: WebSocket, run_id: str, status: str, asked: dict[str
     try:
         await _say(websocket, {"type": "snapshot", "run": {"run_id": run_id, "status": status}})
         async for news in engine.follow(run_id, asked["since"]):
-            for one in news:
-                if not types or one.type in types:
-                    told = shown(one)
-                    told["ts"] = told.pop("created_at")
-                    await _say(websocket, told)
+            for frame in chosen(news, news.each(_frame), types):
+                await websocket.send_text(frame)
             if not news:
                 await _say(websocket, {"type": "heartbeat", "ts": to_iso(engine.clock.now())})
     except WebSocketDisconnect:
         return
+
+
+def _frame(event: Event) -> str:
+    told = shown(event)
+    told["ts"] = told.pop("created_at")
+    return orjson.dumps(told).decode()
 
 
 async def _say(websocket: WebSocket, frame: dict[str, Any]) -> None:

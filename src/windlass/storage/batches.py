@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future as ThreadFuture
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from windlass.engine.errors import TransactionLost, UnknownCommit, WriteFailed
 from windlass.engine.ops import Operation
 from windlass.engine.ports import Ring, WriteSession
+from windlass.engine.types import Event
 
 R = TypeVar("R")
 Outcome = tuple[Any, BaseException | None]
@@ -58,34 +59,34 @@ class BatchWriter:
         self._pause = pause
         self._marker = 0
 
-    def write(self, batch: Sequence[Pending]) -> tuple[list[Outcome], list[Ring], Collection[str]]:
+    def write(self, batch: Sequence[Pending]) -> tuple[list[Outcome], list[Ring], list[Event]]:
         """Apply a batch in one transaction; on any error its units run one by one, so that each fails alone.
 
         Returns:
-            the outcome of every unit, in order, the doorbells of what was committed, and the runs it may have
-            written to. A unit whose outcome is ``ConnectionLost`` is not on disk and may be tried again.
+            the outcome of every unit, in order, and the doorbells and the events of what was committed. A unit
+            whose outcome is ``ConnectionLost`` is not on disk and may be tried again.
         """
         try:
             return self._together(batch)
         except (ConnectionLost, OutcomeUnknown) as lost:
-            return [(None, lost)] * len(batch), [], ()
+            return [(None, lost)] * len(batch), [], []
         except Exception as error:
             if len(batch) == 1:
-                return [(None, _cause(error))], [], ()
+                return [(None, _cause(error))], [], []
         outcomes: list[Outcome] = []
         rings: list[Ring] = []
-        touched: set[str] = set()
+        written: list[Event] = []
         for pending in batch:
             try:
-                answered, rung, runs = self._together([pending])
+                answered, rung, events = self._together([pending])
             except Exception as error:
-                answered, rung, runs = [(None, _cause(error))], [], ()
+                answered, rung, events = [(None, _cause(error))], [], []
             outcomes.extend(answered)
             rings.extend(rung)
-            touched.update(runs)
-        return outcomes, rings, touched
+            written.extend(events)
+        return outcomes, rings, written
 
-    def _together(self, batch: Sequence[Pending]) -> tuple[list[Outcome], list[Ring], Collection[str]]:
+    def _together(self, batch: Sequence[Pending]) -> tuple[list[Outcome], list[Ring], list[Event]]:
         self._marker += 1
         session = self._session
         try:
@@ -98,7 +99,7 @@ class BatchWriter:
                 answers = op.apply(tx, [batch[place].unit for place in places])
                 for place, answer in zip(places, answers, strict=True):
                     outcomes[place] = (None, answer) if isinstance(answer, Exception) else (answer, None)
-            rings, touched = tx.rings, tx.heads
+            rings, written = tx.rings, tx.written
         except BaseException as error:
             session.rollback()
             if session.away(error):
@@ -109,7 +110,7 @@ class BatchWriter:
         except UnknownCommit:
             if not self._settle():
                 raise ConnectionLost("the commit did not reach the disk") from None
-        return outcomes, rings, touched
+        return outcomes, rings, written
 
     def _settle(self) -> bool:
         """Say whether the last commit is on disk; asks until the database answers, for only it knows."""

@@ -17,19 +17,20 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future as ThreadFuture
 from typing import Any, TypeVar, cast
 
 from windlass.engine.errors import Fenced, Overloaded, WriteFailed
 from windlass.engine.ops import Operation
 from windlass.engine.ports import Ring, WriteSession
+from windlass.engine.types import Event
 from windlass.storage.batches import RECONNECT_PAUSES, BatchWriter, ConnectionLost, Outcome, Pending, Promise
 
 A = TypeVar("A")
 R = TypeVar("R")
 
-OnRings = Callable[[Sequence[Ring], Collection[str]], None]
+OnRings = Callable[[Sequence[Ring], Sequence[Event]], None]
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class Committer:
     Args:
         session: the connection that writes; closed with the committer.
         limit: how many units may wait before bounded ones are refused.
-        on_rings: called with the doorbells of each commit and the runs it touched, on the thread that wrote it.
+        on_rings: called with the doorbells and the events of each commit, on the thread that wrote it.
         patience: seconds a batch may take on the event loop before the thread takes over for a while.
         max_batch: units in one transaction.
         monotonic: the clock by which writing is quick or slow, in seconds.
@@ -64,7 +65,7 @@ class Committer:
         session: WriteSession,
         *,
         limit: int = 10_000,
-        on_rings: OnRings = lambda _rings, _touched: None,
+        on_rings: OnRings = lambda _rings, _written: None,
         patience: float = PATIENCE_SECONDS,
         max_batch: int = MAX_BATCH,
         monotonic: Callable[[], float] = time.monotonic,
@@ -265,7 +266,7 @@ class Committer:
 
     def _write(self, batch: list[Pending]) -> list[Pending]:
         """Write a batch once and answer; returns what must be tried again because the database is away."""
-        outcomes, rings, touched = self._writer.write(batch)
+        outcomes, rings, written = self._writer.write(batch)
         kept: list[Pending] = []
         for place, (pending, (_, error)) in enumerate(zip(batch, outcomes, strict=True)):
             if isinstance(error, ConnectionLost):
@@ -274,13 +275,13 @@ class Committer:
                 outcomes[place] = (None, WriteFailed(f"the database is not available: {error}"))
         self.batches += 1
         self.units += len(batch) - len(kept)
-        told = [(p, o) for p, o in zip(batch, outcomes, strict=True) if not kept or p not in kept]
-        self._loop = answer(told, self._turn)
-        if rings or touched:
+        if rings or written:
             try:
-                self.on_rings(rings, touched)
+                self.on_rings(rings, written)
             except Exception:
                 _log.exception("doorbells were not rung; others look once a second")
+        told = [(p, o) for p, o in zip(batch, outcomes, strict=True) if not kept or p not in kept]
+        self._loop = answer(told, self._turn)
         return kept
 
 

@@ -22,10 +22,10 @@ class OwnTransactions:
 
     Args:
         sessions: the connections; closed with this.
-        on_rings: called with the doorbells of each commit and the runs it touched.
+        on_rings: called with the doorbells and the events of each commit.
     """
 
-    def __init__(self, sessions: Sequence[WriteSession], *, on_rings: OnRings = lambda _rings, _touched: None) -> None:
+    def __init__(self, sessions: Sequence[WriteSession], *, on_rings: OnRings = lambda _rings, _written: None) -> None:
         self._committers = [Committer(session, on_rings=on_rings, max_batch=1) for session in sessions]
 
     def start(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
@@ -15,7 +15,6 @@ from windlass.kernel.lanes import LaneRules
 from windlass.storage.history import ASK, whole_from
 from windlass.storage.run_filters import merged, narrowed, seen
 from windlass.storage.schema import (
-    workflow_events,
     workflow_inbox,
     workflow_leases,
     workflow_queues,
@@ -31,6 +30,13 @@ _ORPHANED = sa.text("""SELECT DISTINCT p.run_id FROM workflow_runs r JOIN workfl
  AND p.status IN ('succeeded', 'failed', 'cancelled') AND (r.holder IS NULL OR (
   SELECT 1 FROM workflow_inbox i WHERE i.run_id = r.run_id AND i.kind = 'cancel' AND NOT i.consumed LIMIT 1) IS NULL)
  LIMIT :limit""")
+
+_EVENTS = sa.text("""SELECT run_id, event_seq, event_type, step_id, payload_json, created_at FROM workflow_events
+ WHERE run_id = :run_id AND event_seq > :since ORDER BY event_seq LIMIT :limit""")
+
+_NEWS = sa.text("""SELECT e.* FROM unnest(CAST(:ids AS text[]), CAST(:after AS bigint[])) AS w (run_id, since)
+ CROSS JOIN LATERAL (SELECT run_id, event_seq, event_type, step_id, payload_json, created_at FROM workflow_events
+  WHERE run_id = w.run_id AND event_seq > w.since ORDER BY event_seq LIMIT :limit) e ORDER BY 1, 2""")
 
 
 class Readable(Protocol):
@@ -106,22 +112,13 @@ class SqlReader:
         rows = self._backend.read(lambda connection: connection.execute(query).all())
         return [Ended(row[0], row[1], text(row[2] if row[2] is not None else row[3])) for row in rows]
 
-    def written(self, run_ids: Sequence[str]) -> dict[str, int]:
-        """Return the number of the last event of each of the runs."""
-        query = sa.select(workflow_runs.c.run_id, workflow_runs.c.last_seq).where(workflow_runs.c.run_id.in_(run_ids))
-        return {row[0]: row[1] for row in self._backend.read(lambda connection: connection.execute(query).all())}
-
     def events(self, run_id: str, since: int, limit: int) -> list[Event]:
         """Return events after ``since``, in order."""
-        c = workflow_events.c
-        query = (
-            sa.select(c.run_id, c.event_seq, c.event_type, c.step_id, c.payload_json, c.created_at)
-            .where(c.run_id == run_id, c.event_seq > since)
-            .order_by(c.event_seq)
-            .limit(limit)
-        )
-        rows = self._backend.read(lambda connection: connection.execute(query).all())
-        return [Event(r[0], r[1], r[2], r[3], text(r[4]) or "{}", micros(r[5])) for r in rows]
+        return self.news({run_id: since}, limit)
+
+    def news(self, since: Mapping[str, int], limit: int) -> list[Event]:
+        """Return events of several runs, each after a number of its own."""
+        return self._backend.read(lambda connection: _news(connection, since, limit))
 
     def poll(self, holder: str, names: Sequence[str], now: int, rules: LaneRules = LaneRules()) -> Poll:  # noqa: B008
         """Answer the once-a-second question of a process."""
@@ -168,6 +165,17 @@ class SqlReader:
     def lease_is_live(self, holder: str) -> bool:
         """Say whether a lease is live."""
         return self._backend.read(lambda connection: self._backend.lease_holds(connection, holder))
+
+
+def _news(connection: sa.Connection, since: Mapping[str, int], limit: int) -> list[Event]:
+    """Read events; PostgreSQL is asked once for all runs, SQLite is no journey away."""
+    if connection.dialect.name == "postgresql":
+        given = {"ids": [*since], "after": [*since.values()], "limit": limit}
+        rows = connection.execute(_NEWS, given).all()
+    else:
+        asked = ({"run_id": run_id, "since": seq, "limit": limit} for run_id, seq in since.items())
+        rows = [row for one in asked for row in connection.execute(_EVENTS, one)]
+    return [Event(r[0], r[1], r[2], r[3], text(r[4]) or "{}", micros(r[5])) for r in rows]
 
 
 def leases(connection: sa.Connection) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from dataclasses import fields
 from operator import attrgetter
 
 from windlass.engine.ports import Ring
-from windlass.engine.types import RunHead
+from windlass.engine.types import Event, RunHead
 
 _FIELDS = tuple(field.name for field in fields(RunHead))
 _values = attrgetter(*_FIELDS)
@@ -23,12 +23,13 @@ class TransactionState:
     """The part of ``engine.ports.Transaction`` that is the same for every backend.
 
     Rules change heads in place, so a savepoint that is rolled back must give them their old values: numbers would
-    have gaps otherwise. Doorbells go with it too: they carry inbox rows that never came to be.
+    have gaps otherwise. Doorbells and events go with it too: they never came to be.
     """
 
     def __init__(self) -> None:
         self.heads: dict[str, RunHead] = {}
         self.rings: list[Ring] = []
+        self.written: list[Event] = []
         self._live: dict[str, bool] = {}
         self._restricted: frozenset[str] | None = None
         self._images: list[dict[str, RunHead | None]] = []
@@ -49,8 +50,8 @@ class TransactionState:
 
     @contextmanager
     def _taking_back(self) -> Iterator[None]:
-        """Undo what the block did to heads, doorbells and cached answers when it fails."""
-        rings = len(self.rings)
+        """Undo what the block did to heads, doorbells, events and cached answers when it fails."""
+        rings, written = len(self.rings), len(self.written)
         images: dict[str, RunHead | None] = {}
         self._images.append(images)
         try:
@@ -58,7 +59,7 @@ class TransactionState:
         except BaseException:
             self._images.pop()
             self._restore(images)
-            del self.rings[rings:]
+            del self.rings[rings:], self.written[written:]
             raise
         self._images.pop()
         if self._images:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -51,17 +51,15 @@ class MemoryReader:
             if row.head.status in TERMINAL
         ]
 
-    def written(self, run_ids: Sequence[str]) -> dict[str, int]:
-        """Return the number of the last event of each of the runs."""
-        with self._store.turn():
-            rows = [row for run_id in run_ids if (row := self._store.runs.get(run_id)) is not None]
-            return {row.born.run_id: row.head.last_seq for row in rows}
-
     def events(self, run_id: str, since: int, limit: int) -> list[Event]:
         """Return events after ``since``, in order."""
         with self._store.turn():
             journal = self._store.events.of(run_id)
         return [event for event in journal if event.seq > since][:limit]
+
+    def news(self, since: Mapping[str, int], limit: int) -> list[Event]:
+        """Return events of several runs, each after a number of its own."""
+        return [event for run_id, seq in since.items() for event in self.events(run_id, seq, limit)]
 
     def poll(self, holder: str, names: Sequence[str], now: int, rules: LaneRules = LaneRules()) -> Poll:  # noqa: B008
         """Answer the once-a-second question of a process."""

@@ -167,6 +167,7 @@ class MemoryTransaction(TransactionState):
 
     # journal
     def append_events(self, events: Sequence[Event]) -> None:
+        self.written += events
         for event in events:
             self._store.events.insert((event.run_id, event.seq), event)
 

@@ -193,6 +193,7 @@ class PostgresTransaction(TransactionState):
 
     # journal
     def append_events(self, events: Sequence[Event]) -> None:
+        self.written += events
         self._write(sql.EVENTS, events)
 
     def load_events(self, run_ids: Sequence[str]) -> dict[str, list[Event]]:

@@ -244,6 +244,7 @@ class SqliteTransaction(TransactionState):
 
     # journal
     def append_events(self, events: Sequence[Event]) -> None:
+        self.written += events
         self._change(_EVENTS, [(*event[:5], to_iso(event[5])) for event in events])
 
     def load_events(self, run_ids: Sequence[str]) -> dict[str, list[Event]]:

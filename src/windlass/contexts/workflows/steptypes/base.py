@@ -27,6 +27,10 @@ __all__ = [
 ]
 
 
+_log = logging.getLogger("windlass.workflows")
+_LEVELS = logging.getLevelNamesMapping()
+
+
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """What may be done again with a step of this type."""
@@ -78,8 +82,10 @@ class Cache(Protocol):
 
 def log_line(level: str, message: str, context: StepContext) -> None:
     """Write a line of a step to the log of this process."""
-    fields = {"run_id": context.run_id, "step_id": context.step_id, "tenant_id": context.tenant_id}
-    logging.getLogger("windlass.workflows").log(logging.getLevelName(level.upper()), message, extra=fields)
+    number = _LEVELS[level.upper()]
+    if _log.isEnabledFor(number):
+        fields = {"run_id": context.run_id, "step_id": context.step_id, "tenant_id": context.tenant_id}
+        _log.log(number, message, extra=fields)
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,7 +121,8 @@ def blacked_out(text: str, found: Iterable[Found]) -> str:
 
 def redact(text: str) -> str:
     """Return a text without what looks like personal data."""
-    return blacked_out(text, find(text))
+    found = find(text)
+    return blacked_out(text, found) if found else text
 
 
 def without_secrets(text: str, secrets: Mapping[str, str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx2
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -23,8 +24,11 @@ ABOVE = f"00-{TRACE}-00f067aa0ba902b7-01"
 OPEN: dict[str, Any] = {"workflows_egress_allowed_ports": ("*",), "workflows_egress_block_private": False}
 
 
-def definition(url: str) -> dict[str, Any]:
+async def definition(client: httpx2.AsyncClient, url: str) -> dict[str, Any]:
     """One of everything that is traced."""
+    called = {"name": "traced below", "steps": [
+        {"id": "below", "type": "webhook", "config": {"url": f"{url}/below"}}]}  # fmt: skip
+    saved = (await client.post(BASE, json=called)).json()
     return {
         "name": "traced",
         "on_completion_webhook": f"{url}/end",
@@ -32,6 +36,7 @@ def definition(url: str) -> dict[str, Any]:
             {"id": "fork", "type": "branch", "config": {"condition": "1", "true_next": "each"}},
             {"id": "each", "type": "map", "config": {
                 "items": ["a", "b"], "step": {"type": "prompt", "config": {"template": "{{ item }}"}}}},
+            {"id": "called", "type": "workflow_call", "config": {"workflow_id": saved["id"]}},
             {"id": "call", "type": "webhook", "retry": 1, "timeout_seconds": 20,
              "config": {"url": f"{url}/call?key=hidden"}},
         ],
@@ -48,48 +53,53 @@ async def test_runs_steps_and_webhooks_are_one_trace(database_url: str, monkeypa
 
     with receiving() as receiver:
         async with serving(database_url, **OPEN) as served:
-            answer = await served.client.post(
-                f"{BASE}/run?mode=sync", json={"definition": definition(receiver.url)}, headers={"traceparent": ABOVE}
-            )
+            sent = {"definition": await definition(served.client, receiver.url)}
+            answer = await served.client.post(f"{BASE}/run?mode=sync", json=sent, headers={"traceparent": ABOVE})
             run_id = answer.json()["run_id"]
             assert answer.json()["status"] == "succeeded"
-            await wait_until_async(lambda: len(finished("workflows.webhook")) == 2)
+            await wait_until_async(lambda: len(finished("workflows.webhook")) == 3)
         heard = {got.path: got.headers["traceparent"] for got in receiver.received}
 
     found = exporter.get_finished_spans()
     assert {f"{span.context.trace_id:032x}" for span in found if span.context} == {TRACE}
     names = {span.context.span_id: span.name for span in found if span.context}
-    above = [(span.name, names.get(span.parent.span_id)) for span in found if span.parent]
+    resumed = "workflows.run.resumed"
+    stays = [span for span in found if not (span.attributes or {}).get(resumed)]  # the caller may leave to wait
+    above = [(span.name, names.get(span.parent.span_id)) for span in stays if span.parent]
     assert sorted(above, key=str) == sorted(
-        [("workflows.run", None), ("workflows.webhook", None), ("workflows.webhook", "workflows.step"),
+        [("workflows.run", None), ("workflows.webhook", None), *[("workflows.webhook", "workflows.step")] * 2,
+         ("workflows.run", "workflows.run"), ("workflows.step", "workflows.run"),
          ("workflows.branch", "workflows.step"), ("workflows.step", "workflows.run"),
          ("workflows.step", "workflows.run"), *[("workflows.map.item", "workflows.run")] * 2,
          *[("workflows.step", "workflows.map.item")] * 2], key=str,
     )  # fmt: skip
-    [run] = finished("workflows.run")
-    assert dict(run.attributes or {}) == {"run_id": run_id, "mode": "sync", "workflows.run.resumed": False}
-    [call] = [span for span in finished("workflows.step") if (span.attributes or {})["type"] == "webhook"]
+    runs = [span for span in stays if span.name == "workflows.run"]
+    child, run = sorted(runs, key=lambda span: (span.attributes or {})["run_id"] == run_id)
+    assert (child.attributes or {})["mode"] == "child"
+    assert dict(run.attributes or {}) == {"run_id": run_id, "mode": "sync", resumed: False}
+    [call] = [span for span in finished("workflows.step") if (span.attributes or {})["step_id"] == "call"]
     assert dict(call.attributes or {}) == {
         "run_id": run_id, "step_id": "call", "type": "webhook", "attempt": 1, "workflows.step.timeout_seconds": 20,
     }  # fmt: skip
     assert [event.name for event in call.events] == ["step_started"]
     urls = [str((span.attributes or {})["workflows.webhook.url"]) for span in finished("workflows.webhook")]
-    assert sorted(urls) == [f"{receiver.url}/call", f"{receiver.url}/end"], "and nothing of the query"
-    sent = {f"00-{TRACE}-{span.context.span_id:016x}-01" for span in finished("workflows.webhook") if span.context}
-    assert {heard["/call?key=hidden"], heard["/end"]} == sent
+    assert sorted(urls) == [f"{receiver.url}/below", f"{receiver.url}/call", f"{receiver.url}/end"], (
+        "and nothing of the query"
+    )
+    traced = {f"00-{TRACE}-{span.context.span_id:016x}-01" for span in finished("workflows.webhook") if span.context}
+    assert {heard["/below"], heard["/call?key=hidden"], heard["/end"]} == traced
 
 
 async def test_a_trace_goes_through_where_nobody_traces(database_url: str) -> None:
     with receiving() as receiver:
         async with serving(database_url, **OPEN) as served:
+            sent = {"definition": await definition(served.client, receiver.url)}
             for header in (ABOVE, "nonsense"):
-                await served.client.post(
-                    f"{BASE}/run?mode=sync", json={"definition": definition(receiver.url)},
-                    headers={"traceparent": header},
-                )  # fmt: skip
-            await wait_until_async(lambda: len(receiver.received) == 4)
+                await served.client.post(f"{BASE}/run?mode=sync", json=sent, headers={"traceparent": header})
+            await wait_until_async(lambda: len(receiver.received) == 6)
 
-    assert sorted(str(got.headers.get("traceparent")) for got in receiver.received) == [ABOVE, ABOVE, "None", "None"]
+    heard = sorted(str(got.headers.get("traceparent")) for got in receiver.received)
+    assert heard == [*[ABOVE] * 3, *["None"] * 3]
 
 
 def test_spans_are_made_where_the_environment_asks_for_them(monkeypatch: pytest.MonkeyPatch) -> None:

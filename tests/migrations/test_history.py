@@ -86,10 +86,20 @@ def test_every_step_can_be_taken_back_and_again(url: str, alembic: Alembic) -> N
     alembic("upgrade", "head")
     full = describe(address)
     assert "(head)" in alembic("current")
+    engine = sa.create_engine(address, poolclass=sa.NullPool)
+    made = "INSERT INTO workflow_{} (run_id, {}, created_at) VALUES ('r', {}, '2026-01-01T00:00:00.000000Z')"
+    with engine.begin() as connection:
+        connection.execute(sa.text(made.format("runs", "name, status, inputs_json", "'w', 'running', '[1]'")))
+        connection.execute(sa.text(made.format("events", "event_seq, event_type, payload_json", "1, 'e', '{}'")))
 
     alembic("downgrade", "-1")
     alembic("upgrade", "+1")
     assert describe(address) == full
+    with engine.begin() as connection:
+        connection.execute(sa.text("DELETE FROM workflow_events"))
+        assert connection.scalars(sa.text("SELECT event_type FROM workflow_events")).all() == ["e"]
+        connection.execute(sa.text("DELETE FROM workflow_runs WHERE name = 'w'"))
+        assert connection.scalars(sa.text("SELECT event_type FROM workflow_events")).all() == []
 
     alembic("downgrade", "base")
     assert alembic("current") == ""

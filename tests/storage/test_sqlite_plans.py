@@ -137,3 +137,11 @@ def test_a_claim_of_lanes_costs_the_same_whatever_waits(raw: sqlite3.Connection)
 
     assert cost() < 2 * few
     assert len(statements) == asked <= 10
+
+
+def test_a_run_is_found_without_reading_others_of_any_size(raw: sqlite3.Connection) -> None:
+    for statement in ("SELECT holder FROM workflow_runs", "UPDATE workflow_runs SET last_seq = 1"):
+        plan = [row[3] for row in raw.execute(f"EXPLAIN QUERY PLAN {statement} WHERE run_id = 'r'")]
+
+        # as PRIMARY KEY of a table without row ids it would compare whole rows
+        assert plan == ["SEARCH workflow_runs USING INDEX sqlite_autoindex_workflow_runs_1 (run_id=?)"]

@@ -89,6 +89,24 @@ def test_slots_only_go_forward_wherever_one_begins(fields: tuple[str, ...], zone
     assert [times.next(slot) for slot in found[:-1]] == found[1:]
 
 
+@pytest.mark.parametrize(
+    "zone,midnight",
+    [
+        ("Europe/Berlin", "2027-10-30T22:00:00Z"),
+        ("America/New_York", "2027-11-07T04:00:00Z"),
+        ("Australia/Lord_Howe", "2027-04-03T13:00:00Z"),
+        ("Australia/Lord_Howe", "2027-10-02T13:30:00Z"),
+    ],
+)
+@pytest.mark.parametrize("line", ["30 2 * * *", "45 1 * * *", "30 * * * *", "0 */2 * * *", "0,15,30,45 1-2 * * *"])
+def test_the_last_slot_is_one_of_those_that_came_on_days_of_change_too(zone: str, midnight: str, line: str) -> None:
+    times, begin = cron(line, zone), from_iso(midnight)
+    slots = [slot for slot in islice(times.after(begin - 48 * HOUR), 200) if slot < begin + 48 * HOUR]
+
+    for moment in range(begin, begin + 8 * HOUR, HOUR // 4):
+        assert times.last(moment) == max(slot for slot in slots if slot < moment)
+
+
 def test_due_slots_are_told_from_missed_ones() -> None:
     hourly = cron("0 * * * *", "UTC")
     begin = from_iso("2026-01-01T00:00:00Z")

@@ -93,5 +93,6 @@ def _carry_out(future: Future[R], call: Callable[[], R]) -> None:
         value = call()
     except BaseException as error:  # noqa: BLE001  whoever waits for the call is to hear of it
         future.set_exception(error)
+        del future, call  # the error's traceback has this frame, and would keep all that the call had made
     else:
         future.set_result(value)

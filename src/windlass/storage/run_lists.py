@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -21,6 +22,8 @@ from windlass.storage.run_filters import (
 from windlass.storage.schema import workflow_runs
 
 ORDERS = ("created_at", "started_at", "ended_at")
+_LARGE = frozenset({"inputs_json", "outputs_json"})
+_LISTED = [sa.null().label(column.name) if column.name in _LARGE else column for column in workflow_runs.c]
 
 
 class RunQuery(NamedTuple):
@@ -49,7 +52,7 @@ class RunQuery(NamedTuple):
 
 
 def list_page(connection: sa.Connection, query: RunQuery) -> list[RunView]:
-    """Return a page."""
+    """Return a page of runs without their inputs and outputs, which may be large."""
     runs = workflow_runs.c
     column = runs[query.order_by]
     conditions = _conditions(query)
@@ -60,7 +63,7 @@ def list_page(connection: sa.Connection, query: RunQuery) -> list[RunView]:
         row = sa.tuple_(column, runs.run_id)
         last = sa.tuple_(sa.literal(at, column.type), sa.literal(run_id, runs.run_id.type))
         conditions.append(row < last if query.descending else row > last)
-    statement = _page(connection, list(runs), conditions, query)
+    statement = _page(connection, _LISTED, conditions, query)
     return views(connection, connection.execute(statement).mappings())
 
 
@@ -73,7 +76,7 @@ def matching(connection: sa.Connection, query: RunQuery) -> list[tuple[str, str]
 
 
 def _page(
-    connection: sa.Connection, columns: list[sa.Column[Any]], conditions: list[Condition], query: RunQuery
+    connection: sa.Connection, columns: Sequence[sa.ColumnElement[Any]], conditions: list[Condition], query: RunQuery
 ) -> sa.Select[Any]:
     if _in_trouble(query):
         slices = in_trouble(connection, None if query.failing else query.attempt_gte, [query.tenant_id])

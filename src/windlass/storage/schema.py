@@ -106,7 +106,7 @@ workflow_runs = sa.Table(
     sa.Column("lane", name(), nullable=False, server_default=sa.text("''")),
     sa.Column("ageing", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("failed_attempts", sa.SmallInteger),
-    sa.Index("ix_workflow_runs_ready", "queue", "priority", "claim_rank", "ready_at",
+    sa.Index("ix_workflow_runs_ready", "queue", "priority", "claim_rank", "ready_at", "run_id",
              postgresql_where=_open_and_ready, sqlite_where=_open_and_ready),
     sa.Index("ix_workflow_runs_lanes", "lane", _due, "run_id",
              postgresql_where=_ready_in_lane, sqlite_where=_ready_in_lane),
@@ -149,7 +149,6 @@ workflow_runs = sa.Table(
     sa.Index("ix_workflow_runs_attempts", "tenant_id", "failed_attempts", "created_at", "run_id",
              postgresql_where=_failed_once, sqlite_where=_failed_once),
     postgresql_with={"fillfactor": "80"},
-    sqlite_with_rowid=False,
 )  # fmt: skip
 
 workflow_events = sa.Table(

@@ -1,8 +1,10 @@
 """Threads for code that may never return: they do what those of the standard library do, and keep no process."""
 
+import gc
 import subprocess
 import sys
 import threading
+import weakref
 from concurrent.futures import CancelledError, Future
 from itertools import pairwise
 
@@ -37,6 +39,30 @@ def test_calls_answer_or_raise() -> None:
     with pytest.raises(SystemExit):
         threads.submit(sys.exit, 3).result(10)
     assert threads.submit(divmod, 7, 4).result(10) == (1, 3)
+
+
+class Much:
+    """Something large."""
+
+
+def test_what_a_failed_call_had_made_goes_with_its_error() -> None:
+    threads = DaemonThreads(1, "t")
+    made: list[weakref.ref[Much]] = []
+
+    def fail() -> None:
+        data = Much()
+        made.append(weakref.ref(data))
+        raise ZeroDivisionError
+
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(ZeroDivisionError):
+            threads.submit(fail).result(10)
+        threads.submit(len, "").result(10)  # the thread is through with the call before
+        assert made[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_threads_are_made_when_they_are_needed_and_no_more_than_allowed() -> None:

@@ -474,6 +474,11 @@ async def test_only_small_work_is_done_in_the_event_loop() -> None:
     assert await apart(SMALL, threading.current_thread) is here
     assert await apart(SMALL + 1, threading.current_thread) is not here
 
+    def compute() -> str:
+        return " ".join(map(str, range(20_000))) and threading.current_thread().name
+
+    assert len(set(await asyncio.gather(*(apart(SMALL + 1, compute) for _ in range(20))))) == 1
+
 
 async def test_the_event_loop_goes_on_while_a_large_text_is_worked_on() -> None:
     task = asyncio.create_task(outputs("html_to_markdown", {"html": "<i>a</i>" * 8_000}))

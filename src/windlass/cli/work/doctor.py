@@ -105,7 +105,7 @@ def files(path: Path) -> list[Check]:
     size = wal.stat().st_size if wal.exists() else 0
     free = shutil.disk_usage(path.parent).free
     said = f"{size / MEBIBYTE:.1f} MiB beside a file of {path.stat().st_size / MEBIBYTE:.1f} MiB"
-    grown = "a reader keeps it from shrinking: look for a process that reads without end"
+    grown = "one large transaction has grown it, which passes, or a reader keeps it: look for one without end"
     checks = [Check("wal", "ok", said) if size <= WAL_BYTES else Check("wal", "warning", said, grown)]
     said = f"{number(free / MEBIBYTE)} MiB free"
     full = "make room: without it nothing can be accepted"

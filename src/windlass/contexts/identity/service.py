@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import Mapping
 from typing import Any
@@ -34,6 +33,7 @@ from windlass.kernel.actors import DEVELOPER, Actor, fold
 from windlass.kernel.clock import SECOND, Clock, to_iso
 from windlass.kernel.errors import Invalid
 from windlass.kernel.ids import new_id
+from windlass.kernel.rounds import Rounds
 
 TIDY_SECONDS = 60.0
 TIDY_ROWS = 1000
@@ -64,7 +64,7 @@ class Identity(Members):
         self._users: Cache[str, User] = Cache(rules.cache_seconds, self._clock.monotonic)
         self._keys: Cache[str, Kept] = Cache(rules.cache_seconds, self._clock.monotonic)
         self._tokens: Tokens | None = None
-        self._keeping: asyncio.Task[None] | None = None
+        self._keeping = Rounds("windlass-identity", self.tidy, lambda: TIDY_SECONDS, self._not_kept)
 
     # recognising
     async def authenticate(self, headers: Mapping[str, str]) -> Actor:
@@ -287,30 +287,19 @@ class Identity(Members):
     # housekeeping
     async def start(self) -> None:
         """Begin to delete what has expired."""
-        self._keeping = asyncio.create_task(self._keep(), name="windlass-identity")
+        self._keeping.start()
 
     async def stop(self) -> None:
         """Stop doing so."""
-        if self._keeping is not None:
-            self._keeping.cancel()
-            await asyncio.gather(self._keeping, return_exceptions=True)
+        await self._keeping.stop()
         self._passwords.close()
+
+    def _not_kept(self, error: Exception) -> None:
+        self._engine.worker.telemetry.event("identity.not_tidied", error=str(error))
 
     async def tidy(self) -> None:
         """Delete counts of tokens that have expired, and wrong passwords of long ago."""
         await self._engine.transact(self._forget)
-
-    async def _keep(self) -> None:
-        failing = False
-        while True:
-            await asyncio.sleep(TIDY_SECONDS)
-            try:
-                await self.tidy()
-                failing = False
-            except Exception as error:  # noqa: BLE001  the next round tries again, and operators hear of it
-                if not failing:
-                    self._engine.worker.telemetry.event("identity.not_tidied", error=str(error))
-                failing = True
 
     def _forget(self, tx: Transaction) -> None:
         now = self._clock.now()

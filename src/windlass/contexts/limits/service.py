@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -33,6 +32,7 @@ from windlass.engine.ports import Transaction
 from windlass.engine.types import Started, StartRequest
 from windlass.kernel.actors import WORKFLOWS_ADMIN, Actor
 from windlass.kernel.clock import SECOND, to_iso
+from windlass.kernel.rounds import Rounds
 from windlass.storage.queries import iso
 from windlass.storage.stats import MOST_COUNTED
 
@@ -68,7 +68,7 @@ class Limits:
         self._start = StartCounted(options, self._depth)
         self._requests = CountRequests(options)
         self._refused: dict[tuple[Subject, Limit], tuple[float, LimitExceeded]] = {}
-        self._keeping: asyncio.Task[None] | None = None
+        self._keeping = Rounds("windlass-limits", self.tidy, lambda: TIDY_SECONDS, self._not_kept)
 
     # counting
     async def begin(self, request: StartRequest) -> Started:
@@ -257,13 +257,14 @@ class Limits:
     # housekeeping
     async def start(self) -> None:
         """Begin to delete windows that are over."""
-        self._keeping = asyncio.create_task(self._keep(), name="windlass-limits")
+        self._keeping.start()
 
     async def stop(self) -> None:
         """Stop doing so."""
-        if self._keeping is not None:
-            self._keeping.cancel()
-            await asyncio.gather(self._keeping, return_exceptions=True)
+        await self._keeping.stop()
+
+    def _not_kept(self, error: Exception) -> None:
+        self._engine.worker.telemetry.event("limits.not_tidied", error=str(error))
 
     async def tidy(self) -> int:
         """Delete windows that are over, in batches; returns how many."""
@@ -279,18 +280,6 @@ class Limits:
         key = (c.tenant_id, c.user_id, c.limit_name, c.window_start)
         old = sa.select(*key).where(c.expires_at <= self._engine.clock.now()).order_by(c.expires_at).limit(TIDY_ROWS)
         return int(tx.connection.execute(sa.delete(workflow_usage).where(sa.tuple_(*key).in_(old))).rowcount)
-
-    async def _keep(self) -> None:
-        failing = False
-        while True:
-            await asyncio.sleep(TIDY_SECONDS)
-            try:
-                await self.tidy()
-                failing = False
-            except Exception as error:  # noqa: BLE001  the next round tries again, and operators hear of it
-                if not failing:
-                    self._engine.worker.telemetry.event("limits.not_tidied", error=str(error))
-                failing = True
 
 
 def _tenant(by: Actor, tenant_id: str | None) -> str:

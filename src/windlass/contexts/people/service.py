@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +21,7 @@ from windlass.engine.types import TERMINAL
 from windlass.kernel.actors import RUNS_CONTROL, RUNS_READ, WORKFLOWS_ADMIN, Actor
 from windlass.kernel.clock import to_iso
 from windlass.kernel.errors import Conflict, Invalid, Issue, NotFound, ValidationFailed
+from windlass.kernel.rounds import Rounds
 
 COMMENT_LENGTH = 10_000
 FIELDS_BYTES = 64 * 1024
@@ -57,7 +57,7 @@ class People:
     def __init__(self, engine: Engine, remind: Remind = _nobody, audit: Audit = _unwritten) -> None:
         self._engine = engine
         self._audit = audit
-        self._keeping: asyncio.Task[None] | None = None
+        self._keeping = Rounds("windlass-people", self.tidy, self._pause, self._not_kept)
         self._looked: Position | None = None
         self._asking = ASKING[id(engine.worker)] = Asking(engine, remind)
 
@@ -191,13 +191,17 @@ class People:
     # housekeeping
     async def start(self) -> None:
         """Begin to close the questions of runs that have ended."""
-        self._keeping = asyncio.create_task(self._keep(), name="windlass-people")
+        self._keeping.start()
 
     async def stop(self) -> None:
         """Stop doing so."""
-        if self._keeping is not None:
-            self._keeping.cancel()
-            await asyncio.gather(self._keeping, return_exceptions=True)
+        await self._keeping.stop()
+
+    def _pause(self) -> float:
+        return NEXT_SECONDS if self._looked is not None and not self._keeping.failing else ROUND_SECONDS
+
+    def _not_kept(self, error: Exception) -> None:
+        self._engine.worker.telemetry.event("people.not_tidied", error=str(error))
 
     async def tidy(self) -> int:
         """Close questions of runs that have ended, among the next few; returns how many.
@@ -217,18 +221,6 @@ class People:
             head, found = heads.get(run_id), store.load(tx.connection, task_id)
             if found is not None and found.status == TaskStatus.OPEN and (head is None or head.status in TERMINAL):
                 store.close(tx, task_id, TaskStatus.CANCELLED, at, 0 if head is None else head.last_seq)
-
-    async def _keep(self) -> None:
-        failing = False
-        while True:
-            await asyncio.sleep(NEXT_SECONDS if self._looked is not None and not failing else ROUND_SECONDS)
-            try:
-                await self.tidy()
-                failing = False
-            except Exception as error:  # noqa: BLE001  the next round tries again, and operators hear of it
-                if not failing:
-                    self._engine.worker.telemetry.event("people.not_tidied", error=str(error))
-                failing = True
 
 
 async def wait_for_decision(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -26,6 +25,7 @@ from windlass.engine.ports import Transaction
 from windlass.kernel.clock import SECOND, to_iso
 from windlass.kernel.errors import Conflict, NotFound
 from windlass.kernel.ids import new_id
+from windlass.kernel.rounds import Rounds
 
 EXPORT_PAGE = 500
 FOLD_WHEN = 500
@@ -81,7 +81,8 @@ class Records:
         self._engine = engine
         self._clock = engine.clock
         self._stamps = Stamps(engine.clock)
-        self._keeping: asyncio.Task[None] | None = None
+        self._rounds = 0
+        self._keeping = Rounds("windlass-records", self._round, lambda: ROUND_SECONDS, self._not_kept)
         for workflow in processors.workflows().values():
             engine.registry.add(workflow)
         define(engine.registry, processors, engine.read, engine.clock)
@@ -268,13 +269,14 @@ class Records:
     # housekeeping
     async def start(self) -> None:
         """Begin to fold counts and forget expired keys."""
-        self._keeping = asyncio.create_task(self._keep(), name="windlass-records")
+        self._keeping.start()
 
     async def stop(self) -> None:
         """Stop doing so."""
-        if self._keeping is not None:
-            self._keeping.cancel()
-            await asyncio.gather(self._keeping, return_exceptions=True)
+        await self._keeping.stop()
+
+    def _not_kept(self, error: Exception) -> None:
+        self._engine.worker.telemetry.event("records.counts_not_folded", error=str(error))
 
     async def fold(self) -> None:
         """Fold all that is to be folded."""
@@ -285,24 +287,12 @@ class Records:
         """Count all records anew, for counts that somebody changed by hand."""
         await self._engine.transact(rollups.rebuild)
 
-    async def _keep(self) -> None:
-        rounds, failing = 0, False
-        while True:
-            await asyncio.sleep(ROUND_SECONDS)
-            rounds += 1
-            try:
-                await self._round(rounds)
-                failing = False
-            except Exception as error:  # noqa: BLE001  the next round tries again, and operators hear of it
-                if not failing:
-                    self._engine.worker.telemetry.event("records.counts_not_folded", error=str(error))
-                failing = True
-
-    async def _round(self, rounds: int) -> None:
+    async def _round(self) -> None:
+        self._rounds += 1
         waiting = await self._engine.read(lambda connection: rollups.waiting(connection, FOLD_WHEN))
-        if waiting >= FOLD_WHEN or (waiting and rounds % FOLD_ANYWAY == 0):
+        if waiting >= FOLD_WHEN or (waiting and self._rounds % FOLD_ANYWAY == 0):
             await self.fold()
-        if rounds % EXPIRY_ROUNDS == 0:
+        if self._rounds % EXPIRY_ROUNDS == 0:
             await self._engine.transact(self._forget_expired)
 
     def _forget_expired(self, tx: Transaction) -> int:

@@ -9,16 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC
 from functools import cache, lru_cache
+from itertools import takewhile
 from zoneinfo import ZoneInfo, available_timezones
 
 from cronsim import CronSim, CronSimError
 
-from windlass.kernel.clock import from_datetime, to_datetime
+from windlass.kernel.clock import SECOND, from_datetime, to_datetime
 from windlass.kernel.errors import Issue, ValidationFailed
 
 FIELDS = 5
 LONGEST = 200
 """The longest crontab line, in characters."""
+_CHANGE = 3 * 3600 * SECOND
+"""Longer than a clock is ever set forward or back on the days that it is."""
 _NO_PLACES = frozenset({"localtime", "Factory", "posixrules"})
 
 
@@ -57,10 +60,11 @@ class Cron:
 
     def last(self, moment: int) -> int | None:
         """Return the last slot before a moment, or None when there is none."""
-        for at in CronSim(self.line, to_datetime(moment).astimezone(self._where), reverse=True):
-            slot = from_datetime(at)
-            if slot < moment:
-                return slot
+        for at in CronSim(self.line, to_datetime(moment - _CHANGE).astimezone(self._where), reverse=True):
+            before = takewhile(lambda slot: slot < moment, self.after(from_datetime(at) - _CHANGE))
+            last = max(before, default=None)  # backwards a change of the clock is read differently: only a beginning
+            if last is not None:
+                return last
         return None
 
 

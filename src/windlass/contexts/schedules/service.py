@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
@@ -22,6 +21,7 @@ from windlass.kernel.actors import WORKFLOWS_ADMIN, Actor, Forbidden
 from windlass.kernel.clock import from_datetime
 from windlass.kernel.errors import Issue, ValidationFailed
 from windlass.kernel.ids import new_id
+from windlass.kernel.rounds import Rounds
 
 FOREIGN = "This schedule belongs to somebody else"
 SHOWN = 20
@@ -65,7 +65,7 @@ class Schedules:
         self._clock = engine.clock
         self._target = target
         self._firing = Firing(engine.clock, target)
-        self._keeping: asyncio.Task[None] | None = None
+        self._keeping = Rounds("windlass-schedules", self._look, lambda: self.options.rescan_sec, self._not_looked)
         define_backfill(engine.registry, self._firing)
         define_sweep(engine.registry)
         if self.options.enabled:
@@ -321,21 +321,17 @@ class Schedules:
     async def start(self) -> None:
         """Begin to look, now and then, for schedules whose next slot nothing waits for."""
         if self.options.enabled:
-            self._keeping = asyncio.create_task(self._keep(), name="windlass-schedules")
+            self._keeping.start()
 
     async def stop(self) -> None:
         """Stop doing so."""
-        if self._keeping is not None:
-            self._keeping.cancel()
-            await asyncio.gather(self._keeping, return_exceptions=True)
+        await self._keeping.stop()
 
-    async def _keep(self) -> None:
-        while True:
-            await asyncio.sleep(self.options.rescan_sec)
-            try:
-                await repair.repair(self._engine, self._firing, overdue=self._clock.now() - repair.LATE)
-            except Exception as error:  # noqa: BLE001  the next round tries again, and operators hear of it
-                self._engine.worker.telemetry.event("schedules.not_rescanned", error=str(error))
+    async def _look(self) -> None:
+        await repair.repair(self._engine, self._firing, overdue=self._clock.now() - repair.LATE)
+
+    def _not_looked(self, error: Exception) -> None:
+        self._engine.worker.telemetry.event("schedules.not_rescanned", error=str(error))
 
     def _is_firing(self, connection: sa.Connection) -> bool:
         here = self.options.enabled and self._engine.worker.claims

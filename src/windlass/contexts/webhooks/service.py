@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any, NamedTuple
@@ -19,6 +18,7 @@ from windlass.engine.ports import Transaction
 from windlass.kernel.actors import RUNS_CONTROL, RUNS_READ, Actor, Forbidden
 from windlass.kernel.errors import Conflict, Invalid, NotFound
 from windlass.kernel.ids import new_id
+from windlass.kernel.rounds import Rounds
 from windlass.kernel.spans import NO_SPANS, Spans
 
 OPERATORS = "default"
@@ -65,7 +65,7 @@ class Webhooks:
         self._outbound = outbound
         self._describe: Describe | None = None
         self._audit: Audit = _unwritten
-        self._working: asyncio.Task[None] | None = None
+        self._working = Rounds("windlass-webhooks", self.take_up, lambda: self.options.worker_interval, self._not_taken)
         sender = Sender(outbound, self.options, engine.clock, engine.worker.telemetry, spans)
         define(Parts(engine, sender, self.options, lambda: self._describe))
 
@@ -213,13 +213,11 @@ class Webhooks:
     async def start(self) -> None:
         """Begin to take up dead letters that are due, where that is wanted."""
         if self.options.worker and self._engine.worker.claims:
-            self._working = asyncio.create_task(self._work(), name="windlass-webhooks")
+            self._working.start()
 
     async def stop(self) -> None:
         """Stop doing so."""
-        if self._working is not None:
-            self._working.cancel()
-            await asyncio.gather(self._working, return_exceptions=True)
+        await self._working.stop()
 
     async def take_up(self) -> int:
         """Start a run for each of the dead letters that are due, up to a batch; returns how many."""
@@ -234,17 +232,8 @@ class Webhooks:
 
         return await self._engine.transact(take)
 
-    async def _work(self) -> None:
-        failing = False
-        while True:
-            await asyncio.sleep(self.options.worker_interval)
-            try:
-                await self.take_up()
-                failing = False
-            except Exception as error:  # noqa: BLE001  the next round tries again, and operators hear of it
-                if not failing:
-                    self._engine.worker.telemetry.event("webhooks.letters_not_taken", error=str(error))
-                failing = True
+    def _not_taken(self, error: Exception) -> None:
+        self._engine.worker.telemetry.event("webhooks.letters_not_taken", error=str(error))
 
 
 def _unwritten(

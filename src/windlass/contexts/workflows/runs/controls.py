@@ -158,14 +158,14 @@ async def _workflow_call(run: Carrier, planned: Planned, names: Names) -> Outcom
 
     @engine_step(name="start")
     async def detach(found: dict[str, Any]) -> str:
-        return await kit.start_detached(facts, _callee(found), step_info().idempotency_key)
+        return await kit.start_detached(facts, _callee(run, found), step_info().idempotency_key)
 
     async def work() -> dict[str, Any]:
         found = await find()
         if not found["wait"]:
             return {"async": True, "run_id": await detach(found), "status": "queued"}
         try:
-            outputs = await _race(lambda: kit.call(facts, _callee(found)), found["timeout_seconds"])
+            outputs = await _race(lambda: kit.call(facts, _callee(run, found)), found["timeout_seconds"])
         except (RunFailed, RunCancelled) as ended:
             raise StepFailure("workflow_call_failed", str(ended)) from ended
         return {"async": False, "status": "succeeded", "outputs": outputs, "result": outputs}
@@ -173,8 +173,10 @@ async def _workflow_call(run: Carrier, planned: Planned, names: Names) -> Outcom
     return Outcome(await _whole(planned, work))
 
 
-def _callee(found: Mapping[str, Any]) -> Callee:
-    return Callee(found["workflow_id"], found["digest"], found["inputs"], found.get("lane", ""), found.get("name", ""))
+def _callee(run: Carrier, found: Mapping[str, Any]) -> Callee:
+    above = run.kit.spans.traceparent() or run.facts.traceparent
+    lane, name = found.get("lane", ""), found.get("name", "")
+    return Callee(found["workflow_id"], found["digest"], found["inputs"], lane, name, above)
 
 
 async def _race(work: Callable[[], Awaitable[Any]], seconds: float) -> Any:

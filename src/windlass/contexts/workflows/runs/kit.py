@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from windlass.contexts.workflows.steptypes.base import Tools
 from windlass.contexts.workflows.steptypes.registry import StepTypes
-from windlass.kernel.spans import NO_SPANS, Spans
+from windlass.kernel.spans import NO_SPANS, TRACEPARENT, Spans
 
 NAME = "workflow_name"
 """The attribute of a run that names its definition."""
@@ -49,18 +49,23 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Callee:
-    """A saved definition that a run is about to call: its stored document and name, inputs that fit, its lane."""
+    """A saved definition that a run is about to call: its stored document and name, inputs that fit, its lane.
+
+    ``traceparent`` is the span of the run that calls.
+    """
 
     workflow_id: int
     digest: str
     inputs: Mapping[str, Any]
     lane: str = ""
     name: str = ""
+    traceparent: str | None = None
 
     @property
     def attributes(self) -> dict[str, str]:
-        """What its run is found by."""
-        return {NAME: self.name} if self.name else {}
+        """What its run is found by, and belongs to."""
+        said = {NAME: self.name or None, TRACEPARENT: self.traceparent}
+        return {name: value for name, value in said.items() if value is not None}
 
 
 class Saved(Protocol):

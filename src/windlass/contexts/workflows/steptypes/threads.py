@@ -19,7 +19,8 @@ CPU_SECONDS = 2.0
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_threads = DaemonThreads(2, "windlass-step")
+_threads = DaemonThreads(1, "windlass-computing")
+"""One: Python computes one thing at a time, and each thread more that wants to is another the event loop waits for."""
 
 
 async def apart(size: int, work: Callable[P, R], /, *args: P.args, **options: P.kwargs) -> R:

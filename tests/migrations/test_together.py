@@ -23,8 +23,7 @@ def test_four_processes_migrate_once(database: str, request: pytest.FixtureReque
             with log.open("wb") as printed:
                 command = ["tests.migrations.starting"]
                 processes.append(warm().start(command, tmp_path, environment, [stdin, printed, printed]))
-        for log in logs:
-            wait_until(lambda log=log: "ready" in log.read_text(), what="the start of every process")
+        wait_until(lambda: all("ready" in log.read_text() for log in logs), what="the start of every process")
     codes = [process.wait(90) for process in processes]
 
     outputs = [log.read_text() for log in logs]

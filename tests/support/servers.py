@@ -74,7 +74,7 @@ class CarriedProcess(ServerProcess):
     """A server of the product's own code, in a fork of what has loaded that.
 
     Args:
-        command: `windlass` or the name of a module with a function `main`, and arguments.
+        command: a program that `warm.py` knows, or the name of a module with a function `main`, and its arguments.
         folder: its working folder.
         log: receives what the server prints.
         environment: its whole environment; the caller's own when left out.

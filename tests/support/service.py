@@ -63,8 +63,9 @@ def running_asgi(
     """Start `uvicorn windlass.http.app:app` as the seed says, or another server; see `running_service`."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    process = GuardedProcess(
-        [BIN / server, "windlass.http.app:app", *PLACES[server].format(port=port).split(), *options],
+    start = CarriedProcess if server == "uvicorn" else GuardedProcess
+    process = start(
+        [str(BIN / server), "windlass.http.app:app", *PLACES[server].format(port=port).split(), *options],
         folder=folder,
         log=folder / "service.log",
         environment={**os.environ, **(environment or {})},

@@ -36,7 +36,15 @@ from tests.support.paths import BIN
 LONGEST = 1 << 20
 """The most bytes of a request: arguments, environment, folder."""
 STREAMS = 3
-SERVING = ("uvicorn.lifespan.on", "uvicorn.loops.uvloop", "uvicorn.protocols.http.httptools_impl", "fastapi_offline")
+PROGRAMS = {"alembic": "alembic.config", "uvicorn": "uvicorn.main", "windlass": "windlass.cli.main"}
+"""Where the function ``main`` of a program is."""
+SERVING = (
+    "uvicorn.main",
+    "uvicorn.lifespan.on",
+    "uvicorn.loops.uvloop",
+    "uvicorn.protocols.http.httptools_impl",
+    "fastapi_offline",
+)
 """What a server imports when it starts."""
 
 
@@ -133,8 +141,7 @@ def _carry_out(request: dict[str, Any]) -> int:
 
 def _program(name: str) -> Any:
     """Return what a command calls: most of it was loaded long ago."""
-    module = {"alembic": "alembic.config", "windlass": "windlass.cli.main"}.get(os.path.basename(name), name)  # noqa: PTH119
-    return importlib.import_module(module).main
+    return importlib.import_module(PROGRAMS.get(os.path.basename(name), name)).main  # noqa: PTH119
 
 
 def _code(main: Any) -> int:

@@ -103,7 +103,7 @@ class Warm:
         """Have a command carried out beside this process.
 
         Args:
-            command: a program, `windlass`, `alembic` or the name of a module with a function `main`, and its arguments.
+            command: a program that `warm.py` knows, or the name of a module with a function `main`, and its arguments.
             folder: where it works.
             environment: all of it.
             streams: its stdin, stdout and stderr.

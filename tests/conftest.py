@@ -1,7 +1,10 @@
 """What every test gets: real servers on demand, and an environment that is not the developer's."""
 
+import gc
 from collections.abc import Iterator
+from functools import cache
 
+import httpx2
 import pytest
 
 from tests.support.fixtures import (
@@ -36,6 +39,13 @@ __all__ = [
 ]
 
 
+def pytest_collection_finish() -> None:
+    """Keep what has been loaded out of garbage collection, as servers do."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(5_000, 20, 20)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _neutral_surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep the developer's settings, `.env` and databases out; `tests.support.paths` finds files."""
@@ -46,6 +56,9 @@ def _neutral_surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             name, assigned, _ = line.removeprefix("#").strip().partition("=")
             if assigned and name.isidentifier():
                 patch.delenv(name, raising=False)
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)  # or every process that tests start compiles it all
+        # Each client reads all certificates of the world, and no test has a use for them.
+        patch.setattr("httpx2._transports.default.create_ssl_context", cache(httpx2.create_ssl_context))
         # Tests start more runs than a user may; those of limits say what they want.
         patch.setenv("WORKFLOWS_DISABLE_QUOTAS", "true")
         patch.setenv("WORKFLOWS_DISABLE_RATE_LIMITS", "true")

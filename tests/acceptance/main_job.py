@@ -1,18 +1,18 @@
 """What the main job's tests are made of: a server that is killed and started again, and a slow line to it."""
 
-import os
 import signal
 import socket
-import subprocess
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 
 import httpx2
 
-from tests.support.paths import BIN, EXAMPLES
+from tests.support.commands import Process, Windlass
+from tests.support.paths import EXAMPLES
 from tests.support.ports import free_port
-from tests.support.servers import GuardedProcess
+from tests.support.servers import CarriedProcess
+from tests.support.service import answers
 from tests.support.waiting import wait_until
 
 GATED_APP = '''
@@ -51,20 +51,20 @@ class Server:
         self.folder = folder
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.environment = {**os.environ, "DATABASE_URL": database, "AUTO_MIGRATE": "true", "LEASE_SECONDS": "2"}
-        self._process: GuardedProcess | None = None
+        self._windlass = Windlass(folder, {"DATABASE_URL": database, "AUTO_MIGRATE": "true", "LEASE_SECONDS": "2"})
+        self._process: CarriedProcess | None = None
         self._client = httpx2.Client(base_url=self.url, timeout=30)
         (folder / "examples").symlink_to(EXAMPLES)
 
     def start(self, app: str = "examples.debian.app") -> None:
         """Start it and return when it is healthy."""
-        self._process = GuardedProcess(
-            [BIN / "windlass", "up", "--port", str(self.port), "--app", app],
+        self._process = CarriedProcess(
+            ["windlass", "up", "--port", str(self.port), "--app", app],
             folder=self.folder,
             log=self.folder / "server.log",
-            environment=self.environment,
+            environment=self._windlass.environment,
         )
-        self._process.wait_ready(self._healthy, timeout=60)
+        self._process.wait_ready(lambda: answers(self.url), timeout=60)
 
     def kill(self) -> None:
         """Kill it with SIGKILL: nothing in it gets another moment."""
@@ -78,13 +78,13 @@ class Server:
         if self._process is not None:
             self._process.stop()
 
-    def command(self, *arguments: str, url: str | None = None) -> subprocess.Popen[str]:
+    def command(self, *arguments: str, url: str | None = None) -> Process:
         """Start a `windlass` command that talks to this server, or to another address."""
-        return self._popen([*arguments, "--url", url or self.url])
+        return self.local(*arguments, "--url", url or self.url)
 
-    def local(self, *arguments: str) -> subprocess.Popen[str]:
+    def local(self, *arguments: str) -> Process:
         """Start a `windlass` command on the database itself."""
-        return self._popen(list(arguments))
+        return Process(self._windlass, arguments)
 
     def get(self, path: str) -> dict[str, object]:
         """Ask the server."""
@@ -96,29 +96,14 @@ class Server:
         found: dict[str, object] = self._client.post(path, json=body).raise_for_status().json()
         return found
 
-    def _popen(self, arguments: list[str]) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [BIN / "windlass", *arguments],
-            cwd=self.folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
 
-    def _healthy(self) -> bool:
-        try:
-            return self._client.get("/health").status_code == httpx2.codes.OK
-        except httpx2.TransportError:
-            return False
-
-
-def ended(command: subprocess.Popen[str], timeout: float = 60.0) -> str:
+def ended(command: Process) -> str:
     """Return what a command printed, once it has ended well."""
-    printed, errors = command.communicate(timeout=timeout)
-    assert command.returncode == 0, f"{command.args!r}: exit code {command.returncode}\n{printed}\n{errors}"
-    return printed
+    try:
+        assert command.wait() == 0, f"{command.out}\n{command.err}"
+    finally:
+        command.kill()
+    return command.out
 
 
 class SlowLine:

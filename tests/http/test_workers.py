@@ -4,16 +4,15 @@ import json
 import os
 import re
 import socket
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx2
 import pytest
 
-from tests.support.paths import BIN
 from tests.support.service import running_asgi
 from tests.support.waiting import wait_until
+from tests.support.warmth import warm
 
 BODY = {"source": "api", "category": "test", "payload": {"priority": 1}}
 SAMPLE = re.compile(
@@ -105,16 +104,9 @@ def test_a_wrong_setting_stops_the_start_by_its_name(tmp_path: Path) -> None:
         ("APP_ENV", "live", "dev, staging, prod"),
         ("LOG_FILE", ".", "cannot be written: Is a directory"),
     ):
-        done = subprocess.run(
-            [BIN / "uvicorn", "windlass.http.app:app"],
-            env={**os.environ, name: value},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        code, _, err = warm().run(["uvicorn", "windlass.http.app:app"], tmp_path, {**os.environ, name: value})
 
-        assert done.returncode != 0
-        assert f"{name}: " in done.stderr
-        assert allowed in done.stderr
-        assert "Traceback" not in done.stderr
+        assert code != 0
+        assert f"{name}: " in err
+        assert allowed in err
+        assert "Traceback" not in err

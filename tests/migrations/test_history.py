@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from importlib import import_module
@@ -37,7 +35,7 @@ def alembic(url: str) -> Alembic:
 
     def run(*arguments: str, ini: Path = ROOT / "alembic.ini", expect: int = 0) -> str:
         environment = {**os.environ, "DATABASE_URL": url}
-        code, out, err = warm().run(["alembic", "-c", str(ini), *arguments], ROOT, environment, b"")
+        code, out, err = warm().run(["alembic", "-c", str(ini), *arguments], ROOT, environment)
         assert code == expect, out + err
         return out
 
@@ -116,18 +114,11 @@ def test_alembic_says_in_a_line_what_is_wrong(tmp_path: Path) -> None:
         (f"sqlite:///{junk}", "is damaged, or no SQLite file: file is not a database"),
         (f"sqlite:///{junk}/x.db", "File exists"),
     ):
-        done = subprocess.run(
-            [sys.executable, "-m", "alembic", "current"],
-            cwd=ROOT,
-            env={**os.environ, "DATABASE_URL": address},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        code, out, err = warm().run(["alembic", "current"], ROOT, {**os.environ, "DATABASE_URL": address})
 
-        assert done.returncode == 255
-        assert said in done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
+        assert code == 255
+        assert said in out + err
+        assert "Traceback" not in err
 
 
 def test_the_package_migrates_by_itself(url: str) -> None:
@@ -153,15 +144,8 @@ def test_addresses_with_odd_passwords_work_in_alembic(spelling: str, pg_dsn: str
     text = made.render_as_string(hide_password=False).replace("postgresql", spelling, 1) + "?pool_size=2"
 
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "alembic", "upgrade", "head"],
-            cwd=ROOT,
-            env={**os.environ, "DATABASE_URL": text},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
+        code, _, err = warm().run(["alembic", "upgrade", "head"], ROOT, {**os.environ, "DATABASE_URL": text})
+        assert code == 0, err
         assert migrate.inspect(urls.parse(text)).matches
     finally:
         with engine.begin() as connection:

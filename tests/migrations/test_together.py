@@ -1,55 +1,33 @@
 """Processes that start together on a new database migrate it once."""
 
 import os
-import subprocess
-import sys
+from pathlib import Path
 
 import pytest
 
+from tests.support.paths import ROOT
+from tests.support.waiting import wait_until
+from tests.support.warmth import warm
 from windlass.storage import migrate, urls
-
-START = """
-import asyncio, logging, sys
-from windlass import settings
-from windlass.bootstrap import run_application
-
-logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
-
-async def main():
-    async with run_application(settings.load()) as application:
-        record = await application.records.create(b'{"source":"s","category":"c","payload":{}}')
-        print("stored", record.id)
-
-print("ready", flush=True)
-sys.stdin.readline()
-asyncio.run(main())
-"""
 
 
 @pytest.mark.parametrize("database", ["sqlite_url", "pg_dsn"])
-def test_four_processes_migrate_once(database: str, request: pytest.FixtureRequest) -> None:
+def test_four_processes_migrate_once(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     url = request.getfixturevalue(database)
-    environment = {**os.environ, "DATABASE_URL": url, "AUTO_MIGRATE": "true"}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", START], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        for _ in range(4)
-    ]
-    try:
-        for process in processes:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-        for process in processes:
-            assert process.stdin is not None
-            process.stdin.write("go\n")
-            process.stdin.flush()
-        outputs = [process.communicate(timeout=90)[0] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
+    environment = {**os.environ, "DATABASE_URL": url, "AUTO_MIGRATE": "true", "PYTHONPATH": str(ROOT)}
+    logs = [tmp_path / f"{number}.log" for number in range(4)]
+    reads, go = os.pipe()
+    processes = []
+    with os.fdopen(reads, "rb") as stdin, os.fdopen(go, "wb"):
+        for log in logs:
+            with log.open("wb") as printed:
+                command = ["tests.migrations.starting"]
+                processes.append(warm().start(command, tmp_path, environment, [stdin, printed, printed]))
+        wait_until(lambda: all("ready" in log.read_text() for log in logs), what="the start of every process")
+    codes = [process.wait(90) for process in processes]
 
-    assert [process.returncode for process in processes] == [0] * 4, outputs
+    outputs = [log.read_text() for log in logs]
+    assert codes == [0] * 4, outputs
     assert sum(output.count("Running upgrade  -> 0001") for output in outputs) == 1, outputs
     assert all("stored" in output for output in outputs)
     assert migrate.inspect(urls.parse(url)).matches

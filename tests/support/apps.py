@@ -60,3 +60,4 @@ async def serving(database_url: str, *, worker: bool = True, **settings: Any) ->
         httpx2.AsyncClient(transport=transport, base_url="http://windlass") as client,
     ):
         yield Served(app, client, lines)
+    vars(app).clear()  # caches of FastAPI keep what has a page of documentation, and with it all that this was

@@ -3,7 +3,7 @@
 import ast
 import subprocess
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from tests.support.paths import ROOT, SOURCE
@@ -23,7 +23,7 @@ def source_files() -> list[Path]:
     return sorted(SOURCE.rglob("*.py"))
 
 
-@cache
+@lru_cache(maxsize=1)  # all of them would take 150 MB; whoever asks several things asks them of one file at a time
 def tree(path: Path) -> ast.Module:
     """The syntax tree of a Python file."""
     return ast.parse(path.read_text(), filename=str(path))

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -12,15 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from tests.support.paths import BIN
 from tests.support.waiting import wait_until
 from tests.support.warmth import warm
 from windlass import settings
 from windlass.bootstrap import visit_application
-
-GUARD = Path(__file__).with_name("guard.py")
 
 
 @dataclass(frozen=True)
@@ -91,23 +86,18 @@ class Windlass:
 
 
 class Process:
-    """A command that is running under a guard, so that it cannot outlive this process; what it prints goes to files."""
+    """A command that is running and cannot outlive this process; what it prints goes to files."""
 
     def __init__(self, windlass: Windlass, arguments: tuple[str | Path, ...]) -> None:
         self._feeder: threading.Thread | None = None
         number = len(list(windlass.folder.glob("process-*.out")))
         self._out = windlass.folder / f"process-{number}.out"
         self._err = windlass.folder / f"process-{number}.err"
-        with self._out.open("wb") as out, self._err.open("wb") as err:
-            guard = [sys.executable, str(GUARD), str(os.getpid()), "SIGKILL", "-", str(windlass.folder)]
-            self._popen = subprocess.Popen(
-                [*guard, *windlass.command(*arguments)],
-                cwd=windlass.folder,
-                env=windlass.environment,
-                stdin=subprocess.PIPE,
-                stdout=out,
-                stderr=err,
-            )
+        reads, writes = os.pipe()
+        self._input = open(writes, "wb")  # noqa: SIM115, PTH123
+        with open(reads, "rb") as stdin, self._out.open("wb") as out, self._err.open("wb") as err:  # noqa: PTH123
+            command = windlass.command(*arguments)
+            self._carried = warm().start(command, windlass.folder, windlass.environment, [stdin, out, err])
 
     @property
     def out(self) -> str:
@@ -128,38 +118,35 @@ class Process:
     def _write(self, before: threading.Thread | None, data: bytes, last: bool) -> None:
         if before is not None:
             before.join()  # here, not in ``feed``: a command that waits for something does not read
-        assert self._popen.stdin is not None
         with suppress(BrokenPipeError):
-            self._popen.stdin.write(data)
-            self._popen.stdin.flush()
+            self._input.write(data)
+            self._input.flush()
             if last:
-                self._popen.stdin.close()
+                self._input.close()
 
     def says(self, text: str, timeout: float = 60.0) -> None:
         """Return once it has printed `text`; a process that ends before is an error."""
         wait_until(
-            lambda: text in self.err + self.out or self._popen.poll() is not None,
+            lambda: text in self.err + self.out or self._carried.poll() is not None,
             timeout,
-            f"{text!r} from {self._popen.args!r}",
+            f"{text!r} from {self._carried.args!r}",
         )
-        assert text in self.err + self.out, f"exit code {self._popen.returncode}\n{self.out}\n{self.err}"
+        assert text in self.err + self.out, f"exit code {self._carried.returncode}\n{self.out}\n{self.err}"
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal and return the exit code."""
-        [child] = wait_until(psutil.Process(self._popen.pid).children, what="the command under its guard")
-        child.send_signal(number)
+        self._carried.send_signal(number)
         return self.wait()
 
     def wait(self, timeout: float = 60.0) -> int:
         """Return the exit code once it has ended."""
-        return self._popen.wait(timeout)
+        return self._carried.wait(timeout)
 
     def kill(self) -> None:
         """End it at once if it still runs."""
-        self._popen.terminate()
-        self._popen.wait()
+        self._carried.send_signal(signal.SIGKILL)
+        self._carried.wait()
         if self._feeder is not None:
             self._feeder.join()
-        if self._popen.stdin is not None:
-            with suppress(BrokenPipeError):
-                self._popen.stdin.close()
+        with suppress(BrokenPipeError):
+            self._input.close()

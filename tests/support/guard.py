@@ -18,15 +18,15 @@ import sys
 import time
 
 _LOOK_AGAIN_SECONDS = 0.5
-_STOP_SECONDS = 10.0
-_ADOPT_ORPHANS = 36  # PR_SET_CHILD_SUBREAPER
+STOP_SECONDS = 10.0
+ADOPT_ORPHANS = 36  # PR_SET_CHILD_SUBREAPER
 
 
 def main(arguments: list[str]) -> int:
     """Run the command of the arguments; return its exit code."""
     watched, stop_signal, user, folder, *command = arguments
     identity = {} if user == "-" else {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
-    ctypes.CDLL(None).prctl(_ADOPT_ORPHANS, 1, 0, 0, 0)
+    ctypes.CDLL(None).prctl(ADOPT_ORPHANS, 1, 0, 0, 0)
     child = subprocess.Popen(command, cwd=folder, start_new_session=True, **identity)  # type: ignore[call-overload]
     stop = signal.Signals[stop_signal]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -43,17 +43,17 @@ def main(arguments: list[str]) -> int:
 def _end(child: subprocess.Popen[bytes], stop: signal.Signals) -> None:
     child.send_signal(stop)
     try:
-        child.wait(_STOP_SECONDS)
+        child.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()
-    _end_group(child.pid)
+    end_group(child.pid)
 
 
-def _end_group(group: int) -> None:
-    """End those of the command's process group that are left."""
+def end_group(group: int) -> None:
+    """End those of a child's process group that are left."""
     for number in (signal.SIGTERM, signal.SIGKILL):
-        deadline = time.monotonic() + _STOP_SECONDS
+        deadline = time.monotonic() + STOP_SECONDS
         try:
             os.killpg(group, number)
             while time.monotonic() < deadline:

@@ -4,13 +4,14 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-
-import httpx2
+from urllib.parse import urlsplit
 
 from tests.support.paths import BIN
 from tests.support.ports import free_port
-from tests.support.servers import GuardedProcess
+from tests.support.servers import CarriedProcess, GuardedProcess, ServerProcess
 
 PLACES = {
     "uvicorn": "--port {port}",
@@ -24,7 +25,7 @@ class Service:
     """A running server: where it answers, its process, and the folder it works in."""
 
     url: str
-    process: GuardedProcess
+    process: ServerProcess
     folder: Path
 
 
@@ -42,14 +43,14 @@ def running_service(
     """
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    process = GuardedProcess(
-        [BIN / "windlass", command, "--port", str(port), *options],
+    process = CarriedProcess(
+        ["windlass", command, "--port", str(port), *options],
         folder=folder,
         log=folder / "service.log",
         environment={**os.environ, **(environment or {})},
     )
     try:
-        process.wait_ready(lambda: _healthy(url), timeout=60)
+        process.wait_ready(lambda: answers(url), timeout=60)
         yield Service(url, process, folder)
     finally:
         process.stop()
@@ -62,21 +63,28 @@ def running_asgi(
     """Start `uvicorn windlass.http.app:app` as the seed says, or another server; see `running_service`."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    process = GuardedProcess(
-        [BIN / server, "windlass.http.app:app", *PLACES[server].format(port=port).split(), *options],
+    start = CarriedProcess if server == "uvicorn" else GuardedProcess
+    process = start(
+        [str(BIN / server), "windlass.http.app:app", *PLACES[server].format(port=port).split(), *options],
         folder=folder,
         log=folder / "service.log",
         environment={**os.environ, **(environment or {})},
     )
     try:
-        process.wait_ready(lambda: _healthy(url), timeout=60)
+        process.wait_ready(lambda: answers(url), timeout=60)
         yield Service(url, process, folder)
     finally:
         process.stop()
 
 
-def _healthy(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Say whether the server at an address says that it is well."""
+    where = urlsplit(url)
+    connection = HTTPConnection(where.hostname or "", where.port, timeout=5)
     try:
-        return httpx2.get(f"{url}/health", timeout=5).status_code == httpx2.codes.OK
-    except httpx2.TransportError:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == HTTPStatus.OK
+    except (OSError, HTTPException):
         return False
+    finally:
+        connection.close()

@@ -1,17 +1,24 @@
 """An interpreter that has loaded the product, and carries each command out in a fork of itself.
 
-A command is then a process as a user's is, with its own folder, settings, streams and exit code; it only need not load
-for a second what the one before has loaded.
+A command is then a process as a user's is, with its own folder, settings, streams, signals and exit code, and leader of
+a session of its own; it only need not load for a second what the one before has loaded.
 
-    python warm.py SOCKET
+    python -m tests.support.warm SOCKET
 
-It ends when its standard input does, and so with the process that started it.
+Whoever connects sends a request with three streams, and hears the command's process id in one line and its exit code in
+the next. The command is ended when the connection is closed or shut down for writing before, and so when the process
+that asked is gone, whatever became of it; what it has started does not outlive it.
+
+This ends when its standard input does, and so with the process that started it.
 """
 
 import atexit
 import contextlib
+import ctypes
+import gc
 import importlib
 import json
+import multiprocessing.process
 import os
 import pkgutil
 import select
@@ -20,19 +27,37 @@ import socket
 import sys
 import threading
 import traceback
+from types import ModuleType
 from typing import Any
+
+from tests.support.guard import ADOPT_ORPHANS, STOP_SECONDS, end_group
+from tests.support.paths import BIN
 
 LONGEST = 1 << 20
 """The most bytes of a request: arguments, environment, folder."""
 STREAMS = 3
+PROGRAMS = {"alembic": "alembic.config", "uvicorn": "uvicorn.main", "windlass": "windlass.cli.main"}
+"""Where the function ``main`` of a program is."""
+SERVING = (
+    "uvicorn.main",
+    "uvicorn.lifespan.on",
+    "uvicorn.loops.uvloop",
+    "uvicorn.protocols.http.httptools_impl",
+    "fastapi_offline",
+)
+"""What a server imports when it starts."""
 
 
 def load() -> None:
-    """Import what commands import."""
-    for package in ("windlass.cli", "windlass.bootstrap", "windlass.contexts"):
+    """Import what commands import, and look at all of it no more."""
+    for package in ("windlass.cli", "windlass.bootstrap", "windlass.contexts", "windlass.http"):
         found = importlib.import_module(package)
         for module in pkgutil.walk_packages(found.__path__, f"{package}."):
             importlib.import_module(module.name)
+    for name in SERVING:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
 
 
 def serve(address: str) -> None:
@@ -58,17 +83,36 @@ def _mind(connection: socket.socket) -> None:
     said, streams, _, _ = socket.recv_fds(connection, LONGEST, STREAMS)
     request = json.loads(said)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    ctypes.CDLL(None).prctl(ADOPT_ORPHANS, 1, 0, 0, 0)
     child = os.fork()
     if child == 0:
         connection.close()
+        os.setsid()
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
             os.close(stream)
         os._exit(_carry_out(request))
+    for stream in streams:
+        os.close(stream)
+    ended = os.pidfd_open(child)
+    _say(connection, child)
+    if ended not in select.select([ended, connection.fileno()], [], [])[0]:
+        _end(child, ended)
     _, status = os.waitpid(child, 0)
-    with contextlib.suppress(BrokenPipeError):
-        connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
+    end_group(child)
+    _say(connection, os.waitstatus_to_exitcode(status))
     os._exit(0)
+
+
+def _say(connection: socket.socket, number: int) -> None:
+    with contextlib.suppress(BrokenPipeError):
+        connection.sendall(f"{number}\n".encode())
+
+
+def _end(child: int, ended: int) -> None:
+    os.kill(child, signal.SIGTERM)
+    if not select.select([ended], [], [], STOP_SECONDS)[0]:
+        os.kill(child, signal.SIGKILL)
 
 
 def _carry_out(request: dict[str, Any]) -> int:
@@ -76,8 +120,13 @@ def _carry_out(request: dict[str, Any]) -> int:
     os.environ.clear()
     os.environ.update(request["environment"])
     sys.argv = request["command"]
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        setattr(sys, name, open(number, "r" if number == 0 else "w", encoding="utf-8"))  # noqa: SIM115, PTH123
+    sys.path[0] = str(BIN)
+    sys.path[1:1] = [one for one in os.environ.get("PYTHONPATH", "").split(os.pathsep) if one and one not in sys.path]
+    sys.modules["__main__"] = ModuleType("__main__")  # multiprocessing has every process it starts load this one's,
+    multiprocessing.process.ORIGINAL_DIR = request["folder"]  # type: ignore[attr-defined]  # and work in its folder
+    sys.stdin = open(0, encoding="utf-8")  # noqa: SIM115
+    sys.stdout = open(1, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = open(2, "w", 1, "utf-8", "backslashreplace")  # noqa: SIM115
     try:
         code = _code(_program(sys.argv[0]))
         threading._shutdown()  # type: ignore[attr-defined]
@@ -91,14 +140,8 @@ def _carry_out(request: dict[str, Any]) -> int:
 
 
 def _program(name: str) -> Any:
-    """Return what a command calls; all of it was loaded long ago."""
-    if name == "alembic":
-        from alembic.config import main as alembic
-
-        return alembic
-    from windlass.cli.main import main
-
-    return main
+    """Return what a command calls: most of it was loaded long ago."""
+    return importlib.import_module(PROGRAMS.get(os.path.basename(name), name)).main  # noqa: PTH119
 
 
 def _code(main: Any) -> int:

@@ -102,9 +102,14 @@ def reachable(url: DatabaseUrl) -> Iterator[None]:
 
 
 @cache
+def _revisions() -> tuple[str, ...]:
+    """Return the versions that the code knows, the newest first: reading them costs more than asking a database."""
+    return tuple(one.revision for one in ScriptDirectory.from_config(_settled(Config())).walk_revisions())
+
+
 def newest() -> str:
     """Return the version that the code wants."""
-    return ScriptDirectory.from_config(_settled(Config())).get_current_head() or ""
+    return _revisions()[0]
 
 
 def inspect(url: DatabaseUrl) -> Version:
@@ -114,14 +119,11 @@ def inspect(url: DatabaseUrl) -> Version:
         ConfigError: its file is damaged.
         Unavailable: the database cannot be reached.
     """
-    scripts = ScriptDirectory.from_config(config(url))
-    head = scripts.get_current_head() or ""
     current = None
     if url.path is None or url.path.exists():
         with reachable(url), engine_for(url, writes=False).connect() as connection:
             current = MigrationContext.configure(connection).get_current_revision()
-    known = current is None or current in {script.revision for script in scripts.walk_revisions()}
-    return Version(current, head, known)
+    return Version(current, newest(), current is None or current in _revisions())
 
 
 @contextmanager
@@ -132,10 +134,10 @@ def _found(url: DatabaseUrl, at: Version, revision: str) -> Iterator[None]:
     except CommandError as error:
         if at.current is None and revision.startswith("-"):
             raise ConfigError(f"the database {url} is empty: there is nothing to take back") from error
-        known = [script.revision for script in ScriptDirectory.from_config(config(url)).walk_revisions("base", "head")]
+        known = ", ".join(reversed(_revisions()))
         state = "is empty" if at.current is None else f"is at {at.current}"
         raise ConfigError(
-            f"there is no revision {revision} to go to: the revisions are base, {', '.join(reversed(known))} (head),"
+            f"there is no revision {revision} to go to: the revisions are base, {known} (head),"
             f" and the database {url} {state}"
         ) from error
 

@@ -33,8 +33,8 @@ BASES = ("/candidates", "/api/providers/candidates")
 NOBODY = "00000000-0000-4000-8000-000000000000"
 MODIFIED = "Candidate was modified by another process. Please retry."
 TRUCKS = {
-    "company_name": "Fresh Fruit Ltd", "contact_email": "info@fresh.example", "phone": "+972 3 555", "location": "Haifa",
-    "products": ["apples", "grapes"], "truck_count": 5, "capacity_tons_per_day": 100,
+    "company_name": "Fresh Fruit Ltd", "contact_email": "info@fresh.example", "phone": "+972 3 555",
+    "location": "Haifa", "products": ["apples", "grapes"], "truck_count": 5, "capacity_tons_per_day": 100,
 }  # fmt: skip
 
 

@@ -1,8 +1,7 @@
 """Lists of candidates, newest first.
 
 A page is read from an index in its order, whatever its offset leaves out, and its rows are looked up afterwards. The
-total is exact: it is counted in the index that the filter names, without the rows, which is a tenth of a second for a
-million of them. ``q`` is looked for in every row of its filter.
+total is exact: it is counted in an index of tenants and statuses alone, which holds little more than the numbers. ``q`` is looked for in every row of its filter.
 """
 
 from __future__ import annotations

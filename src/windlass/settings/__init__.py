@@ -29,6 +29,7 @@ from windlass.settings import (
     outbound,
     people,
     providers,
+    rates,
     schedules,
     webhooks,
     workflows,
@@ -74,6 +75,7 @@ class Settings(
     identity.IdentitySettings,
     limits.LimitSettings,
     providers.ProviderSettings,
+    rates.RateSettings,
     BaseSettings,
 ):
     """The settings of a process; it never changes while the process lives."""

@@ -21,7 +21,18 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from windlass.kernel.errors import ConfigError
-from windlass.settings import artifacts, identity, limits, operating, outbound, people, schedules, webhooks, workflows
+from windlass.settings import (
+    artifacts,
+    billing,
+    identity,
+    limits,
+    operating,
+    outbound,
+    people,
+    schedules,
+    webhooks,
+    workflows,
+)
 from windlass.settings.fields import HeaderKey, Names
 from windlass.storage import urls
 
@@ -62,6 +73,7 @@ class Settings(
     people.PeopleSettings,
     identity.IdentitySettings,
     limits.LimitSettings,
+    billing.BillingSettings,
     BaseSettings,
 ):
     """The settings of a process; it never changes while the process lives."""

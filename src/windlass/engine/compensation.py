@@ -52,19 +52,18 @@ class Undo:
                 f" step has too, here any of {', '.join(step.signature.names) or 'none'}"
             )
         self._step, self._undo, self._takes = step, undo, takes[1:]
-        self._place = f"{step.fn.__module__}:{step.fn.__qualname__}"
-        UNDOABLE[self._place] = self
+        self.place = f"{step.fn.__module__}:{step.fn.__qualname__}"
+        UNDOABLE[self.place] = self
 
-    def kept(self, run: Run, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    def kept(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
         """Return what the journal keeps of a call so that it can be undone, as one more field of JSON.
 
         Raises:
             NotSerializable: an argument cannot be kept.
         """
-        run.undoable = True
         signature = self._step.signature
         given = signature.pack((), signature.named(args, kwargs), f"input of step {self._step.name}")
-        return f',"undo":{{"step":{to_json(self._place)},"given":{given}}}'
+        return f',"undo":{{"step":{to_json(self.place)},"given":{given}}}'
 
     async def __call__(self, given: Any, output: Any) -> None:
         """Undo one call, which had these arguments and this result."""
@@ -75,7 +74,7 @@ class Undo:
 
 
 UNDOABLE: dict[str, Undo] = {}
-"""How steps are undone, by where their functions stand."""
+"""How steps are undone, by where their functions stand: for those that the run does not call here and now."""
 
 
 async def compensate(scope: Scope[Run], raised: Exception) -> Exception:
@@ -84,6 +83,8 @@ async def compensate(scope: Scope[Run], raised: Exception) -> Exception:
     A run whose code and journal have diverged is left as it is: nobody knows what its code meant.
     """
     run = scope.run
+    if not run.undoes and (run.history is None or not run.history.undoable):
+        return raised
     begun = run.history is not None and f"{NAME}#1" in run.history.calls
     try:
         if run.divergence is not None:
@@ -119,15 +120,16 @@ async def _succeeded(run: Run) -> list[list[Any]]:
 async def _undo(scope: Scope[Run], todo: Sequence[Sequence[Any]]) -> dict[str, str]:
     """Undo each step; returns those where it failed, and why."""
     failed: dict[str, str] = {}
+    known: dict[str, Undo] = UNDOABLE | scope.run.undoes
     inner = Scope(scope.run, f"{NAME}/")
     inner.task = scope.task
     token = CURRENT.set(inner)
     try:
         for path, place, given, output in todo:
             try:
-                await UNDOABLE[place](given, output)
+                await known[place](given, output)
             except Exception as error:  # noqa: BLE001  the others are undone whatever it is
-                failed[path] = f"no step {error} is known here" if place not in UNDOABLE else told(error)
+                failed[path] = told(error) if place in known else f"no step {place} is known here"
     finally:
         CURRENT.reset(token)
         inner.task = None

@@ -71,7 +71,7 @@ class Run:
         self.counted = True
         self.gone = False
         self.has_children = self.history is not None and self.history.has_children
-        self.undoable = self.history is not None and bool(self.history.undoable)
+        self.undoes: dict[str, Any] = {}
         self.pausing: InboxRow | None = None
         self.cancelling = False
         self.held_back = False
@@ -132,7 +132,7 @@ class Run:
             _, outputs = self.workflow.signature.output(value, f"output of {name}")
         except BaseException as error:
             raised = self._raised(error)
-            if self.undoable and self.workflow.compensate is not None:
+            if self.workflow.compensate is not None:
                 raised = await self.workflow.compensate(scope, raised)
             at = self.worker.clock.now()
             details = describe(raised) | {"failed_steps": failed_steps(raised)}

@@ -132,6 +132,8 @@ class Step(Generic[P, R]):
             return plain
         if asyncio.current_task() is not scope.task:
             current_scope(f"step {self.name}")
+        if self.undo is not None:
+            scope.run.undoes[self.undo.place] = self.undo
         path, recorded = scope.enter(self.name, "step")
         mark = digest(args, kwargs, f"input of step {self.name}")
         if recorded is not None:
@@ -159,7 +161,7 @@ class Step(Generic[P, R]):
     ) -> Any:
         run = scope.run
         attempt = 0
-        undo = "" if self.undo is None else self.undo.kept(run, args, kwargs)
+        undo = "" if self.undo is None else self.undo.kept(args, kwargs)
         if recorded is not None:
             attempt = recorded.attempts
             if recorded.retry_at is not None:

@@ -35,7 +35,7 @@ from windlass.engine.outcomes import completed, failure, opening, tell_end, tell
 from windlass.engine.registry import check_name
 from windlass.engine.run import Run
 from windlass.engine.scope import CURRENT, Scope, current_scope
-from windlass.engine.transact import TRANSACT, TRANSACT_ALONE, Effect, Effects
+from windlass.engine.transact import TRANSACT, TRANSACT_ALONE, Effect
 from windlass.engine.types import NewEvent
 from windlass.kernel.checks import LONGEST_SECONDS, Errors, check_number, error_types
 from windlass.kernel.clock import SECOND
@@ -233,7 +233,7 @@ class Step(Generic[P, R]):
 
     async def _transact(self, run: Run, path: str, mark: str, attempt: int, args: Any, kwargs: Any, undo: str) -> Any:
         info = StepInfo(run.run_id, path, attempt)
-        effects = self._effects(run)
+        effects = TRANSACT if run.worker.transactions is run.worker.commits else TRANSACT_ALONE
         seconds = self.timeout or effects.seconds
         longest = seconds if self.timeout or effects is TRANSACT else math.inf
         monotonic = run.worker.clock.monotonic
@@ -270,10 +270,6 @@ class Step(Generic[P, R]):
         run.executing.pop(path, None)
         self._ended(run)
         return value
-
-    @staticmethod
-    def _effects(run: Run) -> Effects:
-        return TRANSACT if run.worker.transactions is run.worker.commits else TRANSACT_ALONE
 
     @staticmethod
     def _ended(run: Run) -> None:

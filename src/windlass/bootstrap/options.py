@@ -266,6 +266,8 @@ def _maintenance(settings: Settings) -> Callable[[], dict[str, Any]] | None:
 
 def open_providers(settings: Settings, engine: Engine, identity: Identity) -> Providers:
     """Return the provider registration."""
-    candidates = Candidates(engine, CandidateRules(settings.providers_products), identity.record)
+    candidates = Candidates(
+        engine, CandidateRules(settings.providers_products, settings.idempotency_seconds), identity.record
+    )
     approvals: Approvals = cast("Approvals", None)  # until the saga is there
     return Providers(candidates, approvals)

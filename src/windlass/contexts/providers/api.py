@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from windlass.contexts.providers.intake import MOST_COUNT
+from windlass.contexts.providers.listing import DEFAULT_LIMIT, MAX_LIMIT, ListQuery, Page
 from windlass.contexts.providers.model import (
+    MODIFIED,
+    NAME_LENGTH,
+    PHONE_LENGTH,
+    REASON_LENGTH,
     AlreadyDecided,
     Approval,
     Approvals,
@@ -16,6 +22,7 @@ from windlass.contexts.providers.model import (
     Modified,
     Outcome,
     Pending,
+    Status,
 )
 from windlass.contexts.providers.service import Candidates, Rules
 
@@ -29,6 +36,13 @@ class Providers:
 
 
 __all__ = [
+    "DEFAULT_LIMIT",
+    "MAX_LIMIT",
+    "MODIFIED",
+    "MOST_COUNT",
+    "NAME_LENGTH",
+    "PHONE_LENGTH",
+    "REASON_LENGTH",
     "AlreadyDecided",
     "Approval",
     "Approvals",
@@ -38,9 +52,12 @@ __all__ = [
     "CandidateNotFound",
     "Candidates",
     "EmailTaken",
+    "ListQuery",
     "Modified",
     "Outcome",
+    "Page",
     "Pending",
     "Providers",
     "Rules",
+    "Status",
 ]

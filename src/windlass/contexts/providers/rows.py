@@ -28,7 +28,6 @@ from windlass.engine.ports import Transaction
 from windlass.kernel.clock import to_iso
 from windlass.storage.queries import iso, micros, text
 
-_SAME_EMAIL = "SELECT 1 FROM candidates WHERE lower(contact_email) = lower(:email) AND id <> :id"
 _INSERT = """INSERT INTO candidates (id, tenant_id, company_name, contact_email, phone, products, truck_count,
  capacity_tons_per_day, location, created_at, updated_at) VALUES (:id, :tenant, :company_name, :contact_email, :phone,
  :products, :truck_count, :capacity_tons_per_day, :location, :now, :now) ON CONFLICT DO NOTHING"""
@@ -106,6 +105,13 @@ def insert(tx: Transaction, candidate_id: str, tenant_id: str, wanted: NewCandid
         raise EmailTaken
 
 
+def has_email(connection: sa.Connection, email: str, except_id: str) -> bool:
+    """Say whether another candidate has an e-mail address."""
+    same = sa.func.lower(candidates.c.contact_email) == email.lower()
+    found = connection.execute(sa.select(candidates.c.id).where(same, candidates.c.id != except_id)).first()
+    return found is not None
+
+
 def change(
     tx: Transaction, tenant_id: str, candidate_id: str, version: int | None, changes: Changes, now: int
 ) -> Candidate:
@@ -117,7 +123,7 @@ def change(
         EmailTaken: another one has the new e-mail address.
     """
     email = changes.get("contact_email")
-    if email is not None and tx.execute(_SAME_EMAIL, {"email": email, "id": candidate_id}).fetchone() is not None:
+    if email is not None and has_email(tx.connection, email, candidate_id):
         raise EmailTaken
     values = {field: as_json(value) if field == "products" else value for field, value in changes.items()}
     assigned = ", ".join(f"{field} = :{field}" for field in values)

@@ -1,8 +1,8 @@
 """The table of candidates.
 
 Every UPDATE, by hand too, raises ``version`` and sets ``updated_at``: a trigger of migration 0017 does so, and code
-compares ``version``. The indexes of the contract serve an operator's queries; callers see one tenant, whose pages and
-counts are read from the indexes that begin with it.
+compares ``version``. The indexes of the contract serve an operator's queries; callers see one tenant, whose pages are
+read from the indexes that begin with it, and counted in the smallest of them.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ candidates = sa.Table(
     sa.Index("uq_candidates_contact_email", sa.text("lower(contact_email)"), unique=True),
     sa.Index("uq_candidates_provider_id", "provider_id", unique=True,
              postgresql_where=_provided, sqlite_where=_provided),
+    sa.Index("ix_candidates_counts", "tenant_id", "status"),
     sa.Index("ix_candidates_company_name", "company_name"),
     sa.Index("ix_candidates_approving", "approval_state", "approval_at",
              postgresql_where=_approving, sqlite_where=_approving),

@@ -88,6 +88,7 @@ def upgrade() -> None:
         ("idx_candidates_version", ["id", "version"]),
         ("ix_candidates_tenant", ["tenant_id", *newest]),
         ("ix_candidates_tenant_status", ["tenant_id", "status", *newest]),
+        ("ix_candidates_counts", ["tenant_id", "status"]),
         ("ix_candidates_company_name", ["company_name"]),
     ):
         op.create_index(index, "candidates", columns)

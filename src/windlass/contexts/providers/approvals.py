@@ -72,8 +72,10 @@ class Sagas:
         def begin(tx: Transaction) -> Approval:
             before = rows.have(tx.connection, candidate_id, actor.tenant_id)
             if version is not None and before.version != version:
-                raise AlreadyDecided(before.status) if before.status != Status.PENDING else Modified(
-                    version=before.version
+                raise (
+                    AlreadyDecided(before.status)
+                    if before.status != Status.PENDING
+                    else Modified(version=before.version)
                 )
             if before.approval is not None and before.approval.state == ApprovalState.AWAITING_SECOND:
                 return self._second(tx, actor, before, now)
@@ -84,9 +86,7 @@ class Sagas:
             return Pending(candidate_id, approval)
         return await self._end(candidate_id, approval)
 
-    def _first(
-        self, tx: Transaction, actor: Actor, before: Candidate, run_id: str, now: int, wait: bool
-    ) -> Approval:
+    def _first(self, tx: Transaction, actor: Actor, before: Candidate, run_id: str, now: int, wait: bool) -> Approval:
         """Claim a candidate and start the run that approves it: both happen, or neither."""
         rules = self._rules
         expires = rules.expires_hours if rules.second else None
@@ -158,7 +158,7 @@ class Sagas:
                 if left <= 0:
                     return Pending(candidate_id, approval)
             except RunFailed as failed:
-                error = failed.data["error"] or {}
+                error: Any = failed.data["error"] or {}
                 raise BillingFailed(str(error.get("message", "")).removeprefix(FAILED)) from None
             except RunCancelled:
                 raise Modified from None

@@ -35,7 +35,8 @@ _OPEN = "status = 'pending' AND approval_state IS NULL"
 _OURS = "id = :id AND status = 'pending' AND approval_run_id = :run_id AND approval_state IS NOT NULL"
 _CLAIM = f"""UPDATE candidates SET approval_state = :state, approval_run_id = :run_id, approval_by = :by,
  approval_by_name = :by_name, approval_at = :at, approval_expires_at = :expires_at, approval_note = :note,
- billing_name = coalesce(billing_name, company_name), billing_since = coalesce(billing_since, :at), updated_at = :now WHERE id = :id AND tenant_id = :tenant AND version = coalesce(:version, version) AND {_OPEN}"""  # noqa: S608
+ billing_name = coalesce(billing_name, company_name), billing_since = coalesce(billing_since, :at),
+ updated_at = :now WHERE id = :id AND tenant_id = :tenant AND version = coalesce(:version, version) AND {_OPEN}"""  # noqa: S608
 _REJECT = f"""UPDATE candidates SET status = 'rejected', rejection_reason = :reason, updated_at = :now
  WHERE id = :id AND tenant_id = :tenant AND version = coalesce(:version, version) AND {_OPEN}"""  # noqa: S608
 _MOVE = f"""UPDATE candidates SET approval_state = :state, approval_note = :note, updated_at = :now

@@ -84,7 +84,7 @@ Answer = dict[str, Any]
 """What billing came to: ``is`` says created, taken, refused, found, none, untold or down, the rest says more."""
 
 
-class Review(Exception):  # noqa: N818  control flow of this module
+class Review(Exception):
     """A person must look: the argument says at what."""
 
 
@@ -99,7 +99,7 @@ class Tries:
 
 def pause_after(failed: int, retry_after: float | None) -> float:
     """Return the seconds to wait after so many calls that came to nothing: 0.5, 1, 2, …, or what billing asks for."""
-    return max(min(FIRST_PAUSE * 2 ** min(failed - 1, 16), LONGEST_PAUSE), retry_after or 0.0)
+    return max(min(FIRST_PAUSE * 2.0 ** min(failed - 1, 16), LONGEST_PAUSE), retry_after or 0.0)
 
 
 class Saga:
@@ -233,7 +233,7 @@ class Saga:
         decision: dict[str, Any] = await signal(REVIEW_SIGNAL, status=Status.WAITING_HUMAN, told=told)
         return decision
 
-    # steps: billing
+    # steps that ask billing
     async def _create(self, name: str, key: str, failed: int, wait: bool) -> Answer:
         try:
             return {"is": "created", "id": (await self._parts.billing.create(name, key)).provider_id}
@@ -264,7 +264,7 @@ class Saga:
             self._parts.billing.retrying(error, attempt=attempt, max_retries=most, delay=delay)
         return {"is": "down", "reason": error.reason, "sent": error.sent, "delay": delay}
 
-    # steps: the candidate
+    # steps on the candidate
     def _hold(self, tx: Transaction, candidate_id: str) -> bool:
         """Make sure that the candidate is this run's; from here on a failure releases it."""
         return rows.of_run(tx, step_info().run_id) == candidate_id

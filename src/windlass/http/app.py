@@ -196,10 +196,12 @@ def _lifespan(
             if served:
                 _settle_memory()
             sampling = asyncio.create_task(_sample(app), name="windlass-metrics")
+            meter.providers.up(answers=True)
             log.events.info("started", database=str(settings.database), worker=running.engine.worker.claims)
             try:
                 yield
             finally:
+                meter.providers.up(answers=False)
                 sampling.cancel()
                 if app.state.counter is not None:
                     await app.state.counter.close()

@@ -23,6 +23,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from windlass.kernel.errors import ConfigError
 from windlass.settings import (
     artifacts,
+    billing,
     identity,
     limits,
     operating,
@@ -74,6 +75,7 @@ class Settings(
     people.PeopleSettings,
     identity.IdentitySettings,
     limits.LimitSettings,
+    billing.BillingSettings,
     providers.ProviderSettings,
     rates.RateSettings,
     BaseSettings,

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.support.billing import billing
+from tests.support.demo_billing import billing
 from tests.support.commands import Windlass
 from windlass.demo.billing.store import Store
 

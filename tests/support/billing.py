@@ -1,51 +1,126 @@
-"""The demo billing in a thread, with a store and faults at hand."""
+"""A billing service in memory, for one approval or thousands: it fails as it is told to, and it forgets nothing."""
 
 from __future__ import annotations
 
-import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from enum import StrEnum
 
-from windlass.demo.billing.faults import Faults, Switch
-from windlass.demo.billing.server import Server
-from windlass.demo.billing.store import Store
+from windlass.contexts.providers.billing import (
+    BillingDown,
+    BillingRefused,
+    Created,
+    Found,
+    LookupNotOffered,
+    NameTaken,
+)
 
-START_SECONDS = 30
-
-
-@dataclass(frozen=True)
-class DemoBilling:
-    """A billing service; ``calls`` are its lines about each call."""
-
-    url: str
-    store: Store
-    switch: Switch
-    calls: list[str] = field(default_factory=list)
-
-    def faults(self, **named: Any) -> None:
-        """Switch to these faults; none switches all off."""
-        self.switch.set(Faults(**named))
+FIRST_ID = 10001
 
 
-@contextmanager
-def billing(path: Path | str = ":memory:") -> Iterator[DemoBilling]:
-    """Run it; its providers are in a file where a path is given."""
-    store, switch = Store(str(path)), Switch(Faults())
-    calls: list[str] = []
-    up = threading.Event()
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        server = Server(store, switch, calls.append, up.set)
-        thread = threading.Thread(target=server.run, args=([listener],), name="demo-billing", daemon=True)
-        thread.start()
-        assert up.wait(START_SECONDS)
-        try:
-            yield DemoBilling(f"http://127.0.0.1:{listener.getsockname()[1]}", store, switch, calls)
-        finally:
-            server.should_exit = True
-            thread.join(START_SECONDS)
-            store.close()
+class Fate(StrEnum):
+    """What becomes of a call."""
+
+    WELL = "well"
+    UNREACHED = "never sent"
+    BEFORE = "lost before the work"
+    AFTER = "lost after the work"
+    LATE = "timed out, and done later"
+    ERROR = "500"
+    BUSY = "503 with Retry-After"
+    REFUSED = "refused"
+
+
+@dataclass
+class Provider:
+    """A provider that billing made."""
+
+    provider_id: int
+    name: str
+    key: str
+    created_at: int
+
+
+async def _at_once() -> None:
+    await asyncio.sleep(0)
+
+
+@dataclass
+class FakeBilling:
+    """Names are unique, as the real one's.
+
+    ``honours_keys``: a repeated key gets the first answer; ``tells_keys`` and ``tells_names``: what a look-up says.
+    ``fates`` are those of the next calls, and ``fate`` that of all others. ``spend`` is how long a call takes.
+    """
+
+    now: Callable[[], int]
+    honours_keys: bool = True
+    tells_keys: bool = True
+    tells_names: bool = True
+    fates: deque[Fate] = field(default_factory=deque)
+    fate: Callable[[], Fate] = lambda: Fate.WELL
+    spend: Callable[[], Awaitable[None]] = _at_once
+    providers: dict[int, Provider] = field(default_factory=dict)
+    calls: Counter[str] = field(default_factory=Counter)
+    retries: list[tuple[int, int | None, float]] = field(default_factory=list)
+    late: list[tuple[str, str]] = field(default_factory=list)
+
+    async def create(self, name: str, key: str) -> Created:
+        """Create a provider; see ``BillingClient.create``."""
+        self.calls["create"] += 1
+        fate = self.fates.popleft() if self.fates else self.fate()
+        await self.spend()
+        if fate is Fate.UNREACHED:
+            raise BillingDown("Connection refused", sent=False)
+        if fate is Fate.BEFORE:
+            raise BillingDown("no answer within 10 s")
+        if fate is Fate.ERROR:
+            raise BillingDown("billing answered 500: broken", status=500)
+        if fate is Fate.BUSY:
+            raise BillingDown("billing answered 503: busy", 7.0, status=503)
+        if fate is Fate.REFUSED:
+            raise BillingRefused(422, "no such company")
+        if fate is Fate.LATE:
+            self.late.append((name, key))
+            raise BillingDown("no answer within 10 s")
+        made = self.make(name, key)
+        await self.spend()
+        if fate is Fate.AFTER:
+            raise BillingDown("no answer within 10 s")
+        if made is None:
+            raise NameTaken("Provider name must be unique")
+        return Created(made.provider_id)
+
+    def make(self, name: str, key: str) -> Provider | None:
+        """Do what a call asks for; None where the name is taken."""
+        known = next((one for one in self.providers.values() if one.name == name), None)
+        if known is not None:
+            return known if self.honours_keys and known.key == key else None
+        made = Provider(FIRST_ID + len(self.providers), name, key, self.now())
+        self.providers[made.provider_id] = made
+        return made
+
+    def catch_up(self) -> None:
+        """Do what was still to be done when its caller had gone."""
+        while self.late:
+            self.make(*self.late.pop(0))
+
+    async def find(self, name: str) -> Found | None:
+        """Look a provider up; see ``BillingClient.find``."""
+        self.calls["find"] += 1
+        fate = self.fates.popleft() if self.fates else self.fate()
+        await self.spend()
+        if fate not in {Fate.WELL, Fate.REFUSED}:
+            raise BillingDown("no answer within 10 s", sent=fate is not Fate.UNREACHED)
+        if not self.tells_names:
+            raise LookupNotOffered
+        for one in self.providers.values():
+            if one.name == name:
+                return Found(one.provider_id, name, one.key if self.tells_keys else None, one.created_at)
+        return None
+
+    def retrying(self, _error: BillingDown, *, attempt: int, max_retries: int | None, delay: float) -> None:
+        """Remember what was told of a retry."""
+        self.retries.append((attempt, max_retries, delay))

@@ -22,6 +22,7 @@ from windlass.http import (
     audit,
     auth,
     callers,
+    candidates,
     concurrency,
     definitions,
     health,
@@ -42,6 +43,7 @@ from windlass.http import (
     workflow_socket,
 )
 from windlass.http.access import GUARDED as GUARDED_PATHS
+from windlass.http.access import NOBODY
 from windlass.http.errors import answer_http, answer_windlass
 from windlass.http.logs import Log, open_log
 from windlass.http.metrics import Meter, share_with_siblings
@@ -137,6 +139,7 @@ def _routes() -> list[DirectRoute]:
         concurrency,
         limits,
         members,
+        candidates,
     )
     found = [route for part in parts for route in part.routes()]
     return sorted(found, key=lambda route: route.path.startswith(definitions.ONE))  # these would hide others
@@ -219,8 +222,7 @@ def _described(app: FastAPI, *, guarded: bool, known: bool) -> Callable[[], dict
                     security = _security(app, path, method, guarded=guarded, known=known)
                     if security:
                         operation["security"] = security
-            if guarded or known:
-                components["securitySchemes"] = SECURITY_SCHEMES
+            components["securitySchemes"] = SECURITY_SCHEMES
             app.openapi_schema = made
         return app.openapi_schema
 
@@ -228,10 +230,12 @@ def _described(app: FastAPI, *, guarded: bool, known: bool) -> Callable[[], dict
 
 
 def _security(app: FastAPI, path: str, method: str, *, guarded: bool, known: bool) -> list[dict[str, Any]]:
+    routes = (route for route in app.router.routes if isinstance(route, DirectRoute) and route.path == path)
+    access = next((route.access for route in routes if method.upper() in (route.methods or ())), NOBODY)
+    if access.bearer:
+        return [{"Bearer": []}]
     if path.startswith(GUARDED_PATHS):
-        routes = (route for route in app.router.routes if isinstance(route, DirectRoute) and route.path == path)
-        public = any(method.upper() in (route.methods or ()) and route.access.public for route in routes)
-        return [{"ApiKey": []}, {"Bearer": []}] if known and not public else []
+        return [{"ApiKey": []}, {"Bearer": []}] if known and not access.public else []
     return [{"ApiKey": []}] if guarded and path.startswith(GUARDED) and method != "get" else []
 
 

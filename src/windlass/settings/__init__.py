@@ -29,6 +29,7 @@ from windlass.settings import (
     operating,
     outbound,
     people,
+    providers,
     schedules,
     webhooks,
     workflows,
@@ -74,6 +75,7 @@ class Settings(
     identity.IdentitySettings,
     limits.LimitSettings,
     billing.BillingSettings,
+    providers.ProviderSettings,
     BaseSettings,
 ):
     """The settings of a process; it never changes while the process lives."""

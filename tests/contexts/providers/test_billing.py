@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.apps import Lines
-from tests.support.billing import DemoBilling, billing
+from tests.support.demo_billing import DemoBilling, billing
 from tests.support.receiver import Reply, receiving
 from windlass.contexts.providers.billing import (
     MOST_BYTES,

@@ -31,6 +31,7 @@ from windlass.http import (
     operations,
     people,
     queues,
+    rates,
     records,
     reports,
     runs,
@@ -95,6 +96,7 @@ def create_app(
     """
     log = log or open_log(settings)
     meter = Meter(tracer(settings, log), settings.app_version)
+    counter = rates.counter(settings, lambda error: meter.event("rates.not_shared", error=error))
     app = _base()(
         title=settings.project_name,
         version=settings.app_version,
@@ -104,6 +106,7 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.settings, app.state.log, app.state.meter, app.state.probe = settings, log, meter, system.Probe()
+    app.state.counter = counter
     app.state.admit, app.state.watch, app.state.reasons = callers.admit, health.Watch(), system.Reasons()
     app.router.routes[:0] = [*workflow_socket.sockets(), *_routes()]
     app.add_exception_handler(WindlassError, answer_windlass)
@@ -158,6 +161,8 @@ def _surround(app: FastAPI, settings: Settings, log: Log, meter: Meter) -> None:
         app.add_middleware(Keyhole, key=settings.api_key.get_secret_value())
     if settings.database.path is not None:
         app.add_middleware(Closed)
+    if app.state.counter is not None:
+        app.add_middleware(rates.Rates, counter=app.state.counter)
     app.add_middleware(Frame, log=log, meter=meter)
 
 
@@ -198,6 +203,8 @@ def _lifespan(
             finally:
                 meter.providers.up(answers=False)
                 sampling.cancel()
+                if app.state.counter is not None:
+                    await app.state.counter.close()
                 log.events.info("stopping")
 
     return lifespan

@@ -30,6 +30,7 @@ from windlass.settings import (
     outbound,
     people,
     providers,
+    rates,
     schedules,
     webhooks,
     workflows,
@@ -76,6 +77,7 @@ class Settings(
     limits.LimitSettings,
     billing.BillingSettings,
     providers.ProviderSettings,
+    rates.RateSettings,
     BaseSettings,
 ):
     """The settings of a process; it never changes while the process lives."""

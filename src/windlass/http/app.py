@@ -27,6 +27,7 @@ from windlass.http import (
     health,
     limits,
     members,
+    oidc,
     operations,
     people,
     queues,
@@ -137,6 +138,7 @@ def _routes() -> list[DirectRoute]:
         concurrency,
         limits,
         members,
+        oidc,
     )
     found = [route for part in parts for route in part.routes()]
     return sorted(found, key=lambda route: route.path.startswith(definitions.ONE))  # these would hide others
@@ -187,6 +189,7 @@ def _lifespan(
             app.state.application = running
             if served:
                 _settle_memory()
+            await running.identity.tell_of_development()
             sampling = asyncio.create_task(_sample(app), name="windlass-metrics")
             log.events.info("started", database=str(settings.database), worker=running.engine.worker.claims)
             try:

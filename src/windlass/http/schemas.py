@@ -274,11 +274,12 @@ class QueuesAnswer(Shape):
 
 
 class TokenAnswer(Shape):
-    """A token to send as ``Authorization: Bearer …``, and the seconds for which it is good."""
+    """A token to send as ``Authorization: Bearer …``, the seconds for which it is good, and what gets the next one."""
 
     access_token: str
     token_type: Literal["bearer"]
     expires_in: int
+    refresh_token: str
 
 
 class CallerAnswer(Shape):

@@ -186,8 +186,9 @@ class Settings(
         if self.app_env != "dev" and self.auth_mode == "multi_user":
             if key is None:
                 raise ValueError(f"JWT_SECRET_KEY is missing with APP_ENV={self.app_env}: set it to 32 bytes or more")
-            if len(key.get_secret_value().encode()) < KEY_BYTES:
-                raise ValueError(f"JWT_SECRET_KEY is too short with APP_ENV={self.app_env}: it takes 32 bytes or more")
+            for name, given in (("JWT_SECRET_KEY", key), ("JWT_SECRET_KEY_PREVIOUS", self.jwt_secret_key_previous)):
+                if given is not None and len(given.get_secret_value().encode()) < KEY_BYTES:
+                    raise ValueError(f"{name} is too short with APP_ENV={self.app_env}: it takes 32 bytes or more")
         return self
 
     @property

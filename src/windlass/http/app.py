@@ -23,6 +23,7 @@ from windlass.http import (
     auth,
     callers,
     concurrency,
+    cors,
     definitions,
     health,
     limits,
@@ -43,6 +44,8 @@ from windlass.http import (
     workflow_socket,
 )
 from windlass.http.access import GUARDED as GUARDED_PATHS
+from windlass.http.alone import served_alone
+from windlass.http.compression import Compressed
 from windlass.http.errors import answer_http, answer_windlass
 from windlass.http.logs import Log, open_log
 from windlass.http.metrics import Meter, share_with_siblings
@@ -94,8 +97,9 @@ def create_app(
     """
     log = log or open_log(settings)
     meter = Meter(tracer(settings, log), settings.app_version)
+    alone = served_alone(settings)
     app = _base()(
-        title=settings.project_name,
+        title=settings.project_name if alone is None else alone.name,
         version=settings.app_version,
         description="Durable workflow automation: records in, processed once, reported on.",
         lifespan=_lifespan(settings, log, meter, worker, served),
@@ -104,7 +108,11 @@ def create_app(
     )
     app.state.settings, app.state.log, app.state.meter, app.state.probe = settings, log, meter, system.Probe()
     app.state.admit, app.state.watch, app.state.reasons = callers.admit, health.Watch(), system.Reasons()
-    app.router.routes[:0] = [*workflow_socket.sockets(), *_routes()]
+    app.router.routes[:0] = (
+        [*workflow_socket.sockets(), *_routes()]
+        if alone is None
+        else [route for route in _routes() if alone.paths.fullmatch(route.path)]
+    )
     app.add_exception_handler(WindlassError, answer_windlass)
     app.add_exception_handler(HTTPException, answer_http)
     _surround(app, settings, log, meter)
@@ -157,6 +165,11 @@ def _surround(app: FastAPI, settings: Settings, log: Log, meter: Meter) -> None:
         app.add_middleware(Keyhole, key=settings.api_key.get_secret_value())
     if settings.database.path is not None:
         app.add_middleware(Closed)
+    if settings.compress_min_bytes:
+        app.add_middleware(Compressed, least=settings.compress_min_bytes)
+    allowed = cors.sites(settings)
+    if allowed is not None:
+        app.add_middleware(cors.Cors, origins=allowed[0], pattern=allowed[1])
     app.add_middleware(Frame, log=log, meter=meter)
 
 

@@ -150,14 +150,20 @@ class HealthAnswer(Shape):
     """The service and its database answer."""
 
     status: Literal["healthy"]
+    service: str | None = None
+    version: str | None = None
     database: Literal["connected"]
+    timestamp: datetime
 
 
 class UnhealthyAnswer(Shape):
     """The database does not answer."""
 
     status: Literal["unhealthy"]
+    service: str | None = None
+    version: str | None = None
     database: Literal["disconnected"]
+    timestamp: datetime
     error: str
 
 

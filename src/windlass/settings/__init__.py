@@ -21,7 +21,18 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from windlass.kernel.errors import ConfigError
-from windlass.settings import artifacts, identity, limits, operating, outbound, people, schedules, webhooks, workflows
+from windlass.settings import (
+    artifacts,
+    identity,
+    limits,
+    operating,
+    outbound,
+    people,
+    schedules,
+    serving,
+    webhooks,
+    workflows,
+)
 from windlass.settings.fields import HeaderKey, Names
 from windlass.storage import urls
 
@@ -62,6 +73,7 @@ class Settings(
     people.PeopleSettings,
     identity.IdentitySettings,
     limits.LimitSettings,
+    serving.ServingSettings,
     BaseSettings,
 ):
     """The settings of a process; it never changes while the process lives."""
@@ -176,7 +188,8 @@ class Settings(
 
     @model_validator(mode="after")
     def _open_writes_are_meant(self) -> Self:
-        if self.app_env == "prod" and self.api_key is None and not self.allow_open_writes:
+        guarded = self.serve_only is None  # what is served alone asks for tokens
+        if guarded and self.app_env == "prod" and self.api_key is None and not self.allow_open_writes:
             raise ValueError("API_KEY is missing with APP_ENV=prod: set it, or say ALLOW_OPEN_WRITES=true")
         return self
 

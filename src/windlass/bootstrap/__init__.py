@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from windlass.contexts.limits.api import Limits as StartLimits
     from windlass.contexts.outbound.api import Outbound
     from windlass.contexts.people.api import People
+    from windlass.contexts.providers.api import Providers
     from windlass.contexts.schedules.api import Schedules
     from windlass.contexts.webhooks.api import Webhooks
     from windlass.contexts.workflows.api import Definitions, Workflows
@@ -134,6 +135,11 @@ class Application:
     def limits(self) -> StartLimits:
         """Return how much may be started."""
         return self.contexts.limits
+
+    @property
+    def providers(self) -> Providers:
+        """Return the provider registration."""
+        return self.contexts.providers
 
     @property
     def parts(self) -> list[Part]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
@@ -16,6 +16,8 @@ from windlass.contexts.limits.api import Limit, Limits
 from windlass.contexts.limits.api import Options as LimitOptions
 from windlass.contexts.outbound.api import Outbound, Policy
 from windlass.contexts.people.api import Remind, Task, reminder, reminder_id
+from windlass.contexts.providers.api import Approvals, Candidates, Providers
+from windlass.contexts.providers.api import Rules as CandidateRules
 from windlass.contexts.schedules.api import Options as ScheduleOptions
 from windlass.contexts.schedules.api import PythonTarget, Schedules, Targets
 from windlass.contexts.webhooks.api import Delivery, Options, Secrets, Webhooks
@@ -293,3 +295,12 @@ def _maintenance(settings: Settings) -> Callable[[], dict[str, Any]] | None:
     from windlass.storage.postgres.upkeep import maintain  # noqa: PLC0415  its driver is an extra
 
     return partial(maintain, url)
+
+
+def open_providers(settings: Settings, engine: Engine, identity: Identity) -> Providers:
+    """Return the provider registration."""
+    candidates = Candidates(
+        engine, CandidateRules(settings.providers_products, settings.idempotency_seconds), identity.record
+    )
+    approvals: Approvals = cast("Approvals", None)  # until the saga is there
+    return Providers(candidates, approvals)

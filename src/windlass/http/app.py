@@ -22,6 +22,7 @@ from windlass.http import (
     audit,
     auth,
     callers,
+    candidates,
     concurrency,
     cors,
     definitions,
@@ -44,6 +45,7 @@ from windlass.http import (
     workflow_socket,
 )
 from windlass.http.access import GUARDED as GUARDED_PATHS
+from windlass.http.access import NOBODY
 from windlass.http.alone import served_alone
 from windlass.http.compression import Compressed
 from windlass.http.errors import answer_http, answer_windlass
@@ -147,6 +149,7 @@ def _routes() -> list[DirectRoute]:
         limits,
         members,
         oidc,
+        candidates,
     )
     found = [route for part in parts for route in part.routes()]
     return sorted(found, key=lambda route: route.path.startswith(definitions.ONE))  # these would hide others
@@ -233,8 +236,7 @@ def _described(app: FastAPI, *, guarded: bool, known: bool) -> Callable[[], dict
                     security = _security(app, path, method, guarded=guarded, known=known)
                     if security:
                         operation["security"] = security
-            if guarded or known:
-                components["securitySchemes"] = SECURITY_SCHEMES
+            components["securitySchemes"] = SECURITY_SCHEMES
             app.openapi_schema = made
         return app.openapi_schema
 
@@ -242,10 +244,12 @@ def _described(app: FastAPI, *, guarded: bool, known: bool) -> Callable[[], dict
 
 
 def _security(app: FastAPI, path: str, method: str, *, guarded: bool, known: bool) -> list[dict[str, Any]]:
+    routes = (route for route in app.router.routes if isinstance(route, DirectRoute) and route.path == path)
+    access = next((route.access for route in routes if method.upper() in (route.methods or ())), NOBODY)
+    if access.bearer:
+        return [{"Bearer": []}]
     if path.startswith(GUARDED_PATHS):
-        routes = (route for route in app.router.routes if isinstance(route, DirectRoute) and route.path == path)
-        public = any(method.upper() in (route.methods or ()) and route.access.public for route in routes)
-        return [{"ApiKey": []}, {"Bearer": []}] if known and not public else []
+        return [{"ApiKey": []}, {"Bearer": []}] if known and not access.public else []
     return [{"ApiKey": []}] if guarded and path.startswith(GUARDED) and method != "get" else []
 
 

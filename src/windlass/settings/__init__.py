@@ -28,6 +28,7 @@ from windlass.settings import (
     operating,
     outbound,
     people,
+    providers,
     schedules,
     serving,
     webhooks,
@@ -74,6 +75,7 @@ class Settings(
     identity.IdentitySettings,
     limits.LimitSettings,
     serving.ServingSettings,
+    providers.ProviderSettings,
     BaseSettings,
 ):
     """The settings of a process; it never changes while the process lives."""

@@ -85,7 +85,7 @@ class Session:
         tests that run on it.
         """
         text = re.sub(r"^make (?=run|setup)", "make --old-file=.venv/.ready ", text, flags=re.MULTILINE)
-        return re.sub(r"\b8000\b", str(self._port), text).replace(POSTGRES, self._dsn)
+        return re.sub(r"\b(?:8000|5004)\b", str(self._port), text).replace(POSTGRES, self._dsn)
 
     def _write(self, block: Block) -> None:
         """Write a file that the text names; pieces without a name make one program, which has to run."""

@@ -9,7 +9,6 @@ import sqlalchemy as sa
 
 from windlass.contexts.identity import users
 from windlass.contexts.identity.model import USUAL_PERMISSIONS, User
-from windlass.contexts.identity.tables import users as table
 from windlass.engine.ports import Transaction
 
 NAME = "admin@example.com"
@@ -31,4 +30,5 @@ def plant(tx: Transaction, now: str) -> User:
 
 def planted(connection: sa.Connection) -> bool:
     """Say whether the database has one."""
-    return bool(connection.execute(sa.select(sa.exists().where(table.c.seeded))).scalar())
+    found = users.find(connection, NAME)
+    return found is not None and found.seeded

@@ -87,7 +87,7 @@ class Session:
         """
         text = re.sub(r"^make (?=run|setup)", "make --old-file=.venv/.ready ", text, flags=re.MULTILINE)
         text = re.sub(r"\b5002\b", str(self._billing), text)
-        return re.sub(r"\b8000\b", str(self._port), text).replace(POSTGRES, self._dsn)
+        return re.sub(r"\b(?:8000|5004)\b", str(self._port), text).replace(POSTGRES, self._dsn)
 
     def _write(self, block: Block) -> None:
         """Write a file that the text names; pieces without a name make one program, which has to run."""

@@ -6,8 +6,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.support.demo_billing import billing
 from tests.support.commands import Windlass
+from tests.support.demo_billing import billing
 from windlass.demo.billing.store import Store
 
 LONG = "x" * 256

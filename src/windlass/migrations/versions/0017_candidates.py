@@ -51,6 +51,10 @@ SQLITE_COUNTS = {
     "update": ("UPDATE OF tenant_id, status, products", _sqlite_counts("OLD", -1) + _sqlite_counts("NEW", 1)),
     "delete": ("DELETE", _sqlite_counts("OLD", -1)),
 }
+SQLITE_COUNTING = [
+    f"CREATE TRIGGER candidates_are_counted_on_{on} AFTER {event} ON candidates BEGIN {does} END"
+    for on, (event, does) in SQLITE_COUNTS.items()
+]
 
 
 def _postgres_counts(table: str, amount: int) -> str:
@@ -135,6 +139,13 @@ def upgrade() -> None:
         sa.CheckConstraint("capacity_tons_per_day > 0", name=op.f("ck_candidates_capacity_tons_per_day")),
         sa.PrimaryKeyConstraint("id", name="pk_candidates"),
     )
+    _create_indexes()
+    _create_counts()
+    for statement in (*POSTGRES_TRIGGER, *POSTGRES_COUNTS) if _postgres() else (SQLITE_TRIGGER, *SQLITE_COUNTING):
+        op.execute(statement)
+
+
+def _create_indexes() -> None:
     newest: list[Any] = [sa.text("created_at DESC"), sa.text("id DESC")]
     for index, columns in (
         ("idx_candidates_status", ["status", *newest]),
@@ -156,6 +167,9 @@ def upgrade() -> None:
         )
     if _postgres():
         op.create_index("idx_candidates_products", "candidates", ["products"], postgresql_using="gin")
+
+
+def _create_counts() -> None:
     op.create_table(
         "candidate_counts",
         sa.Column("tenant_id", name(), nullable=False),
@@ -168,12 +182,6 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
         comment="how many candidates there are, kept by triggers on their table; the product '' is all of them",
     )
-    counting = [
-        f"CREATE TRIGGER candidates_are_counted_on_{on} AFTER {event} ON candidates BEGIN {does} END"
-        for on, (event, does) in SQLITE_COUNTS.items()
-    ]
-    for statement in (*POSTGRES_TRIGGER, *POSTGRES_COUNTS) if _postgres() else (SQLITE_TRIGGER, *counting):
-        op.execute(statement)
 
 
 def downgrade() -> None:

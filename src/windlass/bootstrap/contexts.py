@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from windlass.bootstrap.options import (
     egress_policy,
+    identity_provider,
     identity_rules,
     limit_options,
     minter,
     open_artifacts,
+    open_providers,
     open_schedules,
     open_sealer,
     open_upkeep,
@@ -23,6 +25,7 @@ from windlass.contexts.identity.api import Identity
 from windlass.contexts.limits.api import Limits
 from windlass.contexts.outbound.api import Outbound
 from windlass.contexts.people.api import People
+from windlass.contexts.providers.api import Providers
 from windlass.contexts.schedules.api import Schedules
 from windlass.contexts.webhooks.api import Webhooks
 from windlass.contexts.workflows.api import Workflows
@@ -46,6 +49,7 @@ class Contexts:
     limits: Limits
     spans: Spans
     upkeep: Upkeep
+    providers: Providers
 
 
 def assemble(settings: Settings, engine: Engine) -> Contexts:
@@ -55,7 +59,7 @@ def assemble(settings: Settings, engine: Engine) -> Contexts:
         ConfigError: a setting asks for what is not installed, or two do not fit together.
     """
     sealer = open_sealer(settings)
-    identity = Identity(engine, identity_rules(settings))
+    identity = Identity(engine, identity_rules(settings), provider=identity_provider(settings))
     outbound = Outbound(egress_policy(settings))
     spans = open_spans()
     webhooks = Webhooks(engine, outbound, webhook_options(settings), spans)
@@ -79,4 +83,5 @@ def assemble(settings: Settings, engine: Engine) -> Contexts:
         limits=limits,
         spans=spans,
         upkeep=open_upkeep(settings, engine),
+        providers=open_providers(settings, engine, identity, webhooks),
     )

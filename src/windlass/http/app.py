@@ -22,14 +22,18 @@ from windlass.http import (
     audit,
     auth,
     callers,
+    candidates,
     concurrency,
+    cors,
     definitions,
     health,
     limits,
     members,
+    oidc,
     operations,
     people,
     queues,
+    rates,
     records,
     reports,
     runs,
@@ -42,6 +46,9 @@ from windlass.http import (
     workflow_socket,
 )
 from windlass.http.access import GUARDED as GUARDED_PATHS
+from windlass.http.access import NOBODY
+from windlass.http.alone import served_alone
+from windlass.http.compression import Compressed
 from windlass.http.errors import answer_http, answer_windlass
 from windlass.http.logs import Log, open_log
 from windlass.http.metrics import Meter, share_with_siblings
@@ -93,8 +100,10 @@ def create_app(
     """
     log = log or open_log(settings)
     meter = Meter(tracer(settings, log), settings.app_version)
+    counter = rates.counter(settings, lambda error: meter.event("rates.not_shared", error=error))
+    alone = served_alone(settings)
     app = _base()(
-        title=settings.project_name,
+        title=settings.project_name if alone is None else alone.name,
         version=settings.app_version,
         description="Durable workflow automation: records in, processed once, reported on.",
         lifespan=_lifespan(settings, log, meter, worker, served),
@@ -102,8 +111,13 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.settings, app.state.log, app.state.meter, app.state.probe = settings, log, meter, system.Probe()
+    app.state.counter = counter
     app.state.admit, app.state.watch, app.state.reasons = callers.admit, health.Watch(), system.Reasons()
-    app.router.routes[:0] = [*workflow_socket.sockets(), *_routes()]
+    app.router.routes[:0] = (
+        [*workflow_socket.sockets(), *_routes()]
+        if alone is None
+        else [route for route in _routes() if alone.paths.fullmatch(route.path)]
+    )
     app.add_exception_handler(WindlassError, answer_windlass)
     app.add_exception_handler(HTTPException, answer_http)
     _surround(app, settings, log, meter)
@@ -137,6 +151,8 @@ def _routes() -> list[DirectRoute]:
         concurrency,
         limits,
         members,
+        oidc,
+        candidates,
     )
     found = [route for part in parts for route in part.routes()]
     return sorted(found, key=lambda route: route.path.startswith(definitions.ONE))  # these would hide others
@@ -155,6 +171,13 @@ def _surround(app: FastAPI, settings: Settings, log: Log, meter: Meter) -> None:
         app.add_middleware(Keyhole, key=settings.api_key.get_secret_value())
     if settings.database.path is not None:
         app.add_middleware(Closed)
+    if app.state.counter is not None:
+        app.add_middleware(rates.Rates, counter=app.state.counter)
+    if settings.compress_min_bytes:
+        app.add_middleware(Compressed, least=settings.compress_min_bytes)
+    allowed = cors.sites(settings)
+    if allowed is not None:
+        app.add_middleware(cors.Cors, origins=allowed[0], pattern=allowed[1])
     app.add_middleware(Frame, log=log, meter=meter)
 
 
@@ -187,12 +210,17 @@ def _lifespan(
             app.state.application = running
             if served:
                 _settle_memory()
+            await running.identity.tell_of_development()
             sampling = asyncio.create_task(_sample(app), name="windlass-metrics")
+            meter.providers.up(answers=True)
             log.events.info("started", database=str(settings.database), worker=running.engine.worker.claims)
             try:
                 yield
             finally:
+                meter.providers.up(answers=False)
                 sampling.cancel()
+                if app.state.counter is not None:
+                    await app.state.counter.close()
                 log.events.info("stopping")
 
     return lifespan
@@ -207,18 +235,19 @@ async def _sample(app: FastAPI) -> None:
 def _described(app: FastAPI, *, guarded: bool, known: bool) -> Callable[[], dict[str, Any]]:
     """Describe the API; ``guarded`` says that writes need the key, ``known`` that callers under /api/v1 are known."""
 
+    product = {"type": "string", "enum": list(app.state.settings.providers_products)}
+
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
             components = made.setdefault("components", {})
-            components.setdefault("schemas", {}).update(JSON_SCHEMAS | ENVELOPES)
+            components.setdefault("schemas", {}).update(JSON_SCHEMAS | ENVELOPES | {"Product": product})
             for path, operations in made["paths"].items():
                 for method, operation in operations.items():
                     security = _security(app, path, method, guarded=guarded, known=known)
                     if security:
                         operation["security"] = security
-            if guarded or known:
-                components["securitySchemes"] = SECURITY_SCHEMES
+            components["securitySchemes"] = SECURITY_SCHEMES
             app.openapi_schema = made
         return app.openapi_schema
 
@@ -226,10 +255,12 @@ def _described(app: FastAPI, *, guarded: bool, known: bool) -> Callable[[], dict
 
 
 def _security(app: FastAPI, path: str, method: str, *, guarded: bool, known: bool) -> list[dict[str, Any]]:
+    routes = (route for route in app.router.routes if isinstance(route, DirectRoute) and route.path_format == path)
+    access = next((route.access for route in routes if method.upper() in (route.methods or ())), NOBODY)
+    if access.bearer:
+        return [{"Bearer": []}]
     if path.startswith(GUARDED_PATHS):
-        routes = (route for route in app.router.routes if isinstance(route, DirectRoute) and route.path == path)
-        public = any(method.upper() in (route.methods or ()) and route.access.public for route in routes)
-        return [{"ApiKey": []}, {"Bearer": []}] if known and not public else []
+        return [{"ApiKey": []}, {"Bearer": []}] if known and not access.public else []
     return [{"ApiKey": []}] if guarded and path.startswith(GUARDED) and method != "get" else []
 
 

@@ -178,7 +178,7 @@ def _surround(app: FastAPI, settings: Settings, log: Log, meter: Meter) -> None:
     allowed = cors.sites(settings)
     if allowed is not None:
         app.add_middleware(cors.Cors, origins=allowed[0], pattern=allowed[1])
-    app.add_middleware(Frame, log=log, meter=meter)
+    app.add_middleware(Frame, log=log, meter=meter, alone=served_alone(settings) is not None)
 
 
 _NO_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False}

@@ -329,10 +329,10 @@ def simulate(seed: int, backend: str) -> World:
         for role in roles:
             world.boot(**role)
         world.faults.rates = rates(dice)
-        likely = dice.choice([0.0, 0.2, 0.5])
+        likely = dice.choice([0.0, 0.4, 0.7])
         room.billing.fate = lambda: dice.choice(BAD) if dice.random() < likely else Fate.WELL
         for number in range(dice.randint(1, 4)):
-            await room.register(f"c{number}", f"Company {number // 2 if dice.random() < 0.5 else number}")
+            await room.register(f"c{number}", f"Company {number // 2 if dice.random() < 0.2 else number}")
         reign = world.loop.create_task(chaos.reign(dice.choice([0.4, 2.0])))
         replace = world.loop.create_task(chaos.replace())
         work = [world.loop.create_task(room.decide(each, actor, 1.0)) for each in room.names for actor in PEOPLE]

@@ -81,7 +81,7 @@ def upgrade() -> None:
         sa.CheckConstraint("capacity_tons_per_day > 0", name=op.f("ck_candidates_capacity_tons_per_day")),
         sa.PrimaryKeyConstraint("id", name="pk_candidates"),
     )
-    newest = [sa.text("created_at DESC"), sa.text("id DESC")]
+    newest: list[Any] = [sa.text("created_at DESC"), sa.text("id DESC")]
     for index, columns in (
         ("idx_candidates_status", ["status", *newest]),
         ("idx_candidates_created_at", newest),

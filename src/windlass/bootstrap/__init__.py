@@ -281,6 +281,7 @@ async def _open(
     finally:
         if application.assembled is not None:
             await application.assembled.outbound.close()
+            await application.assembled.providers.billing.close()
         await asyncio.to_thread(_close, backend, commits, own)
 
 

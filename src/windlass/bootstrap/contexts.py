@@ -83,5 +83,5 @@ def assemble(settings: Settings, engine: Engine) -> Contexts:
         limits=limits,
         spans=spans,
         upkeep=open_upkeep(settings, engine),
-        providers=open_providers(settings, engine, identity),
+        providers=open_providers(settings, engine, identity, webhooks),
     )

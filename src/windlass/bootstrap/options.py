@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.util import find_spec
-from typing import Any, cast
+from typing import Any
 
 import orjson
 
@@ -16,7 +16,16 @@ from windlass.contexts.limits.api import Limit, Limits
 from windlass.contexts.limits.api import Options as LimitOptions
 from windlass.contexts.outbound.api import Outbound, Policy
 from windlass.contexts.people.api import Remind, Task, reminder, reminder_id
-from windlass.contexts.providers.api import Approvals, Candidates, Providers
+from windlass.contexts.providers.api import (
+    ApprovalRules,
+    BillingClient,
+    BillingOptions,
+    Candidate,
+    Candidates,
+    Providers,
+    Sagas,
+)
+from windlass.contexts.providers.api import Parts as ApprovalParts
 from windlass.contexts.providers.api import Rules as CandidateRules
 from windlass.contexts.schedules.api import Options as ScheduleOptions
 from windlass.contexts.schedules.api import PythonTarget, Schedules, Targets
@@ -297,10 +306,25 @@ def _maintenance(settings: Settings) -> Callable[[], dict[str, Any]] | None:
     return partial(maintain, url)
 
 
-def open_providers(settings: Settings, engine: Engine, identity: Identity) -> Providers:
+def open_providers(settings: Settings, engine: Engine, identity: Identity, webhooks: Webhooks) -> Providers:
     """Return the provider registration."""
-    candidates = Candidates(
-        engine, CandidateRules(settings.providers_products, settings.idempotency_seconds), identity.record
+    rules = CandidateRules(settings.providers_products, settings.idempotency_seconds)
+    address = BillingOptions(
+        settings.billing_service_url, settings.billing_connect_seconds, settings.billing_timeout_seconds
     )
-    approvals: Approvals = cast("Approvals", None)  # until the saga is there
-    return Providers(candidates, approvals)
+    telemetry, url = engine.worker.telemetry, settings.providers_webhook_url
+    billing = BillingClient(address, telemetry)
+
+    def tell(tx: Transaction, candidate: Candidate) -> None:
+        if url is not None:
+            body = orjson.dumps({"event": "candidate.approved", "candidate": candidate.view()}).decode()
+            webhook_id = f"candidate:{candidate.candidate_id}"
+            webhooks.queue_in(tx, Delivery(webhook_id, url, body, tenant_id=candidate.tenant_id))
+
+    parts = ApprovalParts(billing, engine.clock, telemetry, identity.record, tell)
+    approval = ApprovalRules(
+        settings.providers_approval_wait_seconds,
+        settings.providers_second_approver,
+        settings.providers_approval_expires_hours,
+    )
+    return Providers(Candidates(engine, rules, identity.record), Sagas(engine, parts, approval), billing)

@@ -33,6 +33,7 @@ from windlass.http import (
     operations,
     people,
     queues,
+    rates,
     records,
     reports,
     runs,
@@ -100,6 +101,7 @@ def create_app(
     log = log or open_log(settings)
     meter = Meter(tracer(settings, log), settings.app_version)
     alone = served_alone(settings)
+    counter = rates.counter(settings, lambda error: meter.event("rates.not_shared", error=error))
     app = _base()(
         title=settings.project_name if alone is None else alone.name,
         version=settings.app_version,
@@ -109,6 +111,7 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.settings, app.state.log, app.state.meter, app.state.probe = settings, log, meter, system.Probe()
+    app.state.counter = counter
     app.state.admit, app.state.watch, app.state.reasons = callers.admit, health.Watch(), system.Reasons()
     app.router.routes[:0] = (
         [*workflow_socket.sockets(), *_routes()]
@@ -168,6 +171,8 @@ def _surround(app: FastAPI, settings: Settings, log: Log, meter: Meter) -> None:
         app.add_middleware(Keyhole, key=settings.api_key.get_secret_value())
     if settings.database.path is not None:
         app.add_middleware(Closed)
+    if app.state.counter is not None:
+        app.add_middleware(rates.Rates, counter=app.state.counter)
     if settings.compress_min_bytes:
         app.add_middleware(Compressed, least=settings.compress_min_bytes)
     allowed = cors.sites(settings)
@@ -207,11 +212,15 @@ def _lifespan(
                 _settle_memory()
             await running.identity.tell_of_development()
             sampling = asyncio.create_task(_sample(app), name="windlass-metrics")
+            meter.providers.up(answers=True)
             log.events.info("started", database=str(settings.database), worker=running.engine.worker.claims)
             try:
                 yield
             finally:
+                meter.providers.up(answers=False)
                 sampling.cancel()
+                if app.state.counter is not None:
+                    await app.state.counter.close()
                 log.events.info("stopping")
 
     return lifespan
@@ -244,7 +253,7 @@ def _described(app: FastAPI, *, guarded: bool, known: bool) -> Callable[[], dict
 
 
 def _security(app: FastAPI, path: str, method: str, *, guarded: bool, known: bool) -> list[dict[str, Any]]:
-    routes = (route for route in app.router.routes if isinstance(route, DirectRoute) and route.path == path)
+    routes = (route for route in app.router.routes if isinstance(route, DirectRoute) and route.path_format == path)
     access = next((route.access for route in routes if method.upper() in (route.methods or ())), NOBODY)
     if access.bearer:
         return [{"Bearer": []}]

@@ -23,12 +23,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from windlass.kernel.errors import ConfigError
 from windlass.settings import (
     artifacts,
+    billing,
     identity,
     limits,
     operating,
     outbound,
     people,
     providers,
+    rates,
     schedules,
     serving,
     webhooks,
@@ -75,7 +77,9 @@ class Settings(
     identity.IdentitySettings,
     limits.LimitSettings,
     serving.ServingSettings,
+    billing.BillingSettings,
     providers.ProviderSettings,
+    rates.RateSettings,
     BaseSettings,
 ):
     """The settings of a process; it never changes while the process lives."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from windlass.contexts.providers.approvals import ApprovalRules, Sagas
+from windlass.contexts.providers.billing import Billing, BillingClient, BillingOptions
 from windlass.contexts.providers.intake import MOST_COUNT
 from windlass.contexts.providers.listing import DEFAULT_LIMIT, MAX_LIMIT, ListQuery, Page
 from windlass.contexts.providers.model import (
@@ -20,11 +22,15 @@ from windlass.contexts.providers.model import (
     CandidateNotFound,
     EmailTaken,
     Modified,
+    NoReview,
     Outcome,
     Pending,
+    ProviderTaken,
+    SecondNeeded,
     Status,
 )
 from windlass.contexts.providers.service import Candidates, Rules
+from windlass.contexts.providers.tasks import Parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,7 @@ class Providers:
 
     candidates: Candidates
     approvals: Approvals
+    billing: BillingClient
 
 
 __all__ = [
@@ -45,19 +52,28 @@ __all__ = [
     "REASON_LENGTH",
     "AlreadyDecided",
     "Approval",
+    "ApprovalRules",
     "Approvals",
     "Approved",
+    "Billing",
+    "BillingClient",
     "BillingFailed",
+    "BillingOptions",
     "Candidate",
     "CandidateNotFound",
     "Candidates",
     "EmailTaken",
     "ListQuery",
     "Modified",
+    "NoReview",
     "Outcome",
     "Page",
+    "Parts",
     "Pending",
+    "ProviderTaken",
     "Providers",
     "Rules",
+    "Sagas",
+    "SecondNeeded",
     "Status",
 ]

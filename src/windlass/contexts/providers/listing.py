@@ -1,7 +1,9 @@
 """Lists of candidates, newest first.
 
 A page is read from an index in its order, whatever its offset leaves out, and its rows are looked up afterwards. The
-total is exact: it is counted in an index of tenants and statuses alone, which holds little more than the numbers. ``q`` is looked for in every row of its filter.
+total is exact: it is counted in an index of tenants and statuses alone, which holds little more than the numbers. Who
+offers a product is found by the GIN index on PostgreSQL and by looking at each row of the filter on SQLite; ``q`` is
+looked for in each row of the filter.
 """
 
 from __future__ import annotations

@@ -90,6 +90,42 @@ class BillingFailed(WindlassError):
         super().__init__(f"Failed to create provider: {reason}")
 
 
+class SecondNeeded(Conflict):
+    """The administrator who asked for an approval cannot be the second one, too."""
+
+    code = "SECOND_APPROVER_NEEDED"
+
+    def __init__(self) -> None:
+        super().__init__("Another administrator must approve this candidate")
+
+
+class ApprovalExpired(Conflict):
+    """No second administrator approved in time; the candidate is pending again."""
+
+    code = "APPROVAL_EXPIRED"
+
+    def __init__(self) -> None:
+        super().__init__("No second administrator approved in time")
+
+
+class NoReview(Conflict):
+    """Nothing of this candidate waits for a person."""
+
+    code = "NO_REVIEW"
+
+    def __init__(self) -> None:
+        super().__init__("Candidate does not need a review")
+
+
+class ProviderTaken(Conflict):
+    """Another candidate has this provider; ``data`` has its ``candidate_id``."""
+
+    code = "PROVIDER_TAKEN"
+
+    def __init__(self, provider_id: int, candidate_id: str) -> None:
+        super().__init__(f"Provider {provider_id} belongs to another candidate", candidate_id=candidate_id)
+
+
 class NewCandidate(NamedTuple):
     """A checked registration; see ``intake`` for the bounds."""
 

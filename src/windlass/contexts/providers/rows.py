@@ -26,7 +26,7 @@ from windlass.contexts.providers.model import (
 from windlass.contexts.providers.tables import candidates
 from windlass.engine.ports import Transaction
 from windlass.kernel.clock import to_iso
-from windlass.storage.queries import iso, text
+from windlass.storage.queries import iso, micros, text
 
 _INSERT = """INSERT INTO candidates (id, tenant_id, company_name, contact_email, phone, products, truck_count,
  capacity_tons_per_day, location, created_at, updated_at) VALUES (:id, :tenant, :company_name, :contact_email, :phone,
@@ -35,6 +35,7 @@ _OPEN = "status = 'pending' AND approval_state IS NULL"
 _OURS = "id = :id AND status = 'pending' AND approval_run_id = :run_id AND approval_state IS NOT NULL"
 _CLAIM = f"""UPDATE candidates SET approval_state = :state, approval_run_id = :run_id, approval_by = :by,
  approval_by_name = :by_name, approval_at = :at, approval_expires_at = :expires_at, approval_note = :note,
+ billing_name = coalesce(billing_name, company_name), billing_since = coalesce(billing_since, :at),
  updated_at = :now WHERE id = :id AND tenant_id = :tenant AND version = coalesce(:version, version) AND {_OPEN}"""  # noqa: S608
 _REJECT = f"""UPDATE candidates SET status = 'rejected', rejection_reason = :reason, updated_at = :now
  WHERE id = :id AND tenant_id = :tenant AND version = coalesce(:version, version) AND {_OPEN}"""  # noqa: S608
@@ -44,7 +45,16 @@ _RELEASE = f"""UPDATE candidates SET approval_state = NULL, approval_run_id = NU
  approval_by_name = NULL, approval_at = NULL, approval_expires_at = NULL, approval_note = NULL, updated_at = :now
  WHERE {_OURS}"""  # noqa: S608
 _APPROVE = f"""UPDATE candidates SET status = 'approved', provider_id = :provider_id, approval_state = NULL,
- approval_note = NULL, updated_at = :now WHERE {_OURS}"""  # noqa: S608
+ approval_note = NULL, billing_name = NULL, billing_since = NULL, updated_at = :now WHERE {_OURS}"""  # noqa: S608
+_SECOND = f"""UPDATE candidates SET approval_state = 'approving', approval_expires_at = NULL, updated_at = :now
+ WHERE {_OURS} AND approval_state = 'awaiting_second'"""  # noqa: S608
+_UNTRIED = f"""UPDATE candidates SET billing_name = NULL, billing_since = NULL, updated_at = :now
+ WHERE {_OURS}"""  # noqa: S608
+_TRIED_AS = f"""UPDATE candidates SET billing_name = company_name, updated_at = :now WHERE {_OURS}"""  # noqa: S608
+_OWNER = "SELECT id FROM candidates WHERE provider_id = :provider_id AND id <> :id"
+_RIVALS = """SELECT id FROM candidates WHERE company_name = :name AND id <> :id
+ AND (approval_state IS NOT NULL OR billing_since IS NOT NULL) ORDER BY id LIMIT 1"""
+_OF_RUN = "SELECT id FROM candidates WHERE approval_run_id = :run_id AND approval_state IS NOT NULL"
 
 
 def candidate(row: Any) -> Candidate:
@@ -184,6 +194,46 @@ def approve(tx: Transaction, candidate_id: str, run_id: str, provider_id: int, n
     """
     values = {"id": candidate_id, "run_id": run_id, "provider_id": provider_id, "now": to_iso(now)}
     return int(tx.execute(_APPROVE, values).rowcount) == 1
+
+
+def second(tx: Transaction, candidate_id: str, run_id: str, now: int) -> bool:
+    """Let an approval go on that waited for a second administrator; False: it does not wait for one any more."""
+    return int(tx.execute(_SECOND, {"id": candidate_id, "run_id": run_id, "now": to_iso(now)}).rowcount) == 1
+
+
+def untried(tx: Transaction, candidate_id: str, run_id: str, now: int) -> None:
+    """Note that billing has certainly made no provider for this candidate."""
+    tx.execute(_UNTRIED, {"id": candidate_id, "run_id": run_id, "now": to_iso(now)})
+
+
+def tried_as(tx: Transaction, candidate_id: str, run_id: str, now: int) -> None:
+    """Note that the name under which billing may have a provider for this candidate is the one it has now."""
+    tx.execute(_TRIED_AS, {"id": candidate_id, "run_id": run_id, "now": to_iso(now)})
+
+
+def tried(connection: sa.Connection, candidate_id: str) -> tuple[str | None, int | None]:
+    """Return the name under which billing may have a provider for a candidate, and since when (microseconds)."""
+    c = candidates.c
+    row = connection.execute(sa.select(c.billing_name, c.billing_since).where(c.id == candidate_id)).one()
+    return row[0], None if row[1] is None else micros(row[1])
+
+
+def owner_of(tx: Transaction, provider_id: int, candidate_id: str) -> str | None:
+    """Return the other candidate that has a provider."""
+    row = tx.execute(_OWNER, {"provider_id": provider_id, "id": candidate_id}).fetchone()
+    return None if row is None else str(row[0])
+
+
+def rival(tx: Transaction, name: str, candidate_id: str) -> str | None:
+    """Return another candidate of the same name for which billing may have made a provider."""
+    row = tx.execute(_RIVALS, {"name": name, "id": candidate_id}).fetchone()
+    return None if row is None else str(row[0])
+
+
+def of_run(tx: Transaction, run_id: str) -> str | None:
+    """Return the candidate whose approval a run still has."""
+    row = tx.execute(_OF_RUN, {"run_id": run_id}).fetchone()
+    return None if row is None else str(row[0])
 
 
 def products_of(stored: Any) -> tuple[str, ...]:

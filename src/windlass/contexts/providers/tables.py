@@ -39,6 +39,8 @@ candidates = sa.Table(
     sa.Column("approval_at", timestamp()),
     sa.Column("approval_expires_at", timestamp()),
     sa.Column("approval_note", sa.Text),
+    sa.Column("billing_name", sa.Text),
+    sa.Column("billing_since", timestamp()),
     sa.CheckConstraint("status IN ('pending', 'approved', 'rejected')", name="status"),
     sa.CheckConstraint("truck_count > 0", name="truck_count"),
     sa.CheckConstraint("capacity_tons_per_day > 0", name="capacity_tons_per_day"),

@@ -74,6 +74,8 @@ def upgrade() -> None:
         sa.Column("approval_at", time()),
         sa.Column("approval_expires_at", time()),
         sa.Column("approval_note", sa.Text),
+        sa.Column("billing_name", sa.Text),
+        sa.Column("billing_since", time()),
         sa.CheckConstraint("status IN ('pending', 'approved', 'rejected')", name=op.f("ck_candidates_status")),
         sa.CheckConstraint("truck_count > 0", name=op.f("ck_candidates_truck_count")),
         sa.CheckConstraint("capacity_tons_per_day > 0", name=op.f("ck_candidates_capacity_tons_per_day")),

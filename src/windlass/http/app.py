@@ -100,8 +100,8 @@ def create_app(
     """
     log = log or open_log(settings)
     meter = Meter(tracer(settings, log), settings.app_version)
-    counter = rates.counter(settings, lambda error: meter.event("rates.not_shared", error=error))
     alone = served_alone(settings)
+    counter = rates.counter(settings, lambda error: meter.event("rates.not_shared", error=error))
     app = _base()(
         title=settings.project_name if alone is None else alone.name,
         version=settings.app_version,

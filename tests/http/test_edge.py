@@ -242,4 +242,5 @@ async def test_the_openapi_document_describes_what_is_served(guarded: Served) ->
             assert ("If-None-Match" in headers) == ("304" in operation["responses"]), path
             tagged |= {path for answer in operation["responses"].values() if "ETag" in answer.get("headers", {})}
     one = "/api/v1/workflows/{workflow_id}"
-    assert tagged == {one, one + "/versions/{version}", "/api/v1/scheduler/workflows/{schedule_id}"}
+    candidates = {f"/candidates{rest}" for rest in ("", "/{candidate_id}", "/{candidate_id}/review")}
+    assert tagged == {one, one + "/versions/{version}", "/api/v1/scheduler/workflows/{schedule_id}"} | candidates

@@ -63,6 +63,23 @@ async def test_every_request_is_logged_with_compact_lines(served: Served) -> Non
     assert all(line.count(b"\n") == 1 and line.endswith(b"}\n") and b'": ' not in line for line in served.lines.raw)
 
 
+async def test_requests_of_candidates_are_logged_by_names_of_their_own(served: Served) -> None:
+    for place in ("/candidates/boom", "/api/providers/boom"):
+        served.app.router.routes.insert(0, route("GET", place, boom, tag="test", answers={200: {}}))
+        answer = await served.client.get(place, headers={"X-Request-ID": "r3"})
+
+        assert answer.status_code == 500
+        start, failed, end = (line for line in served.lines.events() if line["request_id"] == "r3")
+        assert [start["event"], failed["event"], end["event"]] == [
+            "request_started", "request_failed", "request_completed"
+        ]  # fmt: skip
+        assert [one["level"] for one in (start, failed, end)] == ["info", "error", "info"]
+        assert "ZeroDivisionError" in failed["exception"]
+        assert (end["method"], end["path"], end["status_code"]) == ("GET", place, 500)
+        assert end["process_time_ms"] > 0
+        served.lines.raw.clear()
+
+
 async def test_requests_are_silent_above_the_level_info(migrated_sqlite_url: str) -> None:
     async with serving(migrated_sqlite_url, log_level="WARNING") as served:
         await served.client.get("/version")

@@ -49,7 +49,7 @@ T = TypeVar("T")
 REGISTRY = Registry()
 ROOM: ContextVar[Room] = ContextVar("room")
 BAD = tuple(fate for fate in Fate if fate is not Fate.WELL)
-TRIGGER: str = importlib.import_module("windlass.migrations.versions.0017_candidates").SQLITE_TRIGGER
+TRIGGER: str = importlib.import_module("windlass.migrations.versions.0019_candidates").SQLITE_TRIGGER
 CALM_SECONDS = 3000.0
 REFUSALS = (Modified, BillingFailed, SecondNeeded, NoReview, ProviderTaken)
 PEOPLE = [Actor(str(number), name, role="admin") for number, name in enumerate(("ann", "ben"))]

@@ -169,7 +169,7 @@ LIES: dict[str, dict[str, Any]] = {
     "of tomorrow": {"iat": 1_800_086_400},
     "not yet": {"nbf": 1_800_086_400},
     "no subject": {"sub": None},
-    "unsigned": {"sign": lambda said: jwt.encode(said, None, "none")},
+    "unsigned": {"sign": lambda said: jwt.encode(said, "", "none")},
     "signed by the public key": {"sign": confused},
     "another key": {"sign": lambda said: jwt.encode(said, OTHER_KEY, "RS256", {"kid": "one"})},
     "a key nobody knows": {"sign": lambda said: jwt.encode(said, OTHER_KEY, "RS256", {"kid": "two"})},

@@ -12,10 +12,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 
 from benchmarks import bare, load
 from benchmarks.contender import Options, Outcome, Shape, main
@@ -23,6 +25,8 @@ from benchmarks.samples import bodies
 
 FORKS = "BENCH_FORKS"
 """The variable that lets servers be forks of the process that measures them."""
+READY = "works now"
+"""What a worker says once it is at work."""
 _STARTUP = 60.0
 _WARM = 200
 
@@ -34,48 +38,58 @@ def _free_port() -> int:
         return port
 
 
+@dataclass(frozen=True)
+class Process:
+    """A process of ``served``: whether it has ended, and how it is killed on the spot."""
+
+    ended: Callable[[], bool]
+    kill: Callable[[], None]
+
+
 @contextmanager
-def server(app: str, database: str, options: Options) -> Iterator[int]:
-    """Serve an application and yield its port once it answers."""
+def server(
+    app: str, database: str, options: Options, settings: Mapping[str, object] = MappingProxyType({})
+) -> Iterator[int]:
+    """Serve an application, with settings beside its database, and yield its port once it answers."""
     port = _free_port()
-    arguments = [app, "--database", database, "--port", str(port)]
+    arguments = [app, "--database", database, "--port", str(port), "--settings", json.dumps(dict(settings))]
     for name in ("style", "pool"):
         if name in options.settings:
             arguments += [f"--{name}", options.settings[name]]
     path = options.folder / f"{app}-{port}.log"
-    with _process(arguments, path) as ended:
+    with process(arguments, path) as running:
         deadline = time.monotonic() + _STARTUP
         while not _answers(port):
-            if ended() or time.monotonic() > deadline:
+            if running.ended() or time.monotonic() > deadline:
                 raise RuntimeError(f"{app} does not serve:\n{path.read_text()[-3000:]}")
             time.sleep(0.05)
         yield port
 
 
 @contextmanager
-def _process(arguments: Sequence[str], path: Path) -> Iterator[Callable[[], bool]]:
-    """Run a server of ``served`` and yield what says whether it has ended; a quick run forks, which loads nothing."""
+def process(arguments: Sequence[str], path: Path) -> Iterator[Process]:
+    """Run a process of ``served``, which writes its log to a path; in a quick run it is a fork, which loads nothing."""
     if FORKS in os.environ:
         forked = multiprocessing.get_context("fork").Process(target=_forked, args=(arguments, path))
         forked.start()
         try:
-            yield lambda: forked.exitcode is not None
+            yield Process(lambda: forked.exitcode is not None, forked.kill)
         finally:
             forked.terminate()
             forked.join(30)
         return
     command = [sys.executable, "-m", "benchmarks.served", *arguments]
-    with path.open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+    with path.open("ab") as log, subprocess.Popen(command, stdout=log, stderr=log) as started:
         try:
-            yield lambda: process.poll() is not None
+            yield Process(lambda: started.poll() is not None, started.kill)
         finally:
-            process.terminate()
-            process.wait(30)
+            started.terminate()
+            started.wait(30)
 
 
 def _forked(arguments: Sequence[str], path: Path) -> None:
     served = import_module("benchmarks.served")  # it loads the product, which whoever only asks does not need
-    with path.open("wb") as log:
+    with path.open("ab") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
     served.main(arguments)

@@ -27,6 +27,7 @@ _LONGEST = 900
 _PRELOADED = [
     "benchmarks.bare",
     "benchmarks.ours",
+    "benchmarks.ours_approvals",
     "benchmarks.ours_apart",
     "benchmarks.ours_crash",
     "benchmarks.ours_crowd",

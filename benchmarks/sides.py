@@ -14,6 +14,7 @@ _CONTENDERS = {
     "windlass grown": "benchmarks.ours_grown",
     "windlass documents": "benchmarks.ours_definitions",
     "windlass lists": "benchmarks.ours_lists",
+    "windlass approvals": "benchmarks.ours_approvals",
     "session": "benchmarks.ours_http",
     "bare": "benchmarks.bare",
     "dbos": "benchmarks.peers.dbos_peer",

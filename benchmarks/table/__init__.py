@@ -6,6 +6,7 @@ from benchmarks.model import Benchmark
 from benchmarks.table import (
     alone,
     apart,
+    approvals,
     bulk_import,
     children,
     crowd,
@@ -37,4 +38,5 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     crowd.BENCHMARK,
     definitions.BENCHMARK,
     run_lists.BENCHMARK,
+    approvals.BENCHMARK,
 )

@@ -303,6 +303,20 @@ async def test_what_had_succeeded_is_undone_last_first(stage: Stage, engine: Eng
         await handle.retry()
 
 
+async def test_a_failure_with_nothing_to_undo_can_be_retried(stage: Stage, engine: Engine) -> None:
+    stage.broken.add("a")
+    undo = {"type": "act", "config": {"name": "undo"}}
+    handle = await stage.start(engine, act("a", compensate=undo), act("b"))
+    with pytest.raises(RunFailed, match="broken: a does not work"):
+        await handle.result()
+
+    stage.broken.clear()
+    await handle.retry()
+
+    assert (await handle.result())["name"] == "b"
+    assert stage.done == ["a", "a", "b"]
+
+
 async def test_a_wait_survives_a_restart_with_all_that_was_known(stage: Stage, engine: Engine) -> None:
     wait = {"id": "ask", "type": "wait_for_human", "config": {"assigned_to_user_id": "ann"}}
     handle = await stage.start(engine, act("a"), wait, act("b", "{{ a.name }}-{{ ask.text }}-{{ last.decision }}"))

@@ -27,7 +27,10 @@ MOST_TURNS = 150_000
 """Callbacks after which something is going round in circles; a simulation takes some thousands."""
 
 DOCUMENT = documents.RUN
-SHAPES = ("chain", "fan", "family", "waits", "retries", "money", "saga", "narrow", DOCUMENT)
+SHAPES = ("chain", "fan", "family", "waits", "retries", "money", "narrow", DOCUMENT)
+
+SAGAS = 0.4
+"""How likely it is that a simulation has some runs that are undone."""
 
 SPOKEN_TO = {"waits", DOCUMENT}
 """Those that end only when somebody speaks to them."""
@@ -70,6 +73,7 @@ async def _history(world: World) -> None:
     for role in roles:
         world.boot(**role)
     clients = [_client(world, number, dice) for number in range(dice.randint(5, 11))]
+    clients += _sagas(world)
     await _set_limits(world, clients[0])
     world.faults.rates = rates(dice)
     world.loop.stalls = dice.choice([0.0, 0.005, 0.02])
@@ -111,6 +115,19 @@ def _client(world: World, number: int, dice: random.Random) -> Client:
     return Client(world, shape, label, inputs, options, world.dice_for(f"client {label}"))
 
 
+def _sagas(world: World) -> list[Client]:
+    """Return clients with runs that are undone: by dice of their own, for they came later than the other shapes."""
+    dice = world.dice_for("sagas")
+    if dice.random() > SAGAS:
+        return []
+    labels = [f"saga{number}" for number in range(100, 100 + dice.randint(1, 3))]
+    return [
+        Client(world, "saga", label, {"width": dice.randint(0, 2)}, {"idempotency_key": f"key-{label}"},
+               world.dice_for(f"client {label}"))
+        for label in labels
+    ]  # fmt: skip
+
+
 def _inputs(shape: str, dice: random.Random) -> dict[str, Any]:
     match shape:
         case "chain":
@@ -123,8 +140,6 @@ def _inputs(shape: str, dice: random.Random) -> dict[str, Any]:
             return {"signals": dice.randint(0, 4), "patience": dice.choice([0.3, 2.0, 6.0])}
         case documents.RUN:
             return documents.throw(dice)
-        case "saga":
-            return {"width": dice.randint(0, 2)}
         case "money":
             return {"width": dice.randint(1, 4), "peer": None}
         case _:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from windlass.engine.api import recorded
 from windlass.engine.codec import Signature
-from windlass.engine.errors import CompensationFailed, NonDeterminismError
+from windlass.engine.errors import CompensationFailed
 from windlass.engine.heads import to_json
 from windlass.engine.history import History
 from windlass.engine.ops import CALL
@@ -91,9 +91,9 @@ async def compensate(scope: Scope[Run], raised: Exception) -> Exception:
             raise run.divergence
         done = [] if begun else await _succeeded(run)
         todo = recorded(NAME, lambda _run: done) if begun or done else []
-    except NonDeterminismError as diverged:
-        diverged.__dict__["compensated"] = begun
-        return diverged
+    except Exception as error:  # noqa: BLE001  whatever it is, the run must end
+        error.__dict__["compensated"] = begun
+        return error
     if not todo:
         return raised
     failed = await _undo(scope, todo)

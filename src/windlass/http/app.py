@@ -100,8 +100,8 @@ def create_app(
     """
     log = log or open_log(settings)
     meter = Meter(tracer(settings, log), settings.app_version)
-    alone = served_alone(settings)
     counter = rates.counter(settings, lambda error: meter.event("rates.not_shared", error=error))
+    alone = served_alone(settings)
     app = _base()(
         title=settings.project_name if alone is None else alone.name,
         version=settings.app_version,
@@ -235,11 +235,13 @@ async def _sample(app: FastAPI) -> None:
 def _described(app: FastAPI, *, guarded: bool, known: bool) -> Callable[[], dict[str, Any]]:
     """Describe the API; ``guarded`` says that writes need the key, ``known`` that callers under /api/v1 are known."""
 
+    product = {"type": "string", "enum": list(app.state.settings.providers_products)}
+
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
             components = made.setdefault("components", {})
-            components.setdefault("schemas", {}).update(JSON_SCHEMAS | ENVELOPES)
+            components.setdefault("schemas", {}).update(JSON_SCHEMAS | ENVELOPES | {"Product": product})
             for path, operations in made["paths"].items():
                 for method, operation in operations.items():
                     security = _security(app, path, method, guarded=guarded, known=known)

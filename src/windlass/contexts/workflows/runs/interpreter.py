@@ -22,6 +22,7 @@ from windlass.contexts.workflows.steptypes.base import StepFailure
 from windlass.contexts.workflows.templates import condition
 from windlass.engine.api import recorded
 from windlass.engine.errors import StepFailed
+from windlass.engine.scope import current_scope
 
 VISITS_PER_STEP = 10
 """How often steps may be visited, on average, before a run is taken to go in circles."""
@@ -208,9 +209,9 @@ class Interpreter:
 
     async def _compensate(self) -> str | None:
         """Undo what had succeeded, last first; returns what is to be said of it, or None if there was nothing."""
-        todo = recorded("compensation", lambda _run: self._to_undo()) if self.plan.undo else []
-        if not todo:
-            return None
+        if not self.done and current_scope("compensation").peek("compensation") is None:
+            return None  # nothing is recorded: a retry goes on where this run has failed
+        todo = recorded("compensation", lambda _run: self._to_undo())
         open_: list[str] = []
         for step_id, outputs in todo:
             outcome = await self.once(self.plan.undo[step_id], {**self.names, step_id: outputs, "last": outputs})

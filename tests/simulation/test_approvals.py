@@ -1,0 +1,60 @@
+"""Whatever becomes of a call of billing or of a commit: one provider, and a candidate that agrees with it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulation.approvals import BAD, NATURES, Nature, drill, simulate
+from tests.simulation.checks import Violation
+from tests.simulation.faults import BAD_FATES
+from tests.simulation.faults import Fate as CommitFate
+from tests.support.billing import Fate
+from windlass.contexts.providers.tasks import Saga
+
+MOST = 300
+SEEDS = 60
+SQLITE_SEEDS = 6
+CASES = [(NATURES[0], []), (NATURES[2], [Fate.AFTER]), (NATURES[2], [Fate.AFTER] * 4)]
+
+
+@pytest.mark.parametrize("nature", NATURES, ids=str)
+def test_every_fate_of_every_call(nature: Nature) -> None:
+    for fate in BAD:
+        for place in range(4):
+            drill(nature, "memory", [*[Fate.BEFORE] * place, fate])
+        drill(nature, "memory", [fate] * 6)
+
+
+@pytest.mark.parametrize("nature, script", CASES, ids=["no-fault", "lost", "given-up"])
+@pytest.mark.parametrize("fate", BAD_FATES, ids=lambda fate: fate.value.replace(" ", "-"))
+def test_every_fate_of_every_commit(nature: Nature, script: list[Fate], fate: CommitFate) -> None:
+    survived = 0
+    while drill(nature, "memory", script, fate, survived + 1):
+        survived += 1
+        assert survived < MOST
+
+    assert survived >= 8
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, 20))
+def test_administrators_who_disagree_while_everything_fails(first: int) -> None:
+    for seed in range(first, first + 20):
+        simulate(seed, "memory")
+
+
+def test_the_same_on_sqlite() -> None:
+    for seed in range(SQLITE_SEEDS):
+        simulate(seed, "sqlite")
+    assert drill(NATURES[2], "sqlite", [Fate.AFTER], BAD_FATES[1], 6)
+
+
+def test_a_provider_that_is_only_guessed_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Saga, "_judge", lambda _self, _tx, *_asked: {"why": ""})
+
+    with pytest.raises(Violation):
+        _all_of_them()
+
+
+def _all_of_them() -> None:
+    for seed in range(SEEDS):
+        simulate(seed, "memory")

@@ -72,7 +72,8 @@ def test_up_says_where_to_look_and_stops_in_order(tmp_path: Path, number: signal
 
 def test_the_provider_service_is_served_alone(tmp_path: Path) -> None:
     port = free_port()
-    windlass = Windlass(tmp_path, {"APP_PORT": str(port), "APP_HOST": "127.0.0.1", "ENVIRONMENT": "development"})
+    settings = {"APP_PORT": str(port), "APP_HOST": "127.0.0.1", "ENVIRONMENT": "development"}
+    windlass = Windlass(tmp_path, {**settings, "BILLING_SERVICE_URL": "http://127.0.0.1:1"})
     with windlass.running("serve", "providers") as server:
         server.says("Windlass is up")
         [url] = [line.split()[1] for line in server.err.splitlines() if line.startswith("Candidates")]
@@ -85,6 +86,13 @@ def test_the_provider_service_is_served_alone(tmp_path: Path) -> None:
         health = httpx2.get(f"http://localhost:{port}/health", timeout=30).json()
         assert (health["service"], health["database"]) == ("provider-registration-service", "connected")
         assert httpx2.get(f"http://localhost:{port}/records", timeout=30).status_code == httpx2.codes.NOT_FOUND
+        form = {"username": "admin@example.com", "password": "admin123"}
+        token = httpx2.post(f"http://localhost:{port}/auth/login", data=form, timeout=30).json()["access_token"]
+        headers = {"Authorization": f"Bearer {token}"}
+        # That the saga asked billing in vain, and undid the claim, is the work of the worker in this process.
+        refused = httpx2.post(f"{url}/{made.json()['candidate_id']}/approve", headers=headers, timeout=60)
+        assert (refused.status_code, refused.json()["detail"].partition(":")[0]) == (502, "Failed to create provider")
+        assert httpx2.get(f"{url}/{made.json()['candidate_id']}", timeout=30).json()["approval"] is None
 
         assert server.stop() == 0
 

@@ -1,5 +1,6 @@
 """What another service says of a user: believed when it is signed, meant for us, of now, and for this very login."""
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -41,7 +42,7 @@ class Site:
             "token_endpoint": f"{ISSUER}/token",
             "jwks_uri": f"{ISSUER}/keys",
         }
-        self.token: Any = None
+        self.tokens: dict[str, Any] = {}
         self.user_info: dict[str, Any] = {}
         self.asked: list[tuple[str, dict[str, str], dict[str, str]]] = []
 
@@ -59,7 +60,7 @@ class Site:
         answers: dict[str, Any] = {
             "/.well-known/openid-configuration": self.said,
             "/keys": {"keys": self.keys},
-            "/token": {"id_token": self.token, "access_token": "at"},
+            "/token": {"id_token": self.tokens.get((form or {}).get("code", "")), "access_token": "at"},
             "/userinfo": self.user_info,
         }
         found: Mapping[str, Any] = answers[urlsplit(url).path]
@@ -103,8 +104,8 @@ async def log_in(identity: Identity, site: Site, hands: Hands, sign: Any = None,
     asked = {name: values[0] for name, values in parse_qs(urlsplit(begun.address).query).items()}
     claims = {**usual(asked["nonce"], hands.seconds), **other}
     claims = {name: value for name, value in claims.items() if value is not None}
-    site.token = (sign or (lambda said: jwt.encode(said, RSA_KEY, "RS256", {"kid": "one"})))(claims)
-    return await identity.finish_external_login(begun.kept, {"code": "c-1", "state": asked["state"]}, "r-1")
+    site.tokens[asked["state"]] = (sign or (lambda said: jwt.encode(said, RSA_KEY, "RS256", {"kid": "one"})))(claims)
+    return await identity.finish_external_login(begun.kept, {"code": asked["state"], "state": asked["state"]}, "r-1")
 
 
 async def test_who_logs_in_elsewhere_becomes_a_user_once(
@@ -118,7 +119,8 @@ async def test_who_logs_in_elsewhere_becomes_a_user_once(
     assert (asked["response_type"], asked["client_id"], asked["redirect_uri"]) == ("code", "windlass", BACK)
     assert (asked["scope"], asked["code_challenge_method"]) == ("openid email profile", "S256")
     [(_, form, headers)] = [one for one in site.asked if one[0].endswith("/token")]
-    assert (form["grant_type"], form["code"], form["redirect_uri"]) == ("authorization_code", "c-1", BACK)
+    assert (form["grant_type"], form["redirect_uri"]) == ("authorization_code", BACK)
+    assert form["code"] in site.tokens
     assert headers["Authorization"] == f"Basic {base64.b64encode(b'windlass:s3cret').decode()}"
     digest = hashlib.sha256(form["code_verifier"].encode()).digest()
     assert base64.urlsafe_b64encode(digest).rstrip(b"=").decode() not in begun.address  # each login has its own
@@ -169,7 +171,7 @@ LIES: dict[str, dict[str, Any]] = {
     "of tomorrow": {"iat": 1_800_086_400},
     "not yet": {"nbf": 1_800_086_400},
     "no subject": {"sub": None},
-    "unsigned": {"sign": lambda said: jwt.encode(said, None, "none")},
+    "unsigned": {"sign": lambda said: jwt.encode(said, "", "none")},
     "signed by the public key": {"sign": confused},
     "another key": {"sign": lambda said: jwt.encode(said, OTHER_KEY, "RS256", {"kid": "one"})},
     "a key nobody knows": {"sign": lambda said: jwt.encode(said, OTHER_KEY, "RS256", {"kid": "two"})},
@@ -229,7 +231,7 @@ async def test_who_may_come_is_said_here(running: Application, site: Site, hands
     with pytest.raises(Forbidden):
         await log_in(closed, site, hands, sub="evil", email=seeds.NAME)
 
-    token = await log_in(closed, site, hands)
+    token, *_ = await asyncio.gather(*(log_in(closed, site, hands) for _ in range(3)))
 
     actor = await closed.authenticate(bearer(token.access_token))
     assert (actor.user_id, actor.role, actor.tenant_id) == (ann.user_id, "admin", "acme")

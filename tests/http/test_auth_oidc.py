@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
@@ -38,9 +39,11 @@ async def test_a_browser_goes_to_the_provider_and_comes_back_with_tokens(
 ) -> None:
     provider.knows("a-1", ANN)
     provider.knows("b-1", {"email": "bob@example.com"})
-    given = {"oidc_issuer": provider.issuer, "oidc_client_id": "windlass", "oidc_client_secret": "s3cret"}
-    roles = {"oidc_role_claim": "groups", "oidc_admin_values": ("windlass-admins",)}
-    async with serving(database_url, **given, **roles) as served:
+    given: dict[str, Any] = {
+        "oidc_issuer": provider.issuer, "oidc_client_id": "windlass", "oidc_client_secret": "s3cret",
+        "oidc_role_claim": "groups", "oidc_admin_values": ("windlass-admins",),
+    }  # fmt: skip
+    async with serving(database_url, **given) as served:
         there = await served.client.get("/auth/oidc/login")
         cookie = there.headers["set-cookie"].lower()
         answer = await log_in(served, provider, "a-1")

@@ -9,7 +9,7 @@ from windlass.contexts.identity.api import COOKIE_SECONDS
 from windlass.http.access import NOBODY
 from windlass.http.auth import NO_STORE, tokens
 from windlass.http.logs import REQUEST_ID
-from windlass.http.query import read_query
+from windlass.http.query import free, read_query
 from windlass.http.routing import DirectRoute, application, route
 from windlass.http.schemas import TokenAnswer
 from windlass.settings import Settings
@@ -17,6 +17,11 @@ from windlass.settings import Settings
 COOKIE = "windlass_oidc"
 PLACE = "/auth/oidc"
 CALLBACK = f"{PLACE}/callback"
+ANSWER = [
+    free("code", "What the provider exchanges for its word on who has logged in"),
+    free("state", "What it was asked with"),
+    free("error", "Why nobody has"),
+]
 
 
 async def begin(request: Request) -> Response:
@@ -53,6 +58,6 @@ def routes() -> list[DirectRoute]:
     there = {"description": "The login provider", "headers": {"Location": {"schema": {"type": "string"}}}}
     return [
         route("GET", f"{PLACE}/login", begin, tag="auth", answers={302: there}, errors=(404, 422), access=NOBODY),
-        route("GET", CALLBACK, finish, tag="auth", answers={200: TokenAnswer}, errors=(401, 403, 404, 422),
-              access=NOBODY),
+        route("GET", CALLBACK, finish, tag="auth", answers={200: TokenAnswer}, errors=(401, 403, 404, 422, 429),
+              parameters=ANSWER, access=NOBODY),
     ]  # fmt: skip

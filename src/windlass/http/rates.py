@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from limits.aio.strategies import FixedWindowRateLimiter
     from redis.asyncio import ConnectionPool
 
-LOGIN = "/auth/login"
+LOGINS = frozenset({("POST", "/auth/login"), ("GET", "/auth/oidc/callback")})
 NETWORK_BITS = 64
 ANSWER_SECONDS = 0.5
 """How long Redis may take for an answer."""
@@ -50,8 +50,8 @@ class Group(StrEnum):
 
 def group_of(method: str, path: str) -> Group | None:
     """Return what a request counts as, if it counts."""
-    if path == LOGIN:
-        return Group.LOGIN if method == "POST" else None
+    if (method, path) in LOGINS:
+        return Group.LOGIN
     base = next((base for base in BASES if path == base or path.startswith(f"{base}/")), None)
     if base is None or method == "OPTIONS":
         return None

@@ -29,6 +29,8 @@ NO_PROVIDER = "No login provider is set up: OIDC_ISSUER is empty"
 NOT_VERIFIED = "The login provider does not call this e-mail address verified"
 NO_ACCOUNT = "There is no account for this login: ask an administrator"
 _KIND = "oidc"
+_LINK = """INSERT INTO external_users (issuer, subject, user_id, created_at)
+ VALUES (:issuer, :subject, :user_id, :now) ON CONFLICT DO NOTHING"""
 
 
 class Begun(NamedTuple):
@@ -156,6 +158,6 @@ class Vouched(Arrivals):
             users.add_tenant(tx, provider.tenant_id, now)
             wanted = User("", provider.tenant_id, username, role, USUAL_PERMISSIONS, True, 1, now, now, None)
             known = users.add(tx, wanted, NOBODY)
-        row = (provider.issuer, claims["sub"], int(known.user_id), now)
-        tx.insert_rows(external_users, ("issuer", "subject", "user_id", "created_at"), [row])
-        return known, action, {**known.shown(), "issuer": row[0], "subject": row[1]}
+        pair = {"issuer": provider.issuer, "subject": claims["sub"]}
+        tx.execute(_LINK, {**pair, "user_id": int(known.user_id), "now": now})
+        return known, action, {**known.shown(), **pair}

@@ -12,7 +12,7 @@ from tests.support.billing import Fate
 from windlass.contexts.providers.tasks import Saga
 
 MOST = 300
-SEEDS = 60
+SEEDS = 100
 SQLITE_SEEDS = 6
 CASES = [(NATURES[0], []), (NATURES[2], [Fate.AFTER]), (NATURES[2], [Fate.AFTER] * 4)]
 

@@ -142,7 +142,7 @@ async def test_a_candidate_registers_and_is_found(served: Served, base: str) -> 
     assert told(again) == (409, "A candidate with this email already exists")
     assert told(await served.client.get(f"{base}/{NOBODY}")) == (404, "Candidate not found")
     assert wrong(await served.client.get(f"{base}/test-id")) == [("path.candidate_id", "Input should be a valid UUID")]
-    least = {"phone": None, "location": None, "products": ["mangoes"]}
+    least: dict[str, Any] = {"phone": None, "location": None, "products": ["mangoes"]}
     assert (await register(served, **least)).items() >= least.items()
 
 
@@ -332,8 +332,8 @@ async def test_a_candidate_is_decided_once(served: Served) -> None:
     patched = await served.client.patch(f"/candidates/{three['candidate_id']}", json={"phone": "1"}, headers=headers)
     assert told(patched) == (409, MODIFIED)
 
-    for sent in ({}, {"provider_id": 1, "release": True}, {"release": False}, {"provider_id": 0}, {"provider_id": "1"}):
-        assert wrong(await post(three, "review", sent))
+    for said in ({}, {"provider_id": 1, "release": True}, {"release": False}, {"provider_id": 0}, {"provider_id": "1"}):
+        assert wrong(await post(three, "review", said))
     released = await post(three, "review", {"release": True})
     assert (released.status_code, released.json()["approval"]) == (200, None)
     await post(three, "approve?wait=false")
@@ -352,7 +352,7 @@ async def test_who_may(served: Served) -> None:
     forged = {
         "expired": jwt.encode(claims | {"exp": 1}, KEY, "HS256"),
         "of another key": jwt.encode(claims, "k" * 32, "HS256"),
-        "unsigned": jwt.encode(claims, None, "none"),
+        "unsigned": jwt.encode(claims, "", "none"),
         "without exp": jwt.encode({name: claims[name] for name in claims if name != "exp"}, KEY, "HS256"),
         "no token": "nonsense",
     }
@@ -374,7 +374,7 @@ async def test_who_may(served: Served) -> None:
             assert told(answer) == (401, "Could not validate credentials")
             assert answer.headers["www-authenticate"] == "Bearer"
     for method, below in guarded:
-        body = {"phone": "1"} if method == "PATCH" else {"release": True} if below == "/review" else {}
+        body: dict[str, Any] = {"phone": "1"} if method == "PATCH" else {"release": True} if below == "/review" else {}
         answer = await served.client.request(method, f"{path}{below}", json=body, headers=neighbour)
         assert told(answer) == (404, "Candidate not found")
     assert told(await served.client.get(path, headers=neighbour)) == (404, "Candidate not found")

@@ -146,7 +146,7 @@ class Application:
         """Return those contexts that have work of their own beside the engine's runs."""
         found = self.contexts
         first: list[Part] = [self.records, found.identity, found.people, found.webhooks, found.artifacts]
-        return [*first, found.schedules, found.limits, found.upkeep, self.gate]
+        return [*first, found.schedules, found.limits, found.upkeep, found.providers.candidates, self.gate]
 
 
 def open_backend(url: DatabaseUrl) -> Backend:

@@ -235,11 +235,13 @@ async def _sample(app: FastAPI) -> None:
 def _described(app: FastAPI, *, guarded: bool, known: bool) -> Callable[[], dict[str, Any]]:
     """Describe the API; ``guarded`` says that writes need the key, ``known`` that callers under /api/v1 are known."""
 
+    product = {"type": "string", "enum": list(app.state.settings.providers_products)}
+
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
             components = made.setdefault("components", {})
-            components.setdefault("schemas", {}).update(JSON_SCHEMAS | ENVELOPES)
+            components.setdefault("schemas", {}).update(JSON_SCHEMAS | ENVELOPES | {"Product": product})
             for path, operations in made["paths"].items():
                 for method, operation in operations.items():
                     security = _security(app, path, method, guarded=guarded, known=known)

@@ -97,7 +97,8 @@ FIELDS = {
     "contact_email": Field(text(NAME_LENGTH, format="email"), required=True),
     "phone": Field(text(PHONE_LENGTH, least=0)),
     "products": Field(
-        {"type": "array", "items": {"type": "string"}, "minItems": 1, "uniqueItems": True}, required=True
+        {"type": "array", "items": {"$ref": "#/components/schemas/Product"}, "minItems": 1, "uniqueItems": True},
+        required=True,
     ),
     "truck_count": Field(_COUNT, required=True),
     "capacity_tons_per_day": Field(_COUNT, required=True),

@@ -57,12 +57,18 @@ VALUES: dict[str, Any] = {
 }
 
 
+CHECKED = {("candidates", "status"): "pending"}
+"""What a column takes that does not take every text."""
+
+
 def full_row(shape: Shape, number: int) -> dict[str, Any]:
     """Return a row of a table with a value in every column, different from the others in its key."""
     row = {column: VALUES[kind] for column, kind in zip(shape.columns, shape.kinds, strict=True)}
     for place, (column, kind) in enumerate(zip(shape.columns, shape.kinds, strict=True)):
         if kind == "int":
             row[column] = number
+        elif (shape.name, column) in CHECKED:
+            row[column] = CHECKED[shape.name, column]
         elif kind == "text":
             row[column] = f"{VALUES['text']}{number}"
         elif kind == "time" and place in shape.key:

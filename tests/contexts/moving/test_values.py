@@ -29,7 +29,9 @@ def old(migrated_sqlite_url: str) -> Path:
 
 def test_every_table_is_carried_with_every_column(old: Path, pg_dsn: str) -> None:
     move = mover(old, pg_dsn)
-    for shape in move.shapes:
+    for shape in reversed(move.shapes):
+        if shape.name == "candidate_counts":
+            here(old, "DELETE FROM candidate_counts")  # triggers have counted what came before
         add(old, shape.name, [full_row(shape, number) for number in (1, 2, 3)])
     tables = {name for (name,) in here(old, "SELECT name FROM sqlite_master WHERE type = 'table'")}
 

@@ -1,7 +1,7 @@
 """Lists of candidates, newest first.
 
 A page is read from an index in its order, whatever its offset leaves out, and its rows are looked up afterwards. The
-total is exact: it is counted in an index of tenants and statuses alone, which holds little more than the numbers. Who
+total is exact, and is not counted but known: see ``counts``. Who
 offers a product is found by the GIN index on PostgreSQL and by looking at each row of the filter on SQLite; ``q`` is
 looked for in each row of the filter.
 """
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import orjson
 import sqlalchemy as sa
 
+from windlass.contexts.providers import counts
 from windlass.contexts.providers.model import Candidate
 from windlass.contexts.providers.rows import candidate
 from windlass.contexts.providers.tables import candidates
@@ -54,8 +55,10 @@ def page(connection: sa.Connection, query: ListQuery) -> Page:
     found = [candidate(row) for row in rows]
     if len(found) < query.limit and (found or not query.offset):
         return Page(found, query.offset + len(found))
-    total = connection.execute(sa.select(sa.func.count()).select_from(candidates).where(*wanted)).scalar_one()
-    return Page(found, total)
+    if query.q is None:
+        return Page(found, counts.total(connection, query.tenant_id, query.status, query.product))
+    counted = sa.select(sa.func.count()).select_from(candidates).where(*wanted)
+    return Page(found, connection.execute(counted).scalar_one())
 
 
 def _wanted(connection: sa.Connection, query: ListQuery) -> list[sa.ColumnElement[bool]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from windlass.contexts.providers import listing, rows
+from windlass.contexts.providers import counts, listing, rows
 from windlass.contexts.providers.intake import read_changes, read_new
 from windlass.contexts.providers.listing import ListQuery, Page
 from windlass.contexts.providers.model import Candidate, CandidateNotFound, EmailTaken, NewCandidate, fresh
@@ -45,6 +46,26 @@ class Candidates:
         self.rules = rules
         self._engine = engine
         self._audit = audit
+        self._looking: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to look whether the numbers of candidates are right."""
+        self._looking = asyncio.create_task(self._look(), name="windlass-candidates")
+
+    async def stop(self) -> None:
+        """Stop doing so."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
+
+    async def _look(self) -> None:
+        """Count anew where the table was changed behind the triggers' back: restored by itself, say."""
+        try:
+            if await self._engine.read(counts.wrong):
+                await self._engine.transact(counts.rebuild, bounded=False)
+                self._engine.worker.telemetry.event("candidates.counted_anew")
+        except Exception as error:  # noqa: BLE001  only totals depend on it, and operators hear of it
+            self._engine.worker.telemetry.event("candidates.not_counted", error=str(error))
 
     async def create(self, tenant_id: str, fields: Mapping[str, Any], key: str | None = None) -> Candidate:
         """Register a candidate; it is on disk when this returns.

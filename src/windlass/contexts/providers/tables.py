@@ -1,8 +1,8 @@
-"""The table of candidates.
+"""The tables of candidates.
 
 Every UPDATE, by hand too, raises ``version`` and sets ``updated_at``: a trigger of migration 0017 does so, and code
 compares ``version``. The indexes of the contract serve an operator's queries; callers see one tenant, whose pages are
-read from the indexes that begin with it, and counted in the smallest of them.
+read from the indexes that begin with it. How many there are is kept by triggers: see ``counts``.
 """
 
 from __future__ import annotations
@@ -61,3 +61,16 @@ sa.Index("idx_candidates_status", _c.status, *_newest)
 sa.Index("idx_candidates_created_at", *_newest)
 sa.Index("ix_candidates_tenant", _c.tenant_id, *_newest)
 sa.Index("ix_candidates_tenant_status", _c.tenant_id, _c.status, *_newest)
+
+candidate_counts = sa.Table(
+    "candidate_counts",
+    metadata,
+    sa.Column("tenant_id", name(), primary_key=True),
+    sa.Column("status", name(), primary_key=True),
+    sa.Column("product", name(), primary_key=True),
+    sa.Column("shard", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("amount", sa.BigInteger, nullable=False),
+    postgresql_with={"fillfactor": "70"},
+    sqlite_with_rowid=False,
+    comment="how many candidates there are, kept by triggers on their table; the product '' is all of them",
+)

@@ -37,6 +37,64 @@ POSTGRES_TRIGGER = (
     FOR EACH ROW EXECUTE FUNCTION candidates_know_their_version()""",
 )
 
+_ADDED = "ON CONFLICT (tenant_id, status, product, shard) DO UPDATE SET amount = amount + excluded.amount"
+
+
+def _sqlite_counts(row: str, amount: int) -> str:
+    return f"""INSERT INTO candidate_counts (tenant_id, status, product, shard, amount)
+        SELECT DISTINCT {row}.tenant_id, {row}.status, product, 0, {amount} FROM (
+            SELECT '' AS product UNION ALL SELECT value FROM json_each({row}.products)) WHERE true {_ADDED};"""  # noqa: S608
+
+
+SQLITE_COUNTS = {
+    "insert": ("INSERT", _sqlite_counts("NEW", 1)),
+    "update": ("UPDATE OF tenant_id, status, products", _sqlite_counts("OLD", -1) + _sqlite_counts("NEW", 1)),
+    "delete": ("DELETE", _sqlite_counts("OLD", -1)),
+}
+SQLITE_COUNTING = [
+    f"CREATE TRIGGER candidates_are_counted_on_{on} AFTER {event} ON candidates BEGIN {does} END"
+    for on, (event, does) in SQLITE_COUNTS.items()
+]
+
+
+def _postgres_counts(table: str, amount: int) -> str:
+    return f"""SELECT DISTINCT id, tenant_id, status, product, {amount} AS amount FROM {table}, LATERAL (
+            SELECT '' AS product UNION ALL SELECT jsonb_array_elements_text(products)) AS offered"""  # noqa: S608
+
+
+def _postgres_added(changes: str) -> str:
+    return f"""INSERT INTO candidate_counts AS kept (tenant_id, status, product, shard, amount)
+            SELECT tenant_id, status, product, pg_backend_pid() % 1024, sum(amount) FROM ({changes}) AS changed
+            GROUP BY tenant_id, status, product HAVING sum(amount) <> 0 ORDER BY tenant_id, status, product
+            ON CONFLICT (tenant_id, status, product, shard)
+            DO UPDATE SET amount = kept.amount + excluded.amount;"""  # noqa: S608
+
+
+_FRESH, _GONE = _postgres_counts("fresh", 1), _postgres_counts("gone", -1)
+POSTGRES_COUNTS = (
+    f"""CREATE FUNCTION candidates_are_counted() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF TG_OP = 'INSERT' THEN
+            {_postgres_added(_FRESH)}
+        ELSIF TG_OP = 'UPDATE' THEN
+            {_postgres_added(f"{_FRESH} UNION ALL {_GONE}")}
+        ELSIF TG_OP = 'DELETE' THEN
+            {_postgres_added(_GONE)}
+        ELSE
+            DELETE FROM candidate_counts;
+        END IF;
+        RETURN NULL;
+    END $$""",  # noqa: S608
+    """CREATE TRIGGER candidates_are_counted_on_insert AFTER INSERT ON candidates
+    REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION candidates_are_counted()""",
+    """CREATE TRIGGER candidates_are_counted_on_update AFTER UPDATE ON candidates
+    REFERENCING NEW TABLE AS fresh OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION candidates_are_counted()""",
+    """CREATE TRIGGER candidates_are_counted_on_delete AFTER DELETE ON candidates
+    REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION candidates_are_counted()""",
+    """CREATE TRIGGER candidates_are_counted_on_truncate AFTER TRUNCATE ON candidates
+    FOR EACH STATEMENT EXECUTE FUNCTION candidates_are_counted()""",
+)
+
 
 def name() -> sa.types.TypeEngine[Any]:
     """Text compared byte by byte."""
@@ -49,7 +107,7 @@ def time() -> sa.types.TypeEngine[Any]:
 
 
 def upgrade() -> None:
-    """Create the table, its indexes and its trigger."""
+    """Create the tables, their indexes and triggers."""
     op.create_table(
         "candidates",
         sa.Column("id", name(), nullable=False),
@@ -81,6 +139,13 @@ def upgrade() -> None:
         sa.CheckConstraint("capacity_tons_per_day > 0", name=op.f("ck_candidates_capacity_tons_per_day")),
         sa.PrimaryKeyConstraint("id", name="pk_candidates"),
     )
+    _create_indexes()
+    _create_counts()
+    for statement in (*POSTGRES_TRIGGER, *POSTGRES_COUNTS) if _postgres() else (SQLITE_TRIGGER, *SQLITE_COUNTING):
+        op.execute(statement)
+
+
+def _create_indexes() -> None:
     newest: list[Any] = [sa.text("created_at DESC"), sa.text("id DESC")]
     for index, columns in (
         ("idx_candidates_status", ["status", *newest]),
@@ -102,15 +167,30 @@ def upgrade() -> None:
         )
     if _postgres():
         op.create_index("idx_candidates_products", "candidates", ["products"], postgresql_using="gin")
-    for statement in POSTGRES_TRIGGER if _postgres() else (SQLITE_TRIGGER,):
-        op.execute(statement)
+
+
+def _create_counts() -> None:
+    op.create_table(
+        "candidate_counts",
+        sa.Column("tenant_id", name(), nullable=False),
+        sa.Column("status", name(), nullable=False),
+        sa.Column("product", name(), nullable=False),
+        sa.Column("shard", sa.Integer, nullable=False, autoincrement=False),
+        sa.Column("amount", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "status", "product", "shard", name="pk_candidate_counts"),
+        postgresql_with={"fillfactor": "70"},
+        sqlite_with_rowid=False,
+        comment="how many candidates there are, kept by triggers on their table; the product '' is all of them",
+    )
 
 
 def downgrade() -> None:
     """Drop them."""
     op.drop_table("candidates")
+    op.drop_table("candidate_counts")
     if _postgres():
         op.execute(f"DROP FUNCTION {TRIGGER}()")
+        op.execute("DROP FUNCTION candidates_are_counted()")
 
 
 def _postgres() -> bool:

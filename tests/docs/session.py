@@ -1,6 +1,7 @@
 """Do what a document says, in its order: write its files, run its commands, compare what they print."""
 
 import json
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -57,6 +58,7 @@ class Session:
             "PORT": str(self._port),
             "BILLING_SERVICE_URL": f"http://localhost:{self._billing}",
             "LOG_FILE": "logs/app.log",
+            **{name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ},
         }
         served = False
         printed: str | None = None

@@ -54,6 +54,9 @@ async def test_the_provider_service_alone_has_its_own_routes(database_url: str) 
         place = f"/api/providers/candidates/{made.json()['candidate_id']}/reject"
         assert (await served.client.post(place)).status_code == 401
         assert (await served.client.post(place, headers=headers)).json()["status"] == "rejected"
+        asked, *_ = [line for line in served.lines.events("request_completed") if line["path"] == "/health"]
+        assert (asked["level"], asked["status_code"], asked["process_time_ms"] > 0) == ("info", 200, True)
+        assert not {"request.start", "request.end"} & {line["event"] for line in served.lines.events()}
 
 
 async def test_its_health_says_that_the_database_is_gone(private_pg: PostgresServer) -> None:
@@ -65,6 +68,9 @@ async def test_its_health_says_that_the_database_is_gone(private_pg: PostgresSer
         body = answer.json()
         assert (answer.status_code, body["status"], body["database"]) == (503, "unhealthy", "disconnected")
         assert body.keys() == {"status", "service", "version", "database", "timestamp", "error"}
+        figures = (await served.client.get("/metrics")).text.splitlines()
+        assert {"provider_service_up 1.0", "provider_service_database_up 0.0"} <= set(figures)
+        assert [line["level"] for line in served.lines.events("database_error")] == ["error"] * 2
         private_pg.start()
 
 

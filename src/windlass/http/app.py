@@ -100,8 +100,8 @@ def create_app(
     """
     log = log or open_log(settings)
     meter = Meter(tracer(settings, log), settings.app_version)
-    counter = rates.counter(settings, lambda error: meter.event("rates.not_shared", error=error))
     alone = served_alone(settings)
+    counter = rates.counter(settings, lambda error: meter.event("rates.not_shared", error=error))
     app = _base()(
         title=settings.project_name if alone is None else alone.name,
         version=settings.app_version,
@@ -178,7 +178,7 @@ def _surround(app: FastAPI, settings: Settings, log: Log, meter: Meter) -> None:
     allowed = cors.sites(settings)
     if allowed is not None:
         app.add_middleware(cors.Cors, origins=allowed[0], pattern=allowed[1])
-    app.add_middleware(Frame, log=log, meter=meter)
+    app.add_middleware(Frame, log=log, meter=meter, alone=served_alone(settings) is not None)
 
 
 _NO_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False}

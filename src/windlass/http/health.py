@@ -87,7 +87,7 @@ async def _state(request: Request) -> dict[str, Any]:
         queue, db["schema_version"] = await watch.look(running)
     except Exception as error:  # noqa: BLE001  whatever it is, the database does not answer
         log: Log = request.app.state.log
-        log.events.error("database unavailable", error=f"{type(error).__name__}: {error}")
+        log.events.error("database_error", error=f"{type(error).__name__}: {error}")
         away = "the database does not answer in time" if isinstance(error, TimeoutError) else "the database is away"
         db |= {"ok": False, "error": away}
     db["expected_version"] = expected

@@ -7,6 +7,7 @@ import secrets
 import sys
 from collections.abc import Sequence
 from time import perf_counter_ns
+from typing import NamedTuple
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -37,13 +38,36 @@ def header(scope: Scope, name: bytes) -> bytes | None:
     return None
 
 
-class Frame:
-    """Outermost: gives the request its id, logs its start and end, measures it, answers what nobody handled."""
+class Told(NamedTuple):
+    """How the log calls the start, the end and the failure of a request, and its milliseconds."""
 
-    def __init__(self, app: ASGIApp, log: Log, meter: Meter) -> None:
+    start: str
+    end: str
+    failure: str
+    took: str
+
+
+USUAL = Told("request.start", "request.end", "unhandled exception", "duration_ms")
+OF_PROVIDERS = Told("request_started", "request_completed", "request_failed", "process_time_ms")
+"""The names of the contract of providers."""
+PROVIDERS = ("/candidates", "/api/providers")
+
+
+class Frame:
+    """Outermost: gives the request its id, logs its start and end, measures it, answers what nobody handled.
+
+    Args:
+        app: what is behind.
+        log: where lines go; those of the provider service's requests have names of their own.
+        meter: counts.
+        alone: whether the provider service is all that is served.
+    """
+
+    def __init__(self, app: ASGIApp, log: Log, meter: Meter, *, alone: bool = False) -> None:
         self._app = app
         self._log = log
         self._meter = meter
+        self._usual = OF_PROVIDERS if alone else USUAL
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on."""
@@ -55,6 +79,7 @@ class Frame:
         token = REQUEST_ID.set(request_id)
         begun = perf_counter_ns()
         method, path, log = scope["method"], scope["path"], self._log
+        names = OF_PROVIDERS if path.startswith(PROVIDERS) else self._usual
         status = 0
 
         async def told(message: Message) -> None:
@@ -66,21 +91,19 @@ class Frame:
 
         inner, answer = (scope, told) if method != "HEAD" else _as_get(scope, told)
         if log.tells_requests:
-            log.request("request.start", request_id, method=method, path=path)
+            log.request(names.start, request_id, method=method, path=path)
         try:
             await self._app(inner, receive, answer)
         except Exception as error:
-            log.events.error("unhandled exception", method=method, path=path, exc_info=error)
+            log.events.error(names.failure, method=method, path=path, exc_info=error)
             if status:
                 raise
             await internal_error(path)(scope, receive, answer)
         finally:
             elapsed = perf_counter_ns() - begun
             if log.tells_requests:
-                duration = round(elapsed / 1e6, 3)
-                log.request(
-                    "request.end", request_id, method=method, path=path, status_code=status, duration_ms=duration
-                )
+                said = {"method": method, "path": path, "status_code": status, names.took: round(elapsed / 1e6, 3)}
+                log.request(names.end, request_id, **said)
             self._meter.request(method, inner, status, elapsed / 1e9)
             REQUEST_ID.reset(token)
 

@@ -144,7 +144,7 @@ async def health(request: Request) -> Response:
         await probe.ask(application(request))
     except Exception as error:  # noqa: BLE001  whatever it is, the database does not answer
         log: Log = request.app.state.log
-        log.events.error("database unavailable", error=f"{type(error).__name__}: {error}")
+        log.events.error("database_error", error=f"{type(error).__name__}: {error}")
         reason = "the database does not answer in time" if isinstance(error, TimeoutError) else "the database is away"
         gone = {"status": "unhealthy", **of, "database": "disconnected", "timestamp": now, "error": reason}
         return Json(gone, 503)
@@ -178,7 +178,7 @@ async def measured(request: Request) -> bytes:
         depth = (await running.engine.read(lambda connection: queue_state(connection, QUEUE))).depth
     except WindlassError as error:
         log: Log = request.app.state.log
-        log.events.error("database unavailable", error=str(error))
+        log.events.error("database_error", error=str(error))
         answers = False
     sample(running, meter)
     text: bytes = meter.text(known, depth, database=answers)

@@ -325,7 +325,7 @@ def record(
     parts.audit(tx, actor, "candidate.approve", f"candidate:{candidate_id}", {"status": before.status}, after)
     approved = rows.have(tx.connection, candidate_id)
     parts.tell(tx, approved)
-    parts.telemetry.event("candidate.approved", candidate_id=candidate_id, provider_id=provider_id)
+    parts.telemetry.event("candidate.approved", level="info", candidate_id=candidate_id, provider_id=provider_id)
     parts.telemetry.count(APPROVALS, outcome="approved")
     return approved
 

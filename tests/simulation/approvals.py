@@ -314,13 +314,13 @@ def drill(
     return fate is not None and commit not in world.faults.appointed
 
 
-def simulate(seed: int, backend: str) -> World:
+def simulate(seed: int, backend: str | MakeStore) -> World:
     """Live through one seed: candidates of which some share a name, and administrators who approve, reject and cancel.
 
     Raises:
         Violation: candidates and billing do not agree.
     """
-    world = World(f"approvals {seed}", STORES[backend], REGISTRY)
+    world = World(f"approvals {seed}", STORES[backend] if isinstance(backend, str) else backend, REGISTRY)
 
     async def history(world: World) -> None:
         dice = world.dice_for("room")
@@ -348,7 +348,7 @@ def simulate(seed: int, backend: str) -> World:
         room.billing.catch_up()
         await room.verify()
 
-    _live(world, history, f"seed {seed} on {backend}")
+    _live(world, history, f"approvals {seed} on {backend}")
     return world
 
 

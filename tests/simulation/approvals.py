@@ -270,7 +270,9 @@ class Room:
             said = f"{found} with {made}"
             if len(made) > 1:
                 raise Violation(f"two providers: {said}")
-            if found.approval is not None:
+            if found.status == "rejected" and (bool(made) > (found.approval is not None)):
+                raise Violation(f"rejected, and billing has one: {said}")
+            if found.approval is not None and found.status != "rejected":
                 raise Violation(f"left under way: {said}")
             if found.status == "approved" and [one.provider_id for one in made] != [found.provider_id]:
                 raise Violation(f"approved with another's provider: {said}")
@@ -312,13 +314,13 @@ def drill(
     return fate is not None and commit not in world.faults.appointed
 
 
-def simulate(seed: int, backend: str) -> World:
+def simulate(seed: int, backend: str | MakeStore) -> World:
     """Live through one seed: candidates of which some share a name, and administrators who approve, reject and cancel.
 
     Raises:
         Violation: candidates and billing do not agree.
     """
-    world = World(f"approvals {seed}", STORES[backend], REGISTRY)
+    world = World(f"approvals {seed}", STORES[backend] if isinstance(backend, str) else backend, REGISTRY)
 
     async def history(world: World) -> None:
         dice = world.dice_for("room")
@@ -331,8 +333,9 @@ def simulate(seed: int, backend: str) -> World:
         world.faults.rates = rates(dice)
         likely = dice.choice([0.0, 0.4, 0.7])
         room.billing.fate = lambda: dice.choice(BAD) if dice.random() < likely else Fate.WELL
+        twins = dice.random() < 0.4
         for number in range(dice.randint(1, 4)):
-            await room.register(f"c{number}", f"Company {number // 2 if dice.random() < 0.2 else number}")
+            await room.register(f"c{number}", f"Company {number // 2 if twins else number}")
         reign = world.loop.create_task(chaos.reign(dice.choice([0.4, 2.0])))
         replace = world.loop.create_task(chaos.replace())
         work = [world.loop.create_task(room.decide(each, actor, 1.0)) for each in room.names for actor in PEOPLE]
@@ -345,7 +348,7 @@ def simulate(seed: int, backend: str) -> World:
         room.billing.catch_up()
         await room.verify()
 
-    _live(world, history, f"seed {seed} on {backend}")
+    _live(world, history, f"approvals {seed} on {backend}")
     return world
 
 

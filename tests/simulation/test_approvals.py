@@ -8,12 +8,14 @@ from tests.simulation.approvals import BAD, NATURES, Nature, drill, simulate
 from tests.simulation.checks import Violation
 from tests.simulation.faults import BAD_FATES
 from tests.simulation.faults import Fate as CommitFate
+from tests.simulation.postgres_site import on_postgres
 from tests.support.billing import Fate
 from windlass.contexts.providers.tasks import Saga
 
 MOST = 300
-SEEDS = 60
+SEEDS = 100
 SQLITE_SEEDS = 6
+POSTGRES_SEEDS = 3
 CASES = [(NATURES[0], []), (NATURES[2], [Fate.AFTER]), (NATURES[2], [Fate.AFTER] * 4)]
 
 
@@ -46,6 +48,11 @@ def test_the_same_on_sqlite() -> None:
     for seed in range(SQLITE_SEEDS):
         simulate(seed, "sqlite")
     assert drill(NATURES[2], "sqlite", [Fate.AFTER], BAD_FATES[1], 6)
+
+
+def test_the_same_on_postgres(migrated_pg_dsn: str) -> None:
+    for seed in range(POSTGRES_SEEDS):
+        simulate(seed, on_postgres(migrated_pg_dsn))
 
 
 def test_a_provider_that_is_only_guessed_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

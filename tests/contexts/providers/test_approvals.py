@@ -270,6 +270,32 @@ async def test_a_name_that_changed_meanwhile_hides_no_provider(desk: Desk) -> No
     assert desk.names == ["Former", f"New {none}"]
 
 
+async def test_who_is_rejected_after_a_lost_answer_says_so(desk: Desk) -> None:
+    lost, unreached, twice = [await desk.register(f"Company {n}") for n in range(3)]
+    reject = desk.application.providers.candidates.reject
+    desk.billing.honours_keys = desk.billing.tells_keys = False
+    desk.billing.fates = deque([*LOST, *[Fate.UNREACHED] * 4, *LOST, *[Fate.UNREACHED] * 4])
+    for candidate_id in (lost, unreached, twice, twice):
+        await desk.refused(candidate_id)
+
+    for candidate_id in (lost, unreached, twice):
+        await reject(BEN, candidate_id, version=None, reason="no")
+
+    assert (await desk.get(unreached)).approval is None
+    for candidate_id, name in ((lost, "Company 0"), (twice, "Company 2")):
+        found = await desk.get(candidate_id)
+        assert found.status == "rejected"
+        assert found.approval is not None
+        assert (found.approval.state, found.approval.view()["run_id"]) == ("needs_review", None)
+        assert name in (found.approval.note or "")
+    with pytest.raises(AlreadyDecided):
+        await desk.sagas.review(ANN, lost, version=None, provider_id=FIRST_ID)
+    seen = await desk.sagas.review(ANN, lost, version=None, provider_id=None)
+    assert (seen.status, seen.approval) == ("rejected", None)
+    with pytest.raises(AlreadyDecided):
+        await desk.sagas.review(ANN, lost, version=None, provider_id=None)
+
+
 async def test_a_second_pair_of_eyes(desk: Desk) -> None:
     desk.rule(second=True, expires_hours=1)
     candidate_id, given_up = await desk.register("One"), await desk.register("Two")

@@ -21,7 +21,7 @@ from windlass.contexts.providers.model import (
     SecondNeeded,
     Status,
 )
-from windlass.contexts.providers.tasks import ENDED, REVIEW_SIGNAL, SECOND_SIGNAL, Parts, define, record
+from windlass.contexts.providers.tasks import ENDED, REVIEW_SIGNAL, SECOND_SIGNAL, Order, Parts, define, record
 from windlass.engine.engine import Engine
 from windlass.engine.errors import RunCancelled, RunConflict, RunFailed, UnknownRun
 from windlass.engine.ports import Transaction
@@ -96,21 +96,20 @@ class Sagas:
         tried, since = rows.tried(tx.connection, before.candidate_id)
         former = tried if tried is not None and tried != before.company_name else None
         rows.claim(tx, actor.tenant_id, before.candidate_id, before.version, approval, now)
-        given = {
-            "candidate_id": before.candidate_id, "name": before.company_name, "since": now if since is None else since,
-            "former": former, "wait": wait, "second": rules.second,
-            "expires": None if expires is None else expires * HOUR,
-        }  # fmt: skip
-        self._engine.begin_in(tx, self._request(given, run_id, actor))
+        order = Order(
+            before.candidate_id, before.company_name, now if since is None else since, former, tried is not None, wait,
+            rules.second, None if expires is None else expires * HOUR,
+        )  # fmt: skip
+        self._engine.begin_in(tx, self._request(order, run_id, actor))
         told = {"status": before.status, "approval": approval.view()}
         self._parts.audit(
             tx, actor, "candidate.approval", f"candidate:{before.candidate_id}", {"status": before.status}, told
         )
         return approval
 
-    def _request(self, given: dict[str, Any], run_id: str, actor: Actor) -> StartRequest:
+    def _request(self, order: Order, run_id: str, actor: Actor) -> StartRequest:
         start = Start(
-            self._workflow, kwargs=given, run_id=run_id, key=given["candidate_id"], tenant_id=actor.tenant_id,
+            self._workflow, args=(order,), run_id=run_id, key=order.candidate_id, tenant_id=actor.tenant_id,
             owner=actor.user_id, on_end=ENDED,
         )  # fmt: skip
         return self._engine.request(start)
@@ -175,10 +174,10 @@ class Sagas:
         def settle(tx: Transaction) -> Candidate:
             before = rows.have(tx.connection, candidate_id, actor.tenant_id)
             asked = before.approval
-            if before.status != Status.PENDING:
-                raise AlreadyDecided(before.status)
-            if version is not None and before.version != version:
+            if version is not None and before.version != version and asked is not None:
                 raise Modified(version=before.version)
+            if before.status != Status.PENDING:
+                return self._seen(tx, actor, before, provider_id)
             if asked is None or asked.state not in _open_to(provider_id):
                 raise NoReview
             if provider_id is None:
@@ -212,13 +211,28 @@ class Sagas:
     def _released(self, tx: Transaction, actor: Actor, before: Candidate, asked: Approval) -> Candidate:
         """Make the candidate pending again: the person has seen that billing has no provider for it."""
         now = self._engine.clock.now()
-        rows.untried(tx, before.candidate_id, asked.run_id, now)
+        if asked.state == ApprovalState.NEEDS_REVIEW or rows.tried(tx.connection, before.candidate_id)[1] == from_iso(
+            asked.requested_at
+        ):
+            rows.untried(tx, before.candidate_id, asked.run_id, now)
         if not rows.release(tx, before.candidate_id, asked.run_id, now):
             raise Modified(version=before.version)
         if asked.state == ApprovalState.AWAITING_SECOND:
             self._tell_run(tx, asked.run_id, SECOND_SIGNAL, {"approved": False, "by": actor.user_id})
         else:
             self._tell_run(tx, asked.run_id, REVIEW_SIGNAL, {"outcome": "released"})
+        return self._settled(tx, actor, before, asked)
+
+    def _seen(self, tx: Transaction, actor: Actor, before: Candidate, provider_id: int | None) -> Candidate:
+        """Hear that a person has looked what billing has of a rejected candidate."""
+        asked = before.approval
+        if asked is None or provider_id is not None:
+            raise AlreadyDecided(before.status)
+        if not rows.seen(tx, before.candidate_id, self._engine.clock.now()):
+            raise Modified(version=before.version)
+        return self._settled(tx, actor, before, asked)
+
+    def _settled(self, tx: Transaction, actor: Actor, before: Candidate, asked: Approval) -> Candidate:
         told = {"status": before.status, "approval": None}
         self._parts.audit(
             tx, actor, "candidate.release", f"candidate:{before.candidate_id}",

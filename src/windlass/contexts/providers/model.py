@@ -158,8 +158,8 @@ class Approval:
         """Return it as it is shown."""
         return {
             "state": self.state,
-            "run_id": self.run_id,
-            "requested_by": self.requested_by_name,
+            "run_id": self.run_id or None,
+            "requested_by": self.requested_by_name or None,
             "requested_at": self.requested_at,
             "expires_at": self.expires_at,
             "note": self.note,

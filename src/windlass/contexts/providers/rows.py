@@ -37,7 +37,11 @@ _CLAIM = f"""UPDATE candidates SET approval_state = :state, approval_run_id = :r
  approval_by_name = :by_name, approval_at = :at, approval_expires_at = :expires_at, approval_note = :note,
  billing_name = coalesce(billing_name, company_name), billing_since = coalesce(billing_since, :at),
  updated_at = :now WHERE id = :id AND tenant_id = :tenant AND version = coalesce(:version, version) AND {_OPEN}"""  # noqa: S608
-_REJECT = f"""UPDATE candidates SET status = 'rejected', rejection_reason = :reason, updated_at = :now
+_REJECT = f"""UPDATE candidates SET status = 'rejected', rejection_reason = :reason, updated_at = :now,
+ approval_state = CASE WHEN billing_name IS NOT NULL THEN 'needs_review' END,
+ approval_note = CASE WHEN billing_name IS NOT NULL THEN 'billing may have a provider of the name '
+  || billing_name || ', which an approval before this rejection asked for' END,
+ approval_at = CASE WHEN billing_name IS NOT NULL THEN billing_since END
  WHERE id = :id AND tenant_id = :tenant AND version = coalesce(:version, version) AND {_OPEN}"""  # noqa: S608
 _MOVE = f"""UPDATE candidates SET approval_state = :state, approval_note = :note, updated_at = :now
  WHERE {_OURS}"""  # noqa: S608
@@ -51,6 +55,8 @@ _SECOND = f"""UPDATE candidates SET approval_state = 'approving', approval_expir
 _UNTRIED = f"""UPDATE candidates SET billing_name = NULL, billing_since = NULL, updated_at = :now
  WHERE {_OURS}"""  # noqa: S608
 _TRIED_AS = f"""UPDATE candidates SET billing_name = company_name, updated_at = :now WHERE {_OURS}"""  # noqa: S608
+_SEEN = """UPDATE candidates SET approval_state = NULL, approval_note = NULL, approval_at = NULL, billing_name = NULL,
+ billing_since = NULL, updated_at = :now WHERE id = :id AND status = 'rejected' AND approval_state = 'needs_review'"""
 _OWNER = "SELECT id FROM candidates WHERE provider_id = :provider_id AND id <> :id"
 _RIVALS = """SELECT id FROM candidates WHERE company_name = :name AND id <> :id
  AND (approval_state IS NOT NULL OR billing_since IS NOT NULL) ORDER BY id LIMIT 1"""
@@ -62,7 +68,8 @@ def candidate(row: Any) -> Candidate:
     approval = None
     if row["approval_state"] is not None:
         approval = Approval(
-            row["approval_state"], row["approval_run_id"], row["approval_by"], row["approval_by_name"],
+            row["approval_state"], row["approval_run_id"] or "", row["approval_by"] or "",
+            row["approval_by_name"] or "",
             iso(row["approval_at"]) or "", iso(row["approval_expires_at"]), row["approval_note"],
         )  # fmt: skip
     return Candidate(
@@ -163,6 +170,8 @@ def reject(
 ) -> Candidate:
     """Reject a pending candidate that nobody is approving.
 
+    Where an earlier approval may have left a provider at billing, the candidate says so and a person must look.
+
     Raises:
         CandidateNotFound, AlreadyDecided, Modified: as ``claim``.
     """
@@ -199,6 +208,11 @@ def approve(tx: Transaction, candidate_id: str, run_id: str, provider_id: int, n
 def second(tx: Transaction, candidate_id: str, run_id: str, now: int) -> bool:
     """Let an approval go on that waited for a second administrator; False: it does not wait for one any more."""
     return int(tx.execute(_SECOND, {"id": candidate_id, "run_id": run_id, "now": to_iso(now)}).rowcount) == 1
+
+
+def seen(tx: Transaction, candidate_id: str, now: int) -> bool:
+    """Note that a person has looked what billing has of a rejected candidate; False: nobody was to look."""
+    return int(tx.execute(_SEEN, {"id": candidate_id, "now": to_iso(now)}).rowcount) == 1
 
 
 def untried(tx: Transaction, candidate_id: str, run_id: str, now: int) -> None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
 from windlass.contexts.providers import rows
 from windlass.contexts.providers.billing import Billing, BillingDown, BillingRefused, LookupNotOffered, NameTaken
@@ -60,17 +60,20 @@ class Parts:
     tell: Tell = tell_nobody
 
 
-class Order(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Order:
     """An approval: ``since`` when billing may have a provider under ``name`` (microseconds).
 
-    ``former`` is another name under which it may have one. ``wait``: somebody waits for the end, so it is given up
-    when billing stays away. ``second``: another administrator has to approve, within ``expires`` seconds if given.
+    ``former`` is another name under which it may have one; ``unclear``: an earlier approval may have left one behind.
+    ``wait``: somebody waits for the end, so it is given up when billing stays away. ``second``: another administrator
+    has to approve, within ``expires`` seconds if given.
     """
 
     candidate_id: str
     name: str
     since: int
     former: str | None = None
+    unclear: bool = False
     wait: bool = True
     second: bool = False
     expires: float | None = None
@@ -119,18 +122,14 @@ class Saga:
         self.find = step(name="providers.find")(self._find)
 
     # the workflow
-    async def approve(
-        self, candidate_id: str, name: str, since: int, former: str | None, wait: bool, second: bool,
-        expires: float | None,
-    ) -> dict[str, Any]:  # fmt: skip
-        """Approve a candidate; see ``Order``.
+    async def approve(self, order: Order) -> dict[str, Any]:
+        """Approve a candidate.
 
         Raises:
             BillingFailed: billing refuses or stays away; the candidate is pending again.
             ApprovalExpired: no second administrator came.
         """
-        order = Order(candidate_id, name, since, former, wait, second, expires)
-        if not await self.hold(candidate_id):
+        if not await self.hold(order.candidate_id):
             return {"outcome": "superseded"}
         if order.second and not await self._second(order):
             return {"outcome": "released"}
@@ -146,7 +145,8 @@ class Saga:
         try:
             said = await signal(SECOND_SIGNAL, timeout=order.expires, status=Status.WAITING_APPROVAL, told=told)
         except SignalTimeout:
-            await self.untried(order.candidate_id)
+            if not order.unclear:
+                await self.untried(order.candidate_id)
             raise ApprovalExpired from None
         return bool(said["approved"])
 
@@ -157,7 +157,7 @@ class Saga:
             BillingFailed: there is none, as far as can be known.
             Review: a person must look whether one is there, or whose it is.
         """
-        tries = Tries(order)
+        tries = Tries(order, unclear=order.unclear)
         if order.former is not None:
             await self._left_behind(tries, order.former)
         answer = await self._insist(tries, self.create, order.name, order.key())
@@ -189,7 +189,7 @@ class Saga:
         """Look whether an earlier approval left a provider behind, under the name the candidate had then."""
         found = await self._insist(tries, self.find, former)
         if found["is"] == "found":
-            why = (await self._judged(tries.order._replace(name=former), found))["why"]
+            why = (await self._judged(replace(tries.order, name=former), found))["why"]
             if not why:
                 raise Review(f"billing has provider {found['id']} of this candidate under its former name {former!r}")
         elif found["is"] != "none":
@@ -212,6 +212,8 @@ class Saga:
             tries.failed += 1
             tries.unclear = tries.unclear or answer["sent"]
             if answer["delay"] is None:
+                if not tries.unclear:
+                    await self.untried(tries.order.candidate_id)
                 raise BillingFailed(answer["reason"])
             if tries.failed == RETRIES + 1:
                 await self.move(tries.order.candidate_id, ApprovalState.WAITING_FOR_BILLING.value, answer["reason"])

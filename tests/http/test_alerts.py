@@ -105,6 +105,7 @@ async def test_requests_of_the_provider_service_are_counted_by_template_and_it_s
         return {name: float(value) for name, value in lines}
 
     async with serving(migrated_sqlite_url) as served:
+        meter = served.app.state.meter
         for path, times in (("/health", 2), ("/records", 1), ("/auth/nothing", 1)):
             for _ in range(times):
                 await served.client.get(path)
@@ -118,5 +119,5 @@ async def test_requests_of_the_provider_service_are_counted_by_template_and_it_s
             f"provider_service_requests_total{refusals}": 1,
         }
         assert told['provider_service_request_duration_seconds_count{endpoint="/health",method="GET"}'] == 2
-    stopping = figures(served.app.state.meter.text({}, None, database=False).decode())
+    stopping = figures(meter.text({}, None, database=False).decode())
     assert stopping["provider_service_up"] == stopping["provider_service_database_up"] == 0

@@ -125,14 +125,15 @@ async def test_queued_runs_are_counted(database_url: str) -> None:
 
 async def test_held_runs_say_whose_they_are(served: Served) -> None:
     wait = {"id": "wait", "type": "delay", "config": {"milliseconds": 300}}
-    running = asyncio.ensure_future(run(served, [wait]))
-    seen = []
-    while not running.done():
-        seen.append((await served.client.get("/readyz")).json()["engine"]["active_tenants"])
-
-    assert await running == "succeeded"
-    assert set(seen) <= {0, 1}
-    assert 1 in seen
+    seen: set[int] = set()
+    for _ in range(50):  # a short wait may be over before anybody looks
+        running = asyncio.ensure_future(run(served, [wait]))
+        while not running.done():
+            seen.add((await served.client.get("/readyz")).json()["engine"]["active_tenants"])
+        assert await running == "succeeded"
+        if 1 in seen:
+            break
+    assert seen in ({1}, {0, 1})
 
 
 async def test_the_settings_in_force_are_shown(database_url: str) -> None:

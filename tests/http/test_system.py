@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 
-from tests.support.apps import Served, serving
+from tests.support.apps import Lines, Served, serving
 from tests.support.postgres import PostgresServer
 from tests.support.waiting import wait_until_async
 from windlass.bootstrap import migration_lock
 from windlass.http import system
+from windlass.http.app import create_app
+from windlass.http.logs import Log
 from windlass.kernel.errors import ConfigError, Unavailable
+from windlass.settings import Settings
 from windlass.storage import migrate, urls
 
 
@@ -167,7 +170,7 @@ async def test_metrics_count_requests_runs_records_and_commits(served: Served) -
     assert found['windlass_open_runs{status="running"}'] == 0
     assert found['windlass_runs_ended_total{status="succeeded",workflow="records.process"}'] == 1
     assert found["windlass_commit_units_total"] >= found["windlass_commit_batches_total"] > 0
-    assert all(name.startswith(("windlass_", "workflows_", "app_")) for name in found)
+    assert all(name.startswith(("windlass_", "workflows_", "app_", "provider_service_")) for name in found)
 
 
 async def test_an_older_postgresql_database_is_refused_unless_told_to_migrate(pg_dsn: str) -> None:
@@ -216,8 +219,8 @@ async def test_an_unreachable_database_is_said_plainly() -> None:
 
 
 async def test_the_reason_why_it_cannot_start_is_one_line(tmp_path: Path) -> None:
-    async with serving(f"sqlite:///{tmp_path}/x.db") as served:
-        app = served.app
+    settings = Settings(database_url=f"sqlite:///{tmp_path}/x.db")
+    app = create_app(settings, log=Log(Lines(), settings.log_level))
     messages: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
@@ -226,8 +229,6 @@ async def test_the_reason_why_it_cannot_start_is_one_line(tmp_path: Path) -> Non
     async def send(message: Any) -> None:
         messages.append(message)
 
-    app.state.settings = app.state.settings
-    (tmp_path / "x.db").unlink()
     (tmp_path / "x.db").mkdir()
     with pytest.raises(Unavailable):
         await app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send)

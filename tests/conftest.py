@@ -49,4 +49,5 @@ def _neutral_surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         # Tests start more runs than a user may; those of limits say what they want.
         patch.setenv("WORKFLOWS_DISABLE_QUOTAS", "true")
         patch.setenv("WORKFLOWS_DISABLE_RATE_LIMITS", "true")
+        patch.setenv("RATE_LIMITS_ENABLED", "false")
         yield

@@ -120,6 +120,7 @@ CODES = {
     Kind.STALE: "the object was changed since the caller read it (`If-Match`); nothing was done",
     Kind.TOO_LARGE: "the request is larger than the settings allow",
     Kind.RATE_LIMITED: "too many requests",
+    Kind.BAD_GATEWAY: "another service that is needed for this refuses, or does not answer",
     Kind.UNAVAILABLE: "the database is away or writers have fallen behind: try again after `Retry-After` seconds",
     Kind.TIMED_OUT: "what was waited for has not come in time; it goes on",
     Kind.INTERNAL: "a fault of the product; nothing of the inside is told, the log has the traceback",

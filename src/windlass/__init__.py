@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from windlass.engine.engine import Engine
     from windlass.engine.errors import (
         BareTaskError,
+        CompensationFailed,
         Fatal,
         NonDeterminismError,
         NotSerializable,
@@ -43,6 +44,7 @@ _HOMES = {
     "handle": ("Handle",),
     "errors": (
         "BareTaskError",
+        "CompensationFailed",
         "Fatal",
         "NonDeterminismError",
         "NotSerializable",
@@ -64,6 +66,7 @@ _WHERE = {name: f"windlass.engine.{module}" for module, names in _HOMES.items() 
 
 __all__ = [
     "BareTaskError",
+    "CompensationFailed",
     "Engine",
     "Fatal",
     "Handle",

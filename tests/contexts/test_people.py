@@ -16,7 +16,7 @@ from windlass import Engine, StepFailed, gather, signal, sleep, step, workflow
 from windlass.contexts.people import listing, store
 from windlass.contexts.people.api import People, Task, reminder_id, wait_for_decision
 from windlass.contexts.people.listing import Position
-from windlass.engine.compound import compound
+from windlass.contexts.workflows.runs.compound import compound
 from windlass.engine.types import RunFilter
 from windlass.kernel.actors import Actor, Forbidden
 from windlass.kernel.errors import Conflict, Invalid, NotFound, ValidationFailed

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.docs.blocks import Block
-from tests.docs.shell import SERVERS, WORKERS, Shell, checkout, search_path, shell
+from tests.docs.shell import DEMOS, SERVERS, WORKERS, Shell, checkout, search_path, shell
 from tests.support.ports import free_port
 from tests.support.warmth import warm
 
@@ -48,13 +48,14 @@ class Session:
             OtherOutput: one printed something else than the block behind it says.
         """
         checkout(self.folder)
-        self._port = free_port()
+        self._port, self._billing = free_port(), free_port()
         self._dsn = self.postgres() if any(POSTGRES in block.text for block in blocks) else ""
         environment = {
             "HOME": str(self.folder),
             "PATH": search_path(self.stand_ins),
             "WARM": warm().address,
             "PORT": str(self._port),
+            "BILLING_SERVICE_URL": f"http://localhost:{self._billing}",
             "LOG_FILE": "logs/app.log",
         }
         served = False
@@ -85,6 +86,7 @@ class Session:
         tests that run on it.
         """
         text = re.sub(r"^make (?=run|setup)", "make --old-file=.venv/.ready ", text, flags=re.MULTILINE)
+        text = re.sub(r"\b5002\b", str(self._billing), text)
         return re.sub(r"\b8000\b", str(self._port), text).replace(POSTGRES, self._dsn)
 
     def _write(self, block: Block) -> None:
@@ -97,12 +99,18 @@ class Session:
     def _starts(block: Block) -> bool:
         return any(SERVERS.match(line) for line in block.text.splitlines())
 
+    def _answers(self, line: str) -> str | None:
+        """Return where what a line starts answers, if it does."""
+        if DEMOS.match(line):
+            return f"http://localhost:{self._billing}"
+        return self._url if SERVERS.match(line) else None
+
     def _run(self, opened: Shell, block: Block) -> str:
         said = []
         for line, endless in commands(block, self.skipped):
             text = self._local(line)
             if endless:
-                opened.start(text, block.where, self._url if SERVERS.match(line) else None)
+                opened.start(text, block.where, self._answers(line))
             else:
                 said.append(opened.run(text, block.where))
         return "".join(said)
@@ -115,7 +123,7 @@ def commands(block: Block, skipped: frozenset[str]) -> list[tuple[str, bool]]:
     for line in block.text.splitlines(keepends=True):
         if line.strip() in skipped:
             continue
-        if (SERVERS.match(line) or WORKERS.match(line)) and not line.rstrip().endswith("--help"):
+        if any(kind.match(line) for kind in (SERVERS, WORKERS, DEMOS)) and not line.rstrip().endswith("--help"):
             parts.extend([(pending, False)] if pending.strip() else [])
             parts.append((line.strip(), True))
             pending = ""

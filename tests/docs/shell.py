@@ -17,7 +17,8 @@ from tests.support.servers import GuardedProcess
 PROGRAMS = Path(__file__).with_name("programs")
 SERVERS = re.compile(r"(\.venv/bin/)?(make run|windlass (up|serve)|uvicorn windlass\.http)\b")
 WORKERS = re.compile(r"(\.venv/bin/)?(windlass worker|tail -f|gunicorn)\b")
-"""Commands that run until they are stopped: those that answer HTTP on the port, and the others."""
+DEMOS = re.compile(r"(\.venv/bin/)?windlass demo billing\b")
+"""Commands that run until they are stopped: those that answer HTTP on the port, the others, and the demo billing."""
 
 _LINKED = (
     ".env.example",

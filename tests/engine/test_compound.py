@@ -7,7 +7,7 @@ import pytest
 from tests.engine.lab import Lab, parked
 from tests.support.waiting import wait_until_async
 from windlass import Engine, Fatal, RunFailed, StepFailed, map, signal, step, workflow  # noqa: A004  as users write it
-from windlass.engine.compound import compound
+from windlass.contexts.workflows.runs.compound import compound
 
 executed: list[str] = []
 broken: set[str] = set()

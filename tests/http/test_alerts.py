@@ -13,32 +13,39 @@ from tests.support.apps import Served, serving
 from tests.support.definitions import definition, log
 from tests.support.paths import DOCS, ROOT
 
-RULES = ROOT / "deploy" / "prometheus" / "workflows.rules.yml"
-DASHBOARD = ROOT / "deploy" / "grafana" / "workflows.json"
+RULES = sorted((ROOT / "deploy" / "prometheus").glob("*.rules.yml"))
+DASHBOARDS = sorted((ROOT / "deploy" / "grafana").glob("*.json"))
 ALERTS = {
-    "WorkflowsHighRunFailureRate", "WorkflowsWebhookFailures", "WorkflowsWebhookBlocked", "WorkflowsQueueDepthHigh",
-    "WorkflowsRunLatencyHigh", "WorkflowsStepLatencyHigh",
+    "workflows": {
+        "WorkflowsHighRunFailureRate", "WorkflowsWebhookFailures", "WorkflowsWebhookBlocked", "WorkflowsQueueDepthHigh",
+        "WorkflowsRunLatencyHigh", "WorkflowsStepLatencyHigh",
+    },
+    "providers": {
+        "ProviderServiceDown", "ProviderServiceHighErrorRate", "ProviderServiceDatabaseDown", "ProviderBillingFailing",
+    },
 }  # fmt: skip
+OF_PROMETHEUS = {"job", "instance"}
+"""Labels that it adds itself."""
 _LABELS = re.compile(r"(\w+)(?:=~|!=|!~|=)\"")
 
 
-def rules() -> list[dict[str, Any]]:
-    [group] = yaml.safe_load(RULES.read_text())["groups"]
+def rules(path: Path) -> list[dict[str, Any]]:
+    [group] = yaml.safe_load(path.read_text())["groups"]
     found: list[dict[str, Any]] = group["rules"]
     return found
 
 
 def asked(path: Path) -> list[str]:
     """Every expression in a file."""
-    if path == RULES:
-        return [rule["expr"] for rule in rules()]
+    if path in RULES:
+        return [rule["expr"] for rule in rules(path)]
     board = json.loads(path.read_text())
     own = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
     return own + [one["query"] for one in board["templating"]["list"] if one["type"] == "query"]
 
 
 def names(expression: str) -> set[str]:
-    return set(re.findall(r"\b(?:workflows|windlass|app)_\w+", expression))
+    return set(re.findall(r"\b(?:workflows|windlass|app|provider_service)_\w+", expression))
 
 
 @pytest.fixture
@@ -59,27 +66,57 @@ async def _do_everything(served: Served) -> None:
     await run([{"id": "bad", "type": "prompt", "config": {"template": "{{ nobody.knows }}"}, "retry": 0}])
     for status in ("failed", "blocked"):
         served.app.state.meter.count("workflows_webhook_deliveries", status=status, host="hooks.example.com")
+    served.app.state.meter.count("provider_service_billing_calls", action="create", outcome="down")
+    served.app.state.meter.count("provider_service_approvals", outcome="approved")
+    assert (await served.client.get("/health")).status_code == 200
 
 
-@pytest.mark.parametrize("path", [RULES, DASHBOARD], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*RULES, *DASHBOARDS], ids=lambda path: path.name)
 def test_every_name_asked_for_is_emitted(path: Path, metrics: str) -> None:
     emitted = set(re.findall(r"^([a-z_]+)(?:{| )", metrics, re.MULTILINE))
     wanted = {name for expression in asked(path) for name in names(expression)}
 
-    assert len(wanted) > 5
+    assert len(wanted) > 3
     assert wanted <= emitted
 
 
-@pytest.mark.parametrize("path", [RULES, DASHBOARD], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*RULES, *DASHBOARDS], ids=lambda path: path.name)
 def test_every_label_asked_for_is_there(path: Path, metrics: str) -> None:
     for expression in asked(path):
-        for name, labels in re.findall(r"\b((?:workflows|windlass)_\w+){([^}]*)}", expression):
-            line = next(line for line in metrics.splitlines() if line.startswith(f"{name}{{"))
-            assert set(_LABELS.findall(labels)) <= set(re.findall(r'(\w+)="', line)), expression
+        for name, labels in re.findall(r"\b((?:workflows|windlass|provider_service)_\w+){([^}]*)}", expression):
+            line = next(line for line in metrics.splitlines() if re.match(rf"{name}[{{ ]", line))
+            assert set(_LABELS.findall(labels)) - OF_PROMETHEUS <= set(re.findall(r'(\w+)="', line)), expression
 
 
-def test_every_alert_of_the_contract_is_there_and_explained() -> None:
-    assert {rule["alert"] for rule in rules()} == ALERTS
-    assert all(rule["annotations"].keys() == {"summary", "description"} for rule in rules())
-    runbook = (DOCS / "runbooks" / "workflows.md").read_text()
-    assert [alert for alert in sorted(ALERTS) if f"`{alert}`" not in runbook] == []
+@pytest.mark.parametrize("path", RULES, ids=lambda path: path.name)
+def test_every_alert_of_the_contract_is_there_and_explained(path: Path) -> None:
+    of = path.name.partition(".")[0]
+    assert {rule["alert"] for rule in rules(path)} == ALERTS[of]
+    assert all(rule["annotations"].keys() == {"summary", "description"} for rule in rules(path))
+    runbooks = "".join(page.read_text() for page in [DOCS / "runbook.md", *(DOCS / "runbooks").glob("*.md")])
+    assert [alert for alert in sorted(ALERTS[of]) if f"`{alert}`" not in runbooks] == []
+
+
+async def test_requests_of_the_provider_service_are_counted_by_template_and_it_says_when_it_stops(
+    migrated_sqlite_url: str,
+) -> None:
+    def figures(text: str) -> dict[str, float]:
+        lines = (line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("provider_service_"))
+        return {name: float(value) for name, value in lines}
+
+    async with serving(migrated_sqlite_url) as served:
+        for path, times in (("/health", 2), ("/records", 1), ("/auth/nothing", 1)):
+            for _ in range(times):
+                await served.client.get(path)
+        refused = await served.client.post("/auth/login", data={"username": "nobody", "password": "x" * 12})
+        told = figures((await served.client.get("/metrics")).text)
+        assert told["provider_service_up"] == told["provider_service_database_up"] == 1
+        counted = {name: value for name, value in told.items() if name.startswith("provider_service_requests_total{")}
+        refusals = f'{{endpoint="/auth/login",method="POST",status_code="{refused.status_code}"}}'
+        assert counted == {
+            'provider_service_requests_total{endpoint="/health",method="GET",status_code="200"}': 2,
+            f"provider_service_requests_total{refusals}": 1,
+        }
+        assert told['provider_service_request_duration_seconds_count{endpoint="/health",method="GET"}'] == 2
+    stopping = figures(served.app.state.meter.text({}, None, database=False).decode())
+    assert stopping["provider_service_up"] == stopping["provider_service_database_up"] == 0

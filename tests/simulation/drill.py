@@ -39,6 +39,7 @@ SHAPES: dict[str, tuple[dict[str, Any], Life]] = {
     "waits": ({"signals": 2, "patience": 1.0}, _signals),
     "retries": ({}, _repair),
     "money": ({"width": 2, "peer": None}, _quiet),
+    "saga": ({"width": 1}, _quiet),
 }
 
 

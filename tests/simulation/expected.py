@@ -25,6 +25,9 @@ def expected(shape: str, label: str, inputs: dict[str, Any]) -> list[str] | None
         return [f"{label}.a", *places, f"{label}.s", f"{label}.w", *told, f"{label}.z"]
     if shape == RUN and inputs["labels"] is not None:
         return [name if name in SPOKEN else f"{label}.{name}" for name in inputs["labels"]]
+    if shape == "saga":
+        places = [f"{label}.t.{place}" for place in range(inputs["width"])]
+        return [f"{label}.t.a", f"{label}.t.d", f"{label}.t.p", *places, f"{label}.z"]
     if shape == "narrow":
         return _narrow(label, inputs["depth"])
     return None

@@ -10,7 +10,7 @@ import pytest
 
 from windlass.contexts.workflows.runs.interpreter import Interpreter
 from windlass.contexts.workflows.runs.outcome import Outcome
-from windlass.engine import control, ending
+from windlass.engine import compensation, control, ending
 from windlass.engine.history import History, Recorded
 from windlass.engine.journal import AdvanceRuns
 from windlass.engine.mailbox import Mailbox
@@ -193,12 +193,22 @@ def forget_outputs_over_a_restart(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Interpreter, "see", forgetful)
 
 
+def undo_what_was_replayed(patch: pytest.MonkeyPatch) -> None:
+    """Undo what the run had done when it was claimed, and nothing of what it did since."""
+
+    async def remembered(run: Run) -> list[list[Any]]:
+        calls = [] if run.history is None else [(call.path, call.data or {}) for call in run.history.undoable]
+        return [[path, data["undo"]["step"], data["undo"]["given"], data["output"]] for path, data in calls]
+
+    patch.setattr(compensation, "_succeeded", remembered)
+
+
 PLANTS: dict[str, Plant] = {
     plant.__name__: plant
     for plant in (
         no_fence, numbers_in_memory, blind_retry, blind_trust, park_without_looking, park_on_what_just_came,
         silent_children, silent_signals, no_alarm, consume_early, consume_never, deaf_to_copies,
         repeat_what_succeeded, match_without_scopes, keep_places, forget_keys, outlive_the_transaction,
-        follow_nobody, forget_outputs_over_a_restart,
+        follow_nobody, forget_outputs_over_a_restart, undo_what_was_replayed,
     )
 }  # fmt: skip

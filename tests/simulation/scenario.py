@@ -27,7 +27,7 @@ MOST_TURNS = 150_000
 """Callbacks after which something is going round in circles; a simulation takes some thousands."""
 
 DOCUMENT = documents.RUN
-SHAPES = ("chain", "fan", "family", "waits", "retries", "money", "narrow", DOCUMENT)
+SHAPES = ("chain", "fan", "family", "waits", "retries", "money", "saga", "narrow", DOCUMENT)
 
 SPOKEN_TO = {"waits", DOCUMENT}
 """Those that end only when somebody speaks to them."""
@@ -123,6 +123,8 @@ def _inputs(shape: str, dice: random.Random) -> dict[str, Any]:
             return {"signals": dice.randint(0, 4), "patience": dice.choice([0.3, 2.0, 6.0])}
         case documents.RUN:
             return documents.throw(dice)
+        case "saga":
+            return {"width": dice.randint(0, 2)}
         case "money":
             return {"width": dice.randint(1, 4), "peer": None}
         case _:

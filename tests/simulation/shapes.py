@@ -96,9 +96,46 @@ def tell(tx: Transaction, label: str, run_id: str, name: str) -> str:
     return token
 
 
+@step(retries=8, backoff=0.1)
+async def unbook(token: str, label: str) -> str:
+    """Undo a booking; sometimes it takes more than once."""
+    ledger = LEDGER.get()
+    undone = ledger.execute(f"{label}!{token}")
+    await ledger.spend()
+    if ledger.chance(ledger.clumsy):
+        raise RuntimeError(f"stumbled over {token}")
+    return undone
+
+
+@step(compensate=unbook)
+async def book(label: str) -> str:
+    """Do something that can be undone."""
+    token = LEDGER.get().execute(label)
+    await LEDGER.get().spend()
+    return token
+
+
+@step(transactional=True, retries=8, backoff=0.1)
+def unpay(tx: Transaction, token: str, label: str) -> str:
+    """Undo a payment in a transaction."""
+    undone = LEDGER.get().execute(f"{label}!{token}")
+    info = step_info()
+    tx.execute(
+        "INSERT INTO effects (run_id, path, token) VALUES (:run_id, :path, :token)",
+        {"run_id": info.run_id, "path": info.path, "token": undone},
+    )
+    return undone
+
+
+@step(transactional=True, retries=8, backoff=0.1, compensate=unpay)
+def pay(_tx: Transaction, label: str) -> str:
+    """Do something in a transaction that can be undone."""
+    return LEDGER.get().execute(label)
+
+
 def forget_pace() -> None:
     """Let no step remember how quick it was in another simulation."""
-    for one in (effect, spawn, tell):
+    for one in (effect, spawn, tell, pay, unpay):
         one._quick = False
 
 
@@ -273,4 +310,40 @@ async def narrow(label: str, depth: int) -> Seen:
         except RunCancelled:
             seen.append(["cancelled", label])
     await sleep(0.3)
+    return seen
+
+
+@workflow(name="trip", registry=REGISTRY)
+async def trip(label: str, width: int, failing: bool) -> Seen:
+    """Bookings one after the other, side by side and below each other; when the trip fails each is undone."""
+    seen = [[f"{label}.a", await book(f"{label}.a")]]
+    places = [f"{label}.{place}" for place in range(width)]
+    parts: list[Any] = await gather(_booked(f"{label}.d"), pay(f"{label}.p"), *(book(place) for place in places))
+    seen += [[place, part] for place, part in zip([f"{label}.d", f"{label}.p", *places], parts, strict=True)]
+    await sleep(0.4)
+    if failing:
+        await gather(_booked(f"{label}.e"), pay(f"{label}.q"), _late(f"{label}.f"))
+    return seen
+
+
+async def _booked(label: str) -> str:
+    inner: list[str] = await gather(book(f"{label}1"), book(f"{label}2"))
+    await gather(book(f"{label}3"), book(f"{label}4"))
+    assert len(inner) == 2
+    return await book(label)
+
+
+async def _late(label: str) -> None:
+    await work(label)
+    await doomed(f"{label}!")
+
+
+@workflow(name="saga", registry=REGISTRY)
+async def saga(label: str, width: int) -> Seen:
+    """A trip that succeeds, and one that is undone."""
+    seen = await trip(f"{label}.t", width, False)
+    try:
+        await trip(f"{label}.u", width, True)
+    except RunFailed:
+        seen.append([f"{label}.z", await work(f"{label}.z")])
     return seen

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 ONCE = {"step_completed", "timer_fired", "signal_received", "signal_timed_out", "child_completed", "value_recorded"}
+UNDONE = {"book": "unbook", "pay": "unpay"}
+"""Steps, and those that undo them."""
 HONEST = {"StepFailed", "RunFailed", "RunCancelled", "DefinitionFailed"}
 """Errors by which runs of the workload may end."""
 
@@ -45,6 +47,7 @@ class Verdict:
         """Look at everything."""
         for head in self._heads.values():
             self._whole(head, self._journals[head.run_id])
+            self._undone(head, self._journals[head.run_id])
         if self._world.store.slots():
             raise Violation(f"places are still taken: {self._world.store.slots()}")
         self._effects()
@@ -83,6 +86,22 @@ class Verdict:
             error = orjson.loads(self._world.store.ended(head.run_id)[1] or "{}")
             if error.get("type") not in HONEST:
                 raise Violation(f"{name(head)} failed by {error}")
+
+    def _undone(self, head: RunHead, journal: list[Event]) -> None:
+        """Check that a run that failed has undone what had succeeded, last first, and no other has."""
+        done, undone = [], []
+        for event in journal:
+            step = (event.step_id or "").rpartition("/")[2].partition("#")[0]
+            if event.type != "step_completed":
+                continue
+            token = str(orjson.loads(event.payload)["output"])
+            if step in UNDONE:
+                done.append(f"{UNDONE[step]} {token}")
+            elif step in UNDONE.values():
+                undone.append(f"{step} {token.partition('!')[2].rpartition('@')[0]}")
+        wanted = done[::-1] if head.status == Status.FAILED else []
+        if undone != wanted and not (head.status == Status.CANCELLED and undone == done[::-1][: len(undone)]):
+            raise Violation(f"{name(head)} has undone {undone} instead of {wanted}")
 
     def _output(self, run_id: str, path: str, output: Any) -> None:
         """Remember which step has which token; those of documents have it among their outputs, if any."""

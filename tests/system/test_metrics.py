@@ -1,8 +1,11 @@
 """Prometheus accepts what the service tells about itself."""
 
+import json
 import subprocess
+from pathlib import Path
 
 import httpx2
+import pytest
 
 from tests.support.paths import ROOT
 from tests.support.service import Service
@@ -36,11 +39,30 @@ def test_the_figures_of_workflows_pass_promtool_but_for_the_unit_in_their_names(
     assert {line.split()[0] for line in said} <= {"workflows_run_duration_ms", "workflows_step_duration_ms"}, said
 
 
-def test_the_alert_rules_pass_promtool_and_their_own_tests(promtool: str) -> None:
+@pytest.mark.parametrize("of", ["workflows", "providers"])
+def test_the_alert_rules_pass_promtool_and_their_own_tests(promtool: str, of: str) -> None:
     folder = ROOT / "deploy" / "prometheus"
-    for command in (["check", "rules", "workflows.rules.yml"], ["test", "rules", "workflows.test.yml"]):
+    for command in (["check", "rules", f"{of}.rules.yml"], ["test", "rules", f"{of}.test.yml"]):
         done = subprocess.run([promtool, *command], cwd=folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("of", ["workflows", "providers"])
+def test_the_panels_ask_what_prometheus_understands(promtool: str, of: str, tmp_path: Path) -> None:
+    board = json.loads((ROOT / "deploy" / "grafana" / f"{of}.json").read_text())
+    asked = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    rules = [{"record": f"panel:{number}", "expr": expr} for number, expr in enumerate(asked)]
+    file = tmp_path / "panels.yml"
+
+    def check(some: list[dict[str, str]]) -> subprocess.CompletedProcess[str]:
+        file.write_text(json.dumps({"groups": [{"name": of, "rules": some}]}))
+        command = [promtool, "check", "rules", "--lint=none", str(file)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    done = check(rules)
+    assert done.returncode == 0, done.stdout + done.stderr
+    seed = "rate(provider_service_requests_total[5m]) by (endpoint)"
+    assert "unexpected <by>" in check([{"record": "panel:x", "expr": seed}]).stderr
 
 
 def test_promtool_would_find_a_bad_name(promtool: str) -> None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from windlass.contexts.limits.api import Limits as StartLimits
     from windlass.contexts.outbound.api import Outbound
     from windlass.contexts.people.api import People
+    from windlass.contexts.providers.api import Providers
     from windlass.contexts.schedules.api import Schedules
     from windlass.contexts.webhooks.api import Webhooks
     from windlass.contexts.workflows.api import Definitions, Workflows
@@ -135,6 +136,11 @@ class Application:
     def limits(self) -> StartLimits:
         """Return how much may be started."""
         return self.contexts.limits
+
+    @property
+    def providers(self) -> Providers:
+        """Return the provider registration."""
+        return self.contexts.providers
 
     @property
     def parts(self) -> list[Part]:
@@ -276,6 +282,7 @@ async def _open(
     finally:
         if application.assembled is not None:
             await application.assembled.outbound.close()
+            await application.assembled.providers.billing.close()
         await asyncio.to_thread(_close, backend, commits, own)
 
 

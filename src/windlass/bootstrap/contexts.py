@@ -10,6 +10,7 @@ from windlass.bootstrap.options import (
     limit_options,
     minter,
     open_artifacts,
+    open_providers,
     open_schedules,
     open_sealer,
     open_upkeep,
@@ -23,6 +24,7 @@ from windlass.contexts.identity.api import Identity
 from windlass.contexts.limits.api import Limits
 from windlass.contexts.outbound.api import Outbound
 from windlass.contexts.people.api import People
+from windlass.contexts.providers.api import Providers
 from windlass.contexts.schedules.api import Schedules
 from windlass.contexts.webhooks.api import Webhooks
 from windlass.contexts.workflows.api import Workflows
@@ -46,6 +48,7 @@ class Contexts:
     limits: Limits
     spans: Spans
     upkeep: Upkeep
+    providers: Providers
 
 
 def assemble(settings: Settings, engine: Engine) -> Contexts:
@@ -79,4 +82,5 @@ def assemble(settings: Settings, engine: Engine) -> Contexts:
         limits=limits,
         spans=spans,
         upkeep=open_upkeep(settings, engine),
+        providers=open_providers(settings, engine, identity, webhooks),
     )

@@ -15,6 +15,17 @@ from windlass.contexts.limits.api import Limit, Limits
 from windlass.contexts.limits.api import Options as LimitOptions
 from windlass.contexts.outbound.api import Outbound, Policy
 from windlass.contexts.people.api import Remind, Task, reminder, reminder_id
+from windlass.contexts.providers.api import (
+    ApprovalRules,
+    BillingClient,
+    BillingOptions,
+    Candidate,
+    Candidates,
+    Providers,
+    Sagas,
+)
+from windlass.contexts.providers.api import Parts as ApprovalParts
+from windlass.contexts.providers.api import Rules as CandidateRules
 from windlass.contexts.schedules.api import Options as ScheduleOptions
 from windlass.contexts.schedules.api import PythonTarget, Schedules, Targets
 from windlass.contexts.webhooks.api import Delivery, Options, Secrets, Webhooks
@@ -260,3 +271,27 @@ def _maintenance(settings: Settings) -> Callable[[], dict[str, Any]] | None:
     from windlass.storage.postgres.upkeep import maintain  # noqa: PLC0415  its driver is an extra
 
     return partial(maintain, url)
+
+
+def open_providers(settings: Settings, engine: Engine, identity: Identity, webhooks: Webhooks) -> Providers:
+    """Return the provider registration."""
+    rules = CandidateRules(settings.providers_products, settings.idempotency_seconds)
+    address = BillingOptions(
+        settings.billing_service_url, settings.billing_connect_seconds, settings.billing_timeout_seconds
+    )
+    telemetry, url = engine.worker.telemetry, settings.providers_webhook_url
+    billing = BillingClient(address, telemetry)
+
+    def tell(tx: Transaction, candidate: Candidate) -> None:
+        if url is not None:
+            body = orjson.dumps({"event": "candidate.approved", "candidate": candidate.view()}).decode()
+            webhook_id = f"candidate:{candidate.candidate_id}"
+            webhooks.queue_in(tx, Delivery(webhook_id, url, body, tenant_id=candidate.tenant_id))
+
+    parts = ApprovalParts(billing, engine.clock, telemetry, identity.record, tell)
+    approval = ApprovalRules(
+        settings.providers_approval_wait_seconds,
+        settings.providers_second_approver,
+        settings.providers_approval_expires_hours,
+    )
+    return Providers(Candidates(engine, rules, identity.record), Sagas(engine, parts, approval), billing)

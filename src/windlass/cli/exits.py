@@ -42,6 +42,7 @@ _KINDS = {
     Kind.CONFLICT: ExitCode.CONFLICT,
     Kind.STALE: ExitCode.CONFLICT,
     Kind.RATE_LIMITED: ExitCode.UNAVAILABLE,
+    Kind.BAD_GATEWAY: ExitCode.UNAVAILABLE,
     Kind.UNAVAILABLE: ExitCode.UNAVAILABLE,
     Kind.TIMED_OUT: ExitCode.UNAVAILABLE,
     Kind.INTERNAL: ExitCode.INTERNAL,

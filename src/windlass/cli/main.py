@@ -13,6 +13,7 @@ from windlass.cli import (
     backups,
     bench,
     db,
+    demo,
     doctor,
     info,
     keys,
@@ -61,6 +62,7 @@ for register in (
     workflows.register,
     limits.register,
     quotas.register,
+    demo.register,
 ):
     register(app)
 quicken(app)

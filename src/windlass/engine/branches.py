@@ -124,27 +124,3 @@ class Group:
             raise first
         self._scope.seen = max(scope.seen for scope in self._scopes)
         return [task.exception() or task.result() for task in self._tasks]
-
-
-class Latch:
-    """Lets branches of one run wait for another of its branches: what stands behind a join."""
-
-    def __init__(self) -> None:
-        self._set = False
-        self._waiting: list[tuple[Run, asyncio.Future[None]]] = []
-
-    async def wait(self) -> None:
-        """Return once ``set`` has been called."""
-        if self._set:
-            return
-        run: Run = current_scope("a latch").run
-        future: asyncio.Future[None] = run.loop.create_future()
-        self._waiting.append((run, future))
-        await run.block(future)
-
-    def set(self) -> None:
-        """Let go everybody who waits, and whoever comes later."""
-        self._set = True
-        for run, future in self._waiting:
-            run.release(future, None)
-        self._waiting.clear()

@@ -118,16 +118,19 @@ class Signature:
     Args:
         fn: the function; its annotations are read when first needed.
         skip: how many leading parameters the engine fills in itself (the transaction of a transactional step).
+
+    ``names`` are those of the other parameters; ``by_name``: each may be given by name.
     """
 
     def __init__(self, fn: Callable[..., Any], skip: int = 0) -> None:
         self._fn = fn
         self._signature = inspect.signature(fn)
         self._parameters = list(self._signature.parameters.values())[skip:]
-        self._names = [parameter.name for parameter in self._parameters]
-        self._name_set = set(self._names)
+        self.names = [parameter.name for parameter in self._parameters]
+        self._name_set = set(self.names)
         self._needed = {p.name for p in self._parameters if p.default is p.empty}
         self._plain = all(p.kind is p.POSITIONAL_OR_KEYWORD for p in self._parameters)
+        self.by_name = all(p.kind in {p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY} for p in self._parameters)
         self._bare = self._signature.replace(parameters=self._parameters)
         self._adapters: dict[str, TypeAdapter[Any]] | None = None
         self._ready = False
@@ -199,8 +202,14 @@ class Signature:
                 values[name] = _loaded(adapter, orjson.dumps(values[name]), f"{what}, argument {name}")
         return values
 
+    def named(self, args: Sequence[object], kwargs: Mapping[str, object]) -> dict[str, object]:
+        """Return the arguments of a call and the defaults of the others, all by name; raises TypeError as the call."""
+        bound = self._bare.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return bound.arguments
+
     def _bind(self, args: Sequence[object], kwargs: Mapping[str, object], what: str) -> dict[str, Any]:
-        names = self._names
+        names = self.names
         if not kwargs and len(args) == len(names) and self._plain:
             return dict(zip(names, args, strict=True))
         if not args and self._plain and self._needed <= kwargs.keys() <= self._name_set:

@@ -10,7 +10,6 @@ import orjson
 from windlass.engine.births import RUN_STARTED
 from windlass.engine.ending import cancel
 from windlass.engine.errors import Fenced, RunConflict, UnknownRun
-from windlass.engine.failures import storable
 from windlass.engine.heads import append, number, to_json, wake
 from windlass.engine.history import History, whole_from
 from windlass.engine.ops import Operation
@@ -36,6 +35,7 @@ from windlass.engine.types import (
 )
 from windlass.kernel.clock import to_iso
 from windlass.kernel.errors import Invalid
+from windlass.kernel.telling import storable
 
 TAKEOVER_CHUNK = 1000
 

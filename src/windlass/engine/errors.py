@@ -48,6 +48,12 @@ class StepFailed(WindlassError):
     code = "STEP_FAILED"
 
 
+class CompensationFailed(WindlassError):
+    """A failed run could not be undone as a whole: a person must see to the steps in ``data["open"]`` (their paths)."""
+
+    code = "COMPENSATION_FAILED"
+
+
 class StepTimeout(WindlassError):
     """An attempt took longer than the step's ``timeout``."""
 
@@ -108,3 +114,7 @@ class Withheld(Exception):
 
 class Suspend(BaseException):
     """Unwinds a run that leaves memory; not an ``Exception`` so that user code does not swallow it."""
+
+
+FINAL = (Fatal, NotSerializable, NonDeterminismError)
+"""After these no step is tried again."""

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import traceback
 from collections.abc import Iterable
 from concurrent.futures import CancelledError
 from typing import Any
 
-from windlass.engine.errors import StepFailed, Suspend
+from windlass.engine.errors import CompensationFailed, StepFailed, Suspend
 from windlass.kernel.errors import WindlassError
+from windlass.kernel.telling import told
 
-MESSAGE_LENGTH = 2000
-TRACE_LENGTH = 4000
 _BESIDE = "windlass_beside"
 
 
@@ -55,33 +53,14 @@ def cancelled_itself(error: BaseException, message: str) -> Exception:
     return own
 
 
-def told(error: BaseException) -> str:
-    """Return what an exception says, in characters that JSON and every database can keep."""
-    try:
-        text = str(error)
-    except Exception:  # noqa: BLE001  whatever is wrong with it, its run must end
-        text = "its message cannot be told"
-    return storable(text[:MESSAGE_LENGTH])
-
-
-def trace(error: BaseException) -> str:
-    """Return the last lines of a traceback, for people who look at the journal."""
-    return storable("".join(traceback.format_exception(error))[-TRACE_LENGTH:])
-
-
-def storable(text: str) -> str:
-    """Return text with what cannot be kept (NUL, half a surrogate pair) written as its escape."""
-    return text.replace("\0", "\\x00").encode(errors="backslashreplace").decode()
-
-
 def describe(error: BaseException) -> dict[str, Any]:
     """Return an exception as JSON-ready data: type, message, and the data of our own errors."""
     details: dict[str, Any] = {
         "type": type(error).__name__,
         "message": told(error) or type(error).__name__,
     }
-    if isinstance(error, StepFailed):
-        details |= {key: error.data[key] for key in ("step", "error_type", "attempts") if key in error.data}
+    if isinstance(error, (StepFailed, CompensationFailed)):
+        details |= {key: error.data[key] for key in ("step", "error_type", "attempts", "open") if key in error.data}
     return details
 
 

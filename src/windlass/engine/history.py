@@ -105,6 +105,14 @@ class History:
         """Whether the run has started any."""
         return any(call.kind == "child" for call in self.calls.values())
 
+    @property
+    def undoable(self) -> list[Recorded]:
+        """Return the calls that know how they are undone, the last to succeed first."""
+        known = [
+            call for call in self.calls.values() if call.settled == "step_completed" and "undo" in (call.data or {})
+        ]
+        return sorted(known, key=lambda call: -call.seq)
+
     def awaited_children(self) -> list[str]:
         """Return the ids of children that were started and not heard of since."""
         waits = [call for call in self.calls.values() if call.kind == "child" and call.settled is None]

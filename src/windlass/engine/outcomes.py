@@ -18,9 +18,9 @@ def opening(name: str, kind: str) -> str:
     return f'{{"step_id":"{name}","type":"{kind}"}}'
 
 
-def completed(name: str, kind: str, mark: str, attempt: int, output: str) -> str:
-    """Return the payload of ``step_completed``; ``output`` is JSON text already."""
-    return f'{{"step_id":"{name}","type":"{kind}","input":"{mark}","attempt":{attempt},"output":{output}}}'
+def completed(name: str, kind: str, mark: str, attempt: int, output: str, undo: str = "") -> str:
+    """Return the payload of ``step_completed``; ``output`` is JSON text already, and so is ``undo``: a field of it."""
+    return f'{{"step_id":"{name}","type":"{kind}","input":"{mark}","attempt":{attempt},"output":{output}{undo}}}'
 
 
 def failure(path: str, message: str, error_type: str, attempts: int) -> StepFailed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from windlass.engine.codec import Signature
@@ -14,7 +14,10 @@ __all__ = ["BadName", "Definition", "Registry", "check_name", "check_text", "def
 
 
 class Definition:
-    """A durable function under its name; ``fn`` is the plain function, for tests of its logic alone."""
+    """A durable function under its name; ``fn`` is the plain function, for tests of its logic alone.
+
+    ``compensate`` gets the scope of a run that failed and with what, and returns what it fails with in the end.
+    """
 
     def __init__(self, fn: Callable[..., Any], *, name: str, queue: str, priority: int, version: str) -> None:
         if not inspect.iscoroutinefunction(fn):
@@ -25,6 +28,7 @@ class Definition:
         self.priority = check_priority(priority, f"workflow {name}: ")
         self.version = version
         self.signature = Signature(fn)
+        self.compensate: Callable[[Any, Exception], Awaitable[Exception]] | None = None
 
     def __repr__(self) -> str:
         return f"<workflow {self.name}>"

@@ -26,7 +26,7 @@ from windlass.engine.history import History
 from windlass.engine.host import Host
 from windlass.engine.journal import ADVANCE
 from windlass.engine.mailbox import Mailbox
-from windlass.engine.ops import heard
+from windlass.engine.ops import Operation, heard
 from windlass.engine.registry import Definition
 from windlass.engine.scope import CURRENT, Scope
 from windlass.engine.types import Advance, ClaimedRun, Finish, InboxRow, NewEvent, NewRun, Park, Status
@@ -71,6 +71,7 @@ class Run:
         self.counted = True
         self.gone = False
         self.has_children = self.history is not None and self.history.has_children
+        self.undoes: dict[str, Any] = {}
         self.pausing: InboxRow | None = None
         self.cancelling = False
         self.held_back = False
@@ -130,8 +131,10 @@ class Run:
             scope.leave()
             _, outputs = self.workflow.signature.output(value, f"output of {name}")
         except BaseException as error:
-            at = self.worker.clock.now()
             raised = self._raised(error)
+            if self.workflow.compensate is not None:
+                raised = await self.workflow.compensate(scope, raised)
+            at = self.worker.clock.now()
             details = describe(raised) | {"failed_steps": failed_steps(raised)}
             if getattr(raised, "compensated", False):
                 details["compensated"] = True
@@ -215,14 +218,15 @@ class Run:
             self.pending = []
         consumed = self.mail.take_consumed()
         unit = Advance(self.run_id, self.holder, self.worker.clock.now(), events, finish, park, starts or [], consumed)
-        return self._write(unit)
+        return self.submit(ADVANCE, unit)
 
-    async def _write(self, unit: Advance) -> Any:
+    async def submit(self, op: Operation[Any, Any], unit: Any) -> Any:
+        """Hand a unit to the committer; without an answer the run leaves memory: raises ``Suspend``."""
         if self.gone:
             raise Suspend
         self._air += 1
         try:
-            return await heard(self.worker.commits.submit(ADVANCE, unit))
+            return await heard(self.worker.commits.submit(op, unit))
         except Fenced:
             self.worker.fenced(self)
             raise Suspend from None

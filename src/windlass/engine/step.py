@@ -25,20 +25,23 @@ from typing import (
 
 from windlass.engine.attempt import in_thread, too_long
 from windlass.engine.codec import Signature, digest
-from windlass.engine.errors import Fenced, StepTimeout, Suspend, Withheld
-from windlass.engine.failures import own_error, told, trace
+from windlass.engine.compensation import Undo
+from windlass.engine.errors import FINAL, Fenced, StepTimeout, Suspend, Withheld
+from windlass.engine.failures import own_error
 from windlass.engine.heads import to_json
 from windlass.engine.ops import heard
+from windlass.engine.options import Options
 from windlass.engine.outcomes import completed, failure, opening, tell_end, tell_start
 from windlass.engine.registry import check_name
-from windlass.engine.retry import Options, RetryPolicy
 from windlass.engine.run import Run
 from windlass.engine.scope import CURRENT, Scope, current_scope
-from windlass.engine.transact import TRANSACT, TRANSACT_ALONE, Effect, Effects
+from windlass.engine.transact import TRANSACT, TRANSACT_ALONE, Effect
 from windlass.engine.types import NewEvent
 from windlass.kernel.checks import LONGEST_SECONDS, Errors, check_number, error_types
 from windlass.kernel.clock import SECOND
 from windlass.kernel.deadlines import within
+from windlass.kernel.retry import RetryPolicy
+from windlass.kernel.telling import told, trace
 
 if TYPE_CHECKING:
     from windlass.engine.history import Recorded
@@ -94,6 +97,7 @@ class Step(Generic[P, R]):
         abandon: bool,
         transactional: bool,
         kind: str = "step",
+        compensate: Step[..., Any] | None = None,
     ) -> None:
         self.fn = fn
         self.name = check_name(name)
@@ -111,6 +115,7 @@ class Step(Generic[P, R]):
         self._quick = False
         self._output = f"output of step {name}"
         self._opening = opening(name, kind)
+        self.undo = None if compensate is None else Undo(self, compensate)
         functools.update_wrapper(self, fn)
 
     def __repr__(self) -> str:
@@ -127,6 +132,8 @@ class Step(Generic[P, R]):
             return plain
         if asyncio.current_task() is not scope.task:
             current_scope(f"step {self.name}")
+        if self.undo is not None:
+            scope.run.undoes[self.undo.place] = self.undo
         path, recorded = scope.enter(self.name, "step")
         mark = digest(args, kwargs, f"input of step {self.name}")
         if recorded is not None:
@@ -154,6 +161,7 @@ class Step(Generic[P, R]):
     ) -> Any:
         run = scope.run
         attempt = 0
+        undo = "" if self.undo is None else self.undo.kept(args, kwargs)
         if recorded is not None:
             attempt = recorded.attempts
             if recorded.retry_at is not None:
@@ -174,7 +182,7 @@ class Step(Generic[P, R]):
             try:
                 self.signature.prepare(self._output)
                 if self.transactional:
-                    value = await self._transact(run, path, mark, attempt, args, kwargs)
+                    value = await self._transact(run, path, mark, attempt, args, kwargs, undo)
                     scope.hear()
                     tell_end(run, path, self.kind, started)
                     return value
@@ -192,7 +200,7 @@ class Step(Generic[P, R]):
                 await self._failed(scope, path, mark, attempt, events, own_error(raised), started)
                 continue
             events = self._opened(run, path)
-            done = completed(self.name, self.kind, mark, attempt, text)
+            done = completed(self.name, self.kind, mark, attempt, text, undo)
             events.append(NewEvent("step_completed", path, done, clock.now()))
             run.record(events)
             scope.hear()
@@ -212,7 +220,8 @@ class Step(Generic[P, R]):
             try:
                 if self.timeout is None:
                     return await self.fn(*args, **kwargs)
-                return await within(self.timeout, self.fn(*args, **kwargs), self._too_long)
+                late = functools.partial(too_long, self.name, self.timeout)
+                return await within(self.timeout, self.fn(*args, **kwargs), late)
             finally:
                 CURRENT.reset(scope)
                 _INFO.reset(info)
@@ -222,12 +231,9 @@ class Step(Generic[P, R]):
         call = functools.partial(context.run, self.fn, *args, **kwargs)
         return await in_thread(run, call, self.name, self.timeout, abandon=self.abandon)
 
-    def _too_long(self) -> StepTimeout:
-        return too_long(self.name, self.timeout or 0)
-
-    async def _transact(self, run: Run, path: str, mark: str, attempt: int, args: Any, kwargs: Any) -> Any:
+    async def _transact(self, run: Run, path: str, mark: str, attempt: int, args: Any, kwargs: Any, undo: str) -> Any:
         info = StepInfo(run.run_id, path, attempt)
-        effects = self._effects(run)
+        effects = TRANSACT if run.worker.transactions is run.worker.commits else TRANSACT_ALONE
         seconds = self.timeout or effects.seconds
         longest = seconds if self.timeout or effects is TRANSACT else math.inf
         monotonic = run.worker.clock.monotonic
@@ -251,7 +257,7 @@ class Step(Generic[P, R]):
             return answer
 
         def events(text: str) -> list[NewEvent]:
-            done = completed(self.name, self.kind, mark, attempt, text)
+            done = completed(self.name, self.kind, mark, attempt, text, undo)
             return [begun, NewEvent("step_completed", path, done, run.worker.clock.now())]
 
         begun = NewEvent("step_started", path, self._opening, run.executing[path])
@@ -264,10 +270,6 @@ class Step(Generic[P, R]):
         run.executing.pop(path, None)
         self._ended(run)
         return value
-
-    @staticmethod
-    def _effects(run: Run) -> Effects:
-        return TRANSACT if run.worker.transactions is run.worker.commits else TRANSACT_ALONE
 
     @staticmethod
     def _ended(run: Run) -> None:
@@ -297,7 +299,7 @@ class Step(Generic[P, R]):
         said = {"step_id": self.name, "attempt": attempt}
         if isinstance(error, StepTimeout):
             events.append(NewEvent("step_timeout", path, to_json(said), now))
-        if self.policy.again(error, attempt):
+        if not isinstance(error, FINAL) and self.policy.again(error, attempt):
             details["retry_at"] = retry_at = now + int(self.policy.pause(attempt, run.worker.random()) * SECOND)
             await run.commit([*events, NewEvent("step_failed", path, to_json(details), now)])
             await run.wait(due=retry_at)
@@ -352,6 +354,7 @@ def step(  # noqa: PLR0913  the options of a step
     timeout: float | None = None,
     abandon: bool = False,
     transactional: bool = False,
+    compensate: Callable[..., Any] | None = None,
 ) -> Any:
     """Make a function a durable step: it runs at least once, and once it has succeeded never again.
 
@@ -372,6 +375,8 @@ def step(  # noqa: PLR0913  the options of a step
         abandon: do not wait for such a function before the next attempt.
         transactional: the function gets an open transaction as its first argument, which commits together with
             its outcome: its effects in this database happen exactly once.
+        compensate: undoes it when its run fails later on: a step, or a function, which becomes one with this one's
+            retries and time-out. It gets the result, then by name those of the step's arguments that it takes.
 
     Raises:
         TypeError, ValueError: an option is wrong; names the step and the option.
@@ -384,13 +389,10 @@ def step(  # noqa: PLR0913  the options of a step
             policy = RetryPolicy(retries, backoff, factor, cap, jitter, worth, not_worth)
         except (TypeError, ValueError) as error:
             raise type(error)(f"step {called}: {error}") from None
-        return Step(
-            function,
-            name=called,
-            policy=policy,
-            timeout=timeout,
-            abandon=abandon,
-            transactional=transactional,
-        )
+        options: Any = {"policy": policy, "timeout": timeout, "abandon": abandon}
+        undo = compensate
+        if undo is not None and not isinstance(undo, Step):
+            undo = Step(undo, name=undo.__name__, transactional=False, **options)
+        return Step(function, name=called, transactional=transactional, compensate=undo, **options)
 
     return wrap if fn is None else wrap(fn)

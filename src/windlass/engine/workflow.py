@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Generic, ParamSpec, TypeVar, overload
 
 from windlass.engine.api import call_child
+from windlass.engine.compensation import compensate
 from windlass.engine.registry import Definition, Registry, default_registry
 
 P = ParamSpec("P")
@@ -17,6 +18,7 @@ class Workflow(Definition, Generic[P, R]):
 
     def __init__(self, fn: Callable[P, Awaitable[R]], *, name: str, queue: str, priority: int, version: str) -> None:
         super().__init__(fn, name=name, queue=queue, priority=priority, version=version)
+        self.compensate = compensate
         self.__doc__ = fn.__doc__
         self.__name__ = getattr(fn, "__name__", name)
 

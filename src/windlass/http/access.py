@@ -19,7 +19,8 @@ class Access:
     """What a caller must have.
 
     ``endpoint`` is the id by which a token may name the route, and makes it one that looks at a token's schedule;
-    ``runs`` says that a call starts a run, which counts against a token's quota of them.
+    ``runs`` says that a call starts a run, which counts against a token's quota of them. With ``bearer`` a caller needs
+    a token even where nobody else is asked for a credential; ``refusal`` is what is told to who is no administrator.
     """
 
     permissions: tuple[str, ...] = ()
@@ -27,6 +28,8 @@ class Access:
     public: bool = False
     endpoint: str | None = None
     runs: bool = False
+    bearer: bool = False
+    refusal: str = ADMIN_ROLE
 
     def admit(self, actor: Actor) -> None:
         """Let a caller pass.
@@ -37,7 +40,7 @@ class Access:
         for permission in self.permissions:
             actor.require(permission)
         if self.admin and not actor.is_admin:
-            raise Forbidden(ADMIN_ROLE)
+            raise Forbidden(self.refusal)
 
 
 NOBODY = Access(public=True)

@@ -22,6 +22,7 @@ from windlass.http import (
     audit,
     auth,
     callers,
+    candidates,
     concurrency,
     definitions,
     health,
@@ -30,6 +31,7 @@ from windlass.http import (
     operations,
     people,
     queues,
+    rates,
     records,
     reports,
     runs,
@@ -42,6 +44,7 @@ from windlass.http import (
     workflow_socket,
 )
 from windlass.http.access import GUARDED as GUARDED_PATHS
+from windlass.http.access import NOBODY
 from windlass.http.errors import answer_http, answer_windlass
 from windlass.http.logs import Log, open_log
 from windlass.http.metrics import Meter, share_with_siblings
@@ -93,6 +96,7 @@ def create_app(
     """
     log = log or open_log(settings)
     meter = Meter(tracer(settings, log), settings.app_version)
+    counter = rates.counter(settings, lambda error: meter.event("rates.not_shared", error=error))
     app = _base()(
         title=settings.project_name,
         version=settings.app_version,
@@ -102,6 +106,7 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.settings, app.state.log, app.state.meter, app.state.probe = settings, log, meter, system.Probe()
+    app.state.counter = counter
     app.state.admit, app.state.watch, app.state.reasons = callers.admit, health.Watch(), system.Reasons()
     app.router.routes[:0] = [*workflow_socket.sockets(), *_routes()]
     app.add_exception_handler(WindlassError, answer_windlass)
@@ -137,6 +142,7 @@ def _routes() -> list[DirectRoute]:
         concurrency,
         limits,
         members,
+        candidates,
     )
     found = [route for part in parts for route in part.routes()]
     return sorted(found, key=lambda route: route.path.startswith(definitions.ONE))  # these would hide others
@@ -155,6 +161,8 @@ def _surround(app: FastAPI, settings: Settings, log: Log, meter: Meter) -> None:
         app.add_middleware(Keyhole, key=settings.api_key.get_secret_value())
     if settings.database.path is not None:
         app.add_middleware(Closed)
+    if app.state.counter is not None:
+        app.add_middleware(rates.Rates, counter=app.state.counter)
     app.add_middleware(Frame, log=log, meter=meter)
 
 
@@ -188,11 +196,15 @@ def _lifespan(
             if served:
                 _settle_memory()
             sampling = asyncio.create_task(_sample(app), name="windlass-metrics")
+            meter.providers.up(answers=True)
             log.events.info("started", database=str(settings.database), worker=running.engine.worker.claims)
             try:
                 yield
             finally:
+                meter.providers.up(answers=False)
                 sampling.cancel()
+                if app.state.counter is not None:
+                    await app.state.counter.close()
                 log.events.info("stopping")
 
     return lifespan
@@ -217,8 +229,7 @@ def _described(app: FastAPI, *, guarded: bool, known: bool) -> Callable[[], dict
                     security = _security(app, path, method, guarded=guarded, known=known)
                     if security:
                         operation["security"] = security
-            if guarded or known:
-                components["securitySchemes"] = SECURITY_SCHEMES
+            components["securitySchemes"] = SECURITY_SCHEMES
             app.openapi_schema = made
         return app.openapi_schema
 
@@ -226,10 +237,12 @@ def _described(app: FastAPI, *, guarded: bool, known: bool) -> Callable[[], dict
 
 
 def _security(app: FastAPI, path: str, method: str, *, guarded: bool, known: bool) -> list[dict[str, Any]]:
+    routes = (route for route in app.router.routes if isinstance(route, DirectRoute) and route.path == path)
+    access = next((route.access for route in routes if method.upper() in (route.methods or ())), NOBODY)
+    if access.bearer:
+        return [{"Bearer": []}]
     if path.startswith(GUARDED_PATHS):
-        routes = (route for route in app.router.routes if isinstance(route, DirectRoute) and route.path == path)
-        public = any(method.upper() in (route.methods or ()) and route.access.public for route in routes)
-        return [{"ApiKey": []}, {"Bearer": []}] if known and not public else []
+        return [{"ApiKey": []}, {"Bearer": []}] if known and not access.public else []
     return [{"ApiKey": []}] if guarded and path.startswith(GUARDED) and method != "get" else []
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 
 from starlette.requests import Request
 
-from windlass.contexts.identity.api import KEEPER, SCOPE, Caller, Grant, NotAuthenticated
+from windlass.contexts.identity.api import KEEPER, MISSING, SCOPE, Caller, Grant, NotAuthenticated
 from windlass.contexts.limits.api import Limit
 from windlass.http.access import ANYBODY, Access
 from windlass.http.logs import REQUEST_ID
@@ -18,6 +19,7 @@ __all__ = ["KEEPER", "admit", "caller"]
 
 SCHEDULE_HEADER = "x-workflow-schedule-id"
 _KNOWN = "windlass.caller"
+_BEARER = re.compile(r"bearer +\S", re.IGNORECASE)
 RATES: Mapping[str | None, Limit] = {"workflows.run_adhoc": Limit.ADHOC, "workflows.run_saved": Limit.SAVED}
 """Which rate counts the requests of an endpoint."""
 
@@ -52,6 +54,8 @@ async def admit(request: Request, access: Access) -> Actor:
         Unavailable: the database is away.
     """
     identity = application(request).identity
+    if access.bearer and not _BEARER.match(request.headers.get("authorization", "")):
+        raise NotAuthenticated(MISSING)
     found: Caller = await identity.recognise(request.headers)
     actor, grant = found
     if grant is not None:

@@ -182,7 +182,12 @@ class Told(Silent):
 
     def event(self, name: str, **fields: object) -> None:
         """Log an event."""
-        self._events.warning(name, **fields)
+        tell(self._events, name, fields)
+
+
+def tell(events: Any, name: str, fields: dict[str, object]) -> None:
+    """Write what the engine or a context tells, as a warning unless it says a ``level``."""
+    getattr(events, str(fields.pop("level", "warning")))(name, **fields)
 
 
 class _Bridge(logging.Handler):

@@ -19,6 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.types import Scope
 
+from windlass.http import provider_metrics
+from windlass.http.logs import tell
+from windlass.http.provider_metrics import ProviderMeter
 from windlass.http.tracing import Tracer
 from windlass.http.workflow_metrics import WorkflowMeter
 from windlass.kernel.telemetry import NOTHING
@@ -33,6 +36,7 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 COUNTED = {
     "workflows_webhook_deliveries": ("Attempts to deliver a webhook.", ("status", "host")),
     "workflows_starts_refused": ("Starts of runs of definitions over a limit.", ("limit",)),
+    **provider_metrics.COUNTED,
 }
 """What contexts count, by name: its meaning and labels."""
 MOST_HOSTS = 100
@@ -107,9 +111,10 @@ class Meter:
             name: prometheus.Counter(name, words, labels, registry=own) for name, (words, labels) in COUNTED.items()
         }
         self._workflows = WorkflowMeter(prometheus, own)
+        self.providers = ProviderMeter(prometheus, own)
         self._hosts: set[str] = set()
         self._seen = (0, 0)
-        self._counted: dict[tuple[str, str, int], tuple[Any, Any]] = {}
+        self._counted: dict[tuple[str, str, int], tuple[tuple[Any, Any], ...]] = {}
 
     def request(self, method: str, scope: Scope, status: int, seconds: float) -> None:
         """Count an answered request."""
@@ -118,16 +123,17 @@ class Meter:
         children = self._counted.get(key)
         if children is None:
             known = method if method in METHODS else "OTHER"
-            children = (self._requests.labels(known, route, str(status)), self._seconds.labels(known, route))
-            self._counted[key] = children
-        children[0].inc()
-        children[1].observe(seconds)
+            own = (self._requests.labels(known, route, str(status)), self._seconds.labels(known, route))
+            self._counted[key] = children = (own, *self.providers.children(known, route, str(status)))
+        for counter, histogram in children:
+            counter.inc()
+            histogram.observe(seconds)
 
     def event(self, name: str, **fields: object) -> None:
         """Hear the engine: log it and count it."""
         self._told.labels(name).inc()
         self._workflows.event(name)
-        self._events.warning(name, **fields)
+        tell(self._events, name, fields)
 
     def run_started(self, workflow: str, run_id: str, tenant: str, attributes: str) -> None:
         """Hear that a run begins here."""
@@ -172,16 +178,17 @@ class Meter:
         self._waiting.set(waiting)
         self._seen = (batches, units)
 
-    def text(self, known: dict[str, dict[str, int]], depth: int | None) -> bytes:
+    def text(self, known: dict[str, dict[str, int]], depth: int | None, *, database: bool) -> bytes:
         """Return everything in Prometheus's text format.
 
         Args:
             known: what the database knows: counts by status or reason, by name (``records``, ``open_runs``).
             depth: how many runs of definitions wait for a place, where the database says so.
+            database: whether it answered.
         """
         prometheus = self._prometheus
         asked = prometheus.CollectorRegistry()
-        asked.register(_Asked(self._version, known, depth))
+        asked.register(_Asked(self._version, known, depth, database=database))
         text: bytes = prometheus.generate_latest(self._counts()) + prometheus.generate_latest(asked)
         return text
 
@@ -220,8 +227,9 @@ _LABELS = {"runs_waiting": "reason"}
 class _Asked:
     """What the database knows, made anew for each answer: a ``Gauge`` would be kept in the workers' shared files."""
 
-    def __init__(self, version: str, known: dict[str, dict[str, int]], depth: int | None) -> None:
+    def __init__(self, version: str, known: dict[str, dict[str, int]], depth: int | None, *, database: bool) -> None:
         self._version = version
+        self._database = database
         self._depth = depth
         self._known = known
 
@@ -232,6 +240,9 @@ class _Asked:
         info = GaugeMetricFamily("windlass_build_info", "The version that runs.", labels=["version"])
         info.add_metric([self._version], 1)
         yield info
+        yield GaugeMetricFamily(
+            "provider_service_database_up", "1 while the database answers, else 0.", value=int(self._database)
+        )
         if self._depth is not None:
             words = "Runs of definitions that wait for a place, 100,000 at most."
             yield GaugeMetricFamily("workflows_engine_queue_depth", words, value=self._depth)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import orjson
 from starlette.responses import Response
 
-DETAILED = ("/api/v1/", "/auth/", "/candidates")
+DETAILED = ("/api/v1/", "/auth/", "/candidates", "/api/providers/")
 """Errors below these are ``{"detail", "code", "request_id"}``; elsewhere they have an envelope."""
 _OPTIONS = orjson.OPT_NON_STR_KEYS
 

@@ -39,6 +39,7 @@ _MEANINGS = {
     413: "Too large",
     422: "A field or parameter is wrong; `details` names each",
     429: "Too often; try again after `Retry-After` seconds",
+    502: "The billing service refuses or does not answer; nothing has changed",
     504: "The run has not ended in time; it goes on",
     503: "The database is away or has fallen behind; try again after `Retry-After` seconds",
 }

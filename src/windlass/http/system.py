@@ -146,6 +146,7 @@ async def measured(request: Request) -> bytes:
     running, meter = application(request), request.app.state.meter
     known: dict[str, dict[str, int]] = {}
     depth: int | None = None
+    answers = True
     try:
         totals = await running.records.report("totals", read_filter(None, None, None, None))
         known["records"] = {status: count for status, count in totals[0].items() if status != "all"}
@@ -155,8 +156,9 @@ async def measured(request: Request) -> bytes:
     except WindlassError as error:
         log: Log = request.app.state.log
         log.events.error("database unavailable", error=str(error))
+        answers = False
     sample(running, meter)
-    text: bytes = meter.text(known, depth)
+    text: bytes = meter.text(known, depth, database=answers)
     return text
 
 

@@ -20,6 +20,7 @@ class Kind(StrEnum):
     STALE = "stale"
     TOO_LARGE = "too_large"
     RATE_LIMITED = "rate_limited"
+    BAD_GATEWAY = "bad_gateway"
     UNAVAILABLE = "unavailable"
     TIMED_OUT = "timed_out"
     INTERNAL = "internal"

@@ -13,7 +13,7 @@ class Telemetry(Protocol):
     """Hears what happens. Must not block or raise; times are milliseconds."""
 
     def event(self, name: str, **fields: object) -> None:
-        """Hear of something an operator may want to know."""
+        """Hear of something an operator may want to know; a warning, unless ``level`` is among the fields."""
         ...
 
     def run_started(self, workflow: str, run_id: str, tenant: str, attributes: str) -> None:

@@ -13,6 +13,7 @@ import windlass.contexts.artifacts.tables
 import windlass.contexts.identity.tables
 import windlass.contexts.limits.tables
 import windlass.contexts.people.tables
+import windlass.contexts.providers.tables
 import windlass.contexts.records.tables
 import windlass.contexts.schedules.tables
 import windlass.contexts.webhooks.tables

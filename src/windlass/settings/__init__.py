@@ -21,7 +21,20 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from windlass.kernel.errors import ConfigError
-from windlass.settings import artifacts, identity, limits, operating, outbound, people, schedules, webhooks, workflows
+from windlass.settings import (
+    artifacts,
+    billing,
+    identity,
+    limits,
+    operating,
+    outbound,
+    people,
+    providers,
+    rates,
+    schedules,
+    webhooks,
+    workflows,
+)
 from windlass.settings.fields import HeaderKey, Names
 from windlass.storage import urls
 
@@ -62,6 +75,9 @@ class Settings(
     people.PeopleSettings,
     identity.IdentitySettings,
     limits.LimitSettings,
+    billing.BillingSettings,
+    providers.ProviderSettings,
+    rates.RateSettings,
     BaseSettings,
 ):
     """The settings of a process; it never changes while the process lives."""

@@ -34,6 +34,7 @@ HOLDERS_TOLD = 5
 LOOKED_AT = 200
 """How many of a run's last events are read."""
 _OPENS = {"step_started": "step_running", "timer_started": "sleeping", "child_started": "child"}
+_UNDOING = ("compensation#", "compensation/")
 _CLOSES = frozenset({
     "step_completed", "timer_fired", "child_completed", "signal_received", "signal_timed_out",
 })  # fmt: skip
@@ -49,6 +50,7 @@ ADVICE = {
     "delayed": "it starts at its time",
     "step_running": "wait for the step; its time-out ends it if it has one",
     "retrying": "the next attempt comes by itself; mend what the error names",
+    "compensating": "it has failed and undoes what it had done; wait for its end",
     "sleeping": "it wakes by itself",
     "signal": "send the signal",
     "child": "look at the child: explain it in turn",
@@ -163,10 +165,18 @@ def _cause(connection: sa.Connection, facts: _Facts, dead: Collection[str], now:
         live = {process.holder for process in processes(connection, dead)}
         if run.holder not in live:
             return "holder_dead", run.holder, last, None, None
-        return _open_call(facts, now) or ("running", run.holder, last, None, None)
+        return _undoing(facts, _open_call(facts, now) or ("running", run.holder, last, None, None))
     if facts.ready_at is not None or (facts.wake_at is not None and facts.wake_at <= now):
         return _unclaimed(connection, facts, dead, rules)
-    return _asleep(facts, now)
+    return _undoing(facts, _asleep(facts, now))
+
+
+def _undoing(facts: _Facts, cause: _Cause) -> _Cause:
+    """Say of a run that has failed that it undoes what it had done; the detail is what this waits for."""
+    if not any(path and path.startswith(_UNDOING) for _, path, _, _ in facts.events):
+        return cause
+    reason, blocker, since, until, detail = cause
+    return "compensating", blocker, since, until, f"{reason}: {detail}" if detail else reason
 
 
 def _open_call(facts: _Facts, now: int) -> _Cause | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from windlass.cli.output import console, is_terminal, note
 
@@ -30,16 +31,19 @@ def show(address: str, database: str, *, keyed: bool, worker: bool) -> None:
         f"curl -X POST {address}/records -H 'Content-Type: application/json'{key} \\",
         f"  -d '{EXAMPLE}'",
     ]
+    framed("Windlass is up", lines)
+
+
+def framed(title: str, lines: Sequence[str]) -> None:
+    """Print lines under a title, in a frame where people look at them."""
     if not is_terminal(sys.stderr):
-        for line in ["Windlass is up", *lines]:
+        for line in [title, *lines]:
             note(line)
         return
     from rich.panel import Panel
     from rich.text import Text
 
-    console(stderr=True).print(
-        Panel(Text("\n".join(lines)), title="Windlass is up", border_style="green", expand=False)
-    )
+    console(stderr=True).print(Panel(Text("\n".join(lines)), title=title, border_style="green", expand=False))
 
 
 def address(host: str, port: int) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from windlass.contexts.workflows.runs.carrier import Carrier
+from windlass.contexts.workflows.runs.compound import compound
 from windlass.contexts.workflows.runs.failures import attempt_failed, reason
 from windlass.contexts.workflows.runs.kit import Callee, Question
 from windlass.contexts.workflows.runs.outcome import Outcome
@@ -16,7 +17,6 @@ from windlass.contexts.workflows.steptypes.base import StepFailure, save
 from windlass.engine.api import note, sleep
 from windlass.engine.branches import gather
 from windlass.engine.branches import map as side_by_side
-from windlass.engine.compound import compound
 from windlass.engine.errors import RunCancelled, RunFailed, StepFailed
 from windlass.engine.step import step as engine_step
 from windlass.engine.step import step_info

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from windlass.contexts.workflows.runs.carrier import Carrier
+from windlass.contexts.workflows.runs.latch import Latch
 from windlass.contexts.workflows.runs.outcome import Outcome
 from windlass.contexts.workflows.runs.plan import Planned
 from windlass.engine.api import recorded
-from windlass.engine.branches import Latch, gather
+from windlass.engine.branches import gather
 
 MOST_AT_ONCE = 50
 

@@ -11,8 +11,8 @@ from windlass.contexts.workflows.model import Definition, Step
 from windlass.contexts.workflows.steptypes.base import StepType
 from windlass.contexts.workflows.steptypes.registry import Prepared, StepTypes
 from windlass.contexts.workflows.templates import names_in
-from windlass.engine.retry import RetryPolicy
 from windlass.engine.step import Step as EngineStep
+from windlass.kernel.retry import RetryPolicy
 
 SPEAKING = frozenset({"webhook", "notify"})
 """Types that look into the secrets by themselves, to sign and to log in."""

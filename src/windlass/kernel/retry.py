@@ -1,32 +1,15 @@
-"""When a step is tried again. No clock and no dice in here: both come from the caller."""
+"""When something is tried again. No clock and no dice in here: both come from the caller."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypedDict
 
-from windlass.engine.errors import Fatal, NonDeterminismError, NotSerializable
-from windlass.kernel.checks import Errors, check_number
-
-
-class Options(TypedDict, total=False):
-    """What ``step`` takes beside ``transactional``."""
-
-    name: str | None
-    retries: int
-    backoff: float
-    factor: float
-    cap: float
-    jitter: float
-    retry_on: Errors
-    fatal: Errors
-    timeout: float | None
-    abandon: bool
+from windlass.kernel.checks import check_number
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often and how late a step is tried again.
+    """How often and how late something is tried again.
 
     ``retries`` counts attempts after the first. The pause before attempt ``n + 1`` is
     ``min(cap, backoff * factor ** (n - 1))`` seconds, of which up to ``jitter`` (a share, 0..1) is taken off
@@ -53,7 +36,7 @@ class RetryPolicy:
 
     def again(self, error: BaseException, attempt: int) -> bool:
         """Say whether attempt number ``attempt``, which ended in ``error``, is followed by another."""
-        if attempt > self.retries or isinstance(error, (Fatal, NotSerializable, NonDeterminismError, *self.fatal)):
+        if attempt > self.retries or isinstance(error, self.fatal):
             return False
         return isinstance(error, self.retry_on)
 

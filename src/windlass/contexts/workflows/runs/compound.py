@@ -10,13 +10,14 @@ import orjson
 
 from windlass.engine.codec import encode
 from windlass.engine.errors import Suspend
-from windlass.engine.failures import beside, own_error, told, trace
+from windlass.engine.failures import beside, own_error
 from windlass.engine.heads import to_json
 from windlass.engine.outcomes import completed, failure, opening, tell_end, tell_start
 from windlass.engine.registry import check_name
 from windlass.engine.run import Run
 from windlass.engine.scope import CURRENT, Scope, current_scope
 from windlass.engine.types import NewEvent
+from windlass.kernel.telling import told, trace
 
 
 async def compound(name: str, work: Callable[[], Awaitable[Any]], *, kind: str = "step") -> Any:

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hmac
 import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -67,7 +68,7 @@ async def test_a_user_logs_in_and_is_known_by_the_token(identity: Identity) -> N
     assert (added.user.user_id, added.new_tenant, token.expires_in) == ("1", True, 1800)
     assert actor == Actor("1", "Ann", "acme", "admin", frozenset({RUNS_READ}), "user")
     claims = jwt.decode(token.access_token, options={"verify_signature": False})
-    assert claims.keys() == {"sub", "username", "role", "tenant", "type", "ver", "iat", "exp", "jti"}
+    assert claims.keys() == {"sub", "username", "role", "tenant", "type", "ver", "iat", "exp", "jti", "sid"}
     assert (claims["sub"], claims["role"], claims["tenant"]) == ("1", "admin", "acme")
     assert claims["exp"] - claims["iat"] == 1800
     assert (await identity.get_user("ann")).last_login_at is not None
@@ -193,6 +194,14 @@ def signed(claims: dict[str, Any]) -> str:
     return jwt.PyJWS().encode(json.dumps(claims).encode(), KEY, "HS256")
 
 
+def resigned(claims: dict[str, Any], algorithm: str, **head: Any) -> str:
+    """A token signed as HS256 whose header says what it likes."""
+    parts = [json.dumps({"alg": algorithm, "typ": "JWT", **head}), json.dumps(claims)]
+    text = ".".join(base64.urlsafe_b64encode(part.encode()).rstrip(b"=").decode() for part in parts)
+    signature = hmac.digest(KEY.encode(), text.encode(), "sha256")
+    return f"{text}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
+
+
 FORGERIES: dict[str, Callable[[str, dict[str, Any]], str]] = {
     "no algorithm": lambda _, said: jwt.encode(said, None, "none"),  # type: ignore[arg-type]  # nothing signs it
     "another algorithm": lambda _, said: jwt.encode(said, KEY * 2, "HS512"),
@@ -211,6 +220,11 @@ FORGERIES: dict[str, Callable[[str, dict[str, Any]], str]] = {
     "half of it": lambda token, _: token[: len(token) // 2],
     "no token": lambda _, __: "...",
     "too long": lambda token, _: token + "x" * 9000,
+    "a key that is not ours": lambda _, said: jwt.encode(said, KEY, "HS256", {"kid": "0" * 16}),
+    "a public key's algorithm": lambda _, said: resigned(said, "RS256"),
+    "a name of a key that is none": lambda _, said: resigned(said, "HS256", kid=7),
+    "an end of long ago": lambda _, said: jwt.encode({**said, "exp": said["iat"] - 1}, KEY, "HS256"),
+    "8 kB of claims": lambda _, said: jwt.encode({**said, "more": "x" * 8192}, KEY, "HS256"),
     "not ASCII": lambda _, __: "münzen.a.b",
 }
 
@@ -404,7 +418,7 @@ async def test_a_known_caller_costs_no_query(
     for headers in ({"x-api-key": added.text}, bearer(token)):
         await asyncio.gather(*(identity.authenticate(headers) for _ in range(50)))
         assert (await identity.authenticate(headers)).kind in {"service_key", "user"}
-    assert len(reads) == 2
+    assert len(reads) == 3
 
 
 async def test_a_virtual_key_carries_what_it_is_narrowed_down_to(identity: Identity, hands: Hands) -> None:

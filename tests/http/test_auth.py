@@ -46,8 +46,10 @@ async def test_a_login_answers_a_token(guarded: Served) -> None:
 
     assert answer.status_code == 200
     assert answer.headers["cache-control"] == "no-store"
-    token = answer.json().pop("access_token")
-    assert answer.json() == {"access_token": token, "token_type": "bearer", "expires_in": 1800}
+    token, refresh = answer.json()["access_token"], answer.json()["refresh_token"]
+    assert answer.json() == {
+        "access_token": token, "token_type": "bearer", "expires_in": 1800, "refresh_token": refresh,
+    }  # fmt: skip
     known = await guarded.client.get(CHECK, headers={"Authorization": f"bearer {token}"})
     assert known.json() == {"ok": True, "user_id": "2", "username": "bob", "is_admin": False, "tenant_id": "acme"}
     files = {"username": (None, "bob"), "password": (None, WORD)}
@@ -302,3 +304,81 @@ async def test_a_virtual_key_ends_with_its_user(guarded: Served) -> None:
 
     answer = await guarded.client.get(CHECK, headers=headers)
     assert (answer.status_code, answer.json()["detail"]) == (401, "Could not validate credentials")
+
+
+@pytest.mark.parametrize("form", [True, False], ids=["form", "json"])
+async def test_tokens_are_refreshed_and_end_with_the_login(guarded: Served, form: bool) -> None:
+    said = {"username": "ann", "password": WORD}
+    first = (await guarded.client.post("/auth/login", data=said)).json()
+
+    async def post(path: str, token: str | None, headers: dict[str, str] | None = None) -> httpx2.Response:
+        body: Any = None if token is None else {"refresh_token": token}
+        if form and body is not None:
+            return await guarded.client.post(path, data={**body, "grant_type": "refresh_token"} if "refresh" in path
+                                             else body, headers=headers)  # fmt: skip
+        return await guarded.client.post(path, json=body, headers=headers)
+
+    answer = await post("/auth/refresh", first["refresh_token"])
+    second = answer.json()
+    assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
+    assert second.keys() == first.keys()
+    headers = {"Authorization": f"Bearer {second['access_token']}"}
+    assert (await guarded.client.get(CHECK, headers=headers)).status_code == 200
+
+    ended = await guarded.client.post("/auth/logout", headers=headers | {"X-Request-ID": "r-9"})
+    assert (ended.status_code, ended.json()) == (200, {"ok": True})
+    for refused in (
+        await guarded.client.get(CHECK, headers=headers),
+        await post("/auth/refresh", second["refresh_token"]),
+        await post("/auth/logout", second["refresh_token"]),
+        await post("/auth/refresh", "nonsense"),
+    ):
+        assert (refused.status_code, refused.json()["detail"]) == (401, "Could not validate credentials")
+        assert refused.headers["www-authenticate"] == "Bearer"
+    nobody = await guarded.client.post("/auth/logout")
+    assert (nobody.status_code, nobody.json()["detail"]) == (401, "Not authenticated")
+    listed = (await guarded.client.get("/api/v1/audit?action=session.end", headers=API_KEY)).json()["items"]
+    assert [entry["request_id"] for entry in listed] == ["r-9"]
+    wrong = [await post("/auth/refresh", None), await guarded.client.post("/auth/refresh", json={"refresh_token": 1})]
+    wrong.append(await guarded.client.post("/auth/refresh", data={"token": "x", "grant_type": "password"}))
+    assert [[issue["loc"][-1] for issue in answer.json()["detail"]] for answer in wrong[1:]] == [
+        ["refresh_token"],
+        ["token", "refresh_token", "grant_type"],
+    ]
+    assert [answer.status_code for answer in wrong] == [422] * 3
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["a.b.c", "eyJhbGciOiJub25lIn0.e30.", "x" * 9000, "..", "wk_0"],
+    ids=["garbage", "none", "9 kB", "dots", "key"],
+)
+async def test_what_is_no_token_is_one_answer_everywhere(guarded: Served, token: str) -> None:
+    for method, path in (("GET", CHECK), ("POST", "/auth/logout")):
+        answer = await guarded.client.request(method, path, headers={"Authorization": f"Bearer {token}"})
+
+        if (path, token) == ("/auth/logout", "wk_0"):
+            assert answer.status_code == 400
+            continue
+        body = answer.json()
+        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+        assert (body["detail"], body["code"]) == ("Could not validate credentials", "UNAUTHORIZED")
+
+
+async def test_the_start_says_who_may_log_in_with_the_word_of_the_runbook(database_url: str) -> None:
+    form = {"username": "admin@example.com", "password": "admin123"}
+    async with serving(database_url) as development:
+        [told] = development.lines.events("identity.development_login")
+        answer = await development.client.post("/auth/login", data=form)
+        headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}
+        known = (await development.client.get(CHECK, headers=headers)).json()
+    assert (told["username"], told["level"]) == ("admin@example.com", "warning")
+    assert (known["username"], known["is_admin"]) == ("admin@example.com", True)
+
+    async with serving(database_url, app_env="staging", jwt_secret_key="j" * 32) as staged:
+        assert staged.lines.events("identity.development_login") == []
+        [told] = staged.lines.events("identity.development_user_refused")
+        assert told["username"] == "admin@example.com"
+        answer = await staged.client.post("/auth/login", data=form)
+        assert (answer.status_code, answer.json()["detail"]) == (401, "Incorrect username or password")
+        assert (await staged.client.get(CHECK, headers=headers)).status_code == 401

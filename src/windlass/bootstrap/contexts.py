@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from windlass.bootstrap.options import (
     egress_policy,
+    identity_provider,
     identity_rules,
     limit_options,
     minter,
@@ -58,7 +59,7 @@ def assemble(settings: Settings, engine: Engine) -> Contexts:
         ConfigError: a setting asks for what is not installed, or two do not fit together.
     """
     sealer = open_sealer(settings)
-    identity = Identity(engine, identity_rules(settings))
+    identity = Identity(engine, identity_rules(settings), provider=identity_provider(settings))
     outbound = Outbound(egress_policy(settings))
     spans = open_spans()
     webhooks = Webhooks(engine, outbound, webhook_options(settings), spans)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import orjson
 
 from windlass.contexts.artifacts.api import Artifacts, LocalFolder, Sealer
 from windlass.contexts.artifacts.api import Limits as ArtifactLimits
-from windlass.contexts.identity.api import Identity, Rules, VirtualKey
+from windlass.contexts.identity.api import Identity, Provider, Rules, VirtualKey
 from windlass.contexts.limits.api import Limit, Limits
 from windlass.contexts.limits.api import Options as LimitOptions
 from windlass.contexts.outbound.api import Outbound, Policy
@@ -52,15 +53,47 @@ from windlass.storage.upkeep import Upkeep
 
 def identity_rules(settings: Settings) -> Rules:
     """Return who may come in, and how."""
-    api_key, jwt_key = settings.api_key, settings.jwt_secret_key
+    api_key, jwt_key, previous = settings.api_key, settings.jwt_secret_key, settings.jwt_secret_key_previous
     return Rules(
         api_key=None if api_key is None else api_key.get_secret_value().encode(),
         development=settings.app_env == "dev",
         single_user=settings.auth_mode == "single_user",
         jwt_key=None if jwt_key is None else jwt_key.get_secret_value().encode(),
+        jwt_previous_key=None if previous is None else previous.get_secret_value().encode(),
         token_seconds=settings.access_token_minutes * 60,
+        session_seconds=settings.refresh_token_days * 86400,
         cache_seconds=settings.auth_cache_seconds,
         hashes_at_once=settings.password_hashes_at_once,
+    )
+
+
+def identity_provider(settings: Settings) -> Provider | None:
+    """Return who else vouches for users.
+
+    Raises:
+        ConfigError: it is not said how, or the package for it is missing.
+    """
+    issuer, client, secret = settings.oidc_issuer, settings.oidc_client_id, settings.oidc_client_secret
+    if issuer is None:
+        return None
+    if settings.auth_mode == "single_user":
+        raise ConfigError("OIDC_ISSUER is set, and with AUTH_MODE=single_user nobody logs in: choose one")
+    if client is None:
+        raise ConfigError("OIDC_CLIENT_ID is missing with OIDC_ISSUER")
+    if settings.app_env != "dev" and not issuer.startswith("https://"):
+        raise ConfigError(f"OIDC_ISSUER: it is not https, which it has to be with APP_ENV={settings.app_env}")
+    if find_spec("cryptography") is None:
+        raise ConfigError("OIDC_ISSUER needs the extra oidc: pip install 'windlass[oidc]'")
+    return Provider(
+        issuer,
+        client,
+        None if secret is None else secret.get_secret_value(),
+        settings.oidc_scopes,
+        settings.oidc_username_claim,
+        settings.oidc_role_claim,
+        settings.oidc_admin_values,
+        settings.oidc_add_users,
+        settings.oidc_tenant,
     )
 
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from windlass.cli.exits import CommandError, ExitCode
 from windlass.cli.options import Modules
+
+
+class Service(StrEnum):
+    """What can be served alone."""
+
+    PROVIDERS = "providers"
+
 
 Port = Annotated[
     int | None,
@@ -40,6 +48,10 @@ def up(port: Port = None, host: Host = None, app: Modules = None) -> None:
 
 
 def serve(
+    service: Annotated[
+        Service | None,
+        typer.Argument(metavar="SERVICE", help="Serve this alone: providers, on port 5004 unless another is said."),
+    ] = None,
     port: Port = None,
     host: Host = None,
     workers: Annotated[int, typer.Option(metavar="N", min=1, max=256, help="How many processes answer.")] = 1,
@@ -53,7 +65,8 @@ def serve(
     from windlass.cli.serving import server
 
     embed = False if no_worker else None
-    server.run({"port": port, "host": host, "app_modules": _names(app), "embed_worker": embed}, workers=workers)
+    given = {"port": port, "host": host, "app_modules": _names(app), "embed_worker": embed, "serve_only": service}
+    server.run(given, workers=workers)
 
 
 def worker(

@@ -24,10 +24,12 @@ from windlass.http import (
     callers,
     candidates,
     concurrency,
+    cors,
     definitions,
     health,
     limits,
     members,
+    oidc,
     operations,
     people,
     queues,
@@ -45,6 +47,8 @@ from windlass.http import (
 )
 from windlass.http.access import GUARDED as GUARDED_PATHS
 from windlass.http.access import NOBODY
+from windlass.http.alone import served_alone
+from windlass.http.compression import Compressed
 from windlass.http.errors import answer_http, answer_windlass
 from windlass.http.logs import Log, open_log
 from windlass.http.metrics import Meter, share_with_siblings
@@ -97,8 +101,9 @@ def create_app(
     log = log or open_log(settings)
     meter = Meter(tracer(settings, log), settings.app_version)
     counter = rates.counter(settings, lambda error: meter.event("rates.not_shared", error=error))
+    alone = served_alone(settings)
     app = _base()(
-        title=settings.project_name,
+        title=settings.project_name if alone is None else alone.name,
         version=settings.app_version,
         description="Durable workflow automation: records in, processed once, reported on.",
         lifespan=_lifespan(settings, log, meter, worker, served),
@@ -108,7 +113,11 @@ def create_app(
     app.state.settings, app.state.log, app.state.meter, app.state.probe = settings, log, meter, system.Probe()
     app.state.counter = counter
     app.state.admit, app.state.watch, app.state.reasons = callers.admit, health.Watch(), system.Reasons()
-    app.router.routes[:0] = [*workflow_socket.sockets(), *_routes()]
+    app.router.routes[:0] = (
+        [*workflow_socket.sockets(), *_routes()]
+        if alone is None
+        else [route for route in _routes() if alone.paths.fullmatch(route.path)]
+    )
     app.add_exception_handler(WindlassError, answer_windlass)
     app.add_exception_handler(HTTPException, answer_http)
     _surround(app, settings, log, meter)
@@ -142,6 +151,7 @@ def _routes() -> list[DirectRoute]:
         concurrency,
         limits,
         members,
+        oidc,
         candidates,
     )
     found = [route for part in parts for route in part.routes()]
@@ -163,6 +173,11 @@ def _surround(app: FastAPI, settings: Settings, log: Log, meter: Meter) -> None:
         app.add_middleware(Closed)
     if app.state.counter is not None:
         app.add_middleware(rates.Rates, counter=app.state.counter)
+    if settings.compress_min_bytes:
+        app.add_middleware(Compressed, least=settings.compress_min_bytes)
+    allowed = cors.sites(settings)
+    if allowed is not None:
+        app.add_middleware(cors.Cors, origins=allowed[0], pattern=allowed[1])
     app.add_middleware(Frame, log=log, meter=meter)
 
 
@@ -195,6 +210,7 @@ def _lifespan(
             app.state.application = running
             if served:
                 _settle_memory()
+            await running.identity.tell_of_development()
             sampling = asyncio.create_task(_sample(app), name="windlass-metrics")
             meter.providers.up(answers=True)
             log.events.info("started", database=str(settings.database), worker=running.engine.worker.claims)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import Response
 
-from windlass.contexts.identity.api import SCOPE, VirtualKey
+from windlass.contexts.identity.api import SCOPE, Token, VirtualKey
 from windlass.http.access import ANYBODY, NOBODY, needs
-from windlass.http.bodies import read_known
+from windlass.http.bodies import Field, media, read_body, read_known, text
 from windlass.http.callers import caller
+from windlass.http.logs import REQUEST_ID
+from windlass.http.people import OkAnswer
 from windlass.http.query import read_query
 from windlass.http.responses import Json
 from windlass.http.routing import DirectRoute, application, json_headers, route, whole
@@ -23,6 +26,8 @@ from windlass.kernel.errors import Issue, ValidationFailed
 NO_STORE = {"Cache-Control": "no-store"}
 FORM_FIELDS = ("username", "password", "grant_type", "scope", "client_id", "client_secret")
 """What OAuth 2 sends along with a password; only the first two mean anything here."""
+FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
+MOST_TOKEN = 255
 MOST_COUNT = 2**53 - 1
 MOST_MINUTES = 1440
 MOST_LISTED = 100
@@ -59,6 +64,19 @@ LOGIN_BODY: dict[str, Any] = {
         "client_secret": {"type": "string"},
     },
 }
+REFRESH_FIELDS = {"refresh_token": Field(text(MOST_TOKEN), required=True)}
+REFRESH_FORM: dict[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["refresh_token"],
+    "properties": {
+        "refresh_token": {"type": "string"},
+        "grant_type": {"type": "string", "enum": ["refresh_token"]},
+        "scope": {"type": "string"},
+        "client_id": {"type": "string"},
+        "client_secret": {"type": "string"},
+    },
+}
 _LISTS = ("allowed_endpoints", "allowed_methods", "allowed_paths")
 
 
@@ -69,9 +87,36 @@ async def login(request: Request) -> Response:
     """
     read_query(request, ())
     username, password = await _credentials(request)
-    token = await application(request).identity.login(username, password)
-    answer = {"access_token": token.access_token, "token_type": "bearer", "expires_in": token.expires_in}
-    return Json(answer, headers=NO_STORE)
+    return tokens(await application(request).identity.login(username, password))
+
+
+def tokens(token: Token, headers: Mapping[str, str] = NO_STORE) -> Json:
+    """Return the answer of a login."""
+    answer = {
+        "access_token": token.access_token,
+        "token_type": "bearer",
+        "expires_in": token.expires_in,
+        "refresh_token": token.refresh_token,
+    }
+    return Json(answer, headers=headers)
+
+
+async def refresh(request: Request) -> Response:
+    """Get the next tokens for a refresh token, which is spent with that.
+
+    One that was spent before ends the whole login: somebody else has it too.
+    """
+    read_query(request, ())
+    given = await _refresh_token(request, required=True)
+    return tokens(await application(request).identity.refresh(given or "", REQUEST_ID.get()))
+
+
+async def logout(request: Request) -> Response:
+    """End the login of the bearer token, or of the refresh token in the body, and all its tokens with it."""
+    read_query(request, ())
+    given = await _refresh_token(request, required=False)
+    await application(request).identity.logout(request.headers, given, REQUEST_ID.get())
+    return Json({"ok": True}, headers=NO_STORE)
 
 
 async def check(request: Request) -> Response:
@@ -100,17 +145,36 @@ async def virtual_key(request: Request) -> Response:
     return Json(minted._asdict(), headers=NO_STORE)
 
 
-async def _credentials(request: Request) -> tuple[str, str]:
-    """Return the name and the password of a form.
+async def _refresh_token(request: Request, *, required: bool) -> str | None:
+    """Return the refresh token of a form or of JSON.
 
     Raises:
-        ValidationFailed: a field is missing, unknown or given twice; names each.
+        ValidationFailed: it is missing, or another field is there; names it.
     """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind in FORMS:
+        fields, issues = await _form(request, ("refresh_token", *FORM_FIELDS[2:]))
+        if required and "refresh_token" not in fields:
+            issues.append(Issue(("body", "refresh_token"), "Field required", "missing"))
+        if fields.get("grant_type", "refresh_token") not in {"refresh_token", ""}:
+            issues.append(Issue(("body", "grant_type"), "Input should be 'refresh_token'", "enum"))
+        if issues:
+            raise ValidationFailed(issues)
+        return fields.get("refresh_token")
+    json_headers(request)
+    raw = await request.body()
+    found = read_body(raw, REFRESH_FIELDS) if required or raw.strip() else {}
+    given: str | None = found.get("refresh_token")
+    return given
+
+
+async def _form(request: Request, known: Sequence[str]) -> tuple[dict[str, str], list[Issue]]:
+    """Return the fields of a form, and what is wrong with it."""
     issues: list[Issue] = []
     fields: dict[str, str] = {}
     async with request.form(max_files=1, max_fields=20) as form:
         for name, value in form.multi_items():
-            if name not in FORM_FIELDS:
+            if name not in known:
                 issues.append(Issue(("body", name), "Extra inputs are not permitted", "extra_forbidden"))
             elif isinstance(value, UploadFile):
                 issues.append(Issue(("body", name), "Input should be a string", "string_type"))
@@ -118,6 +182,16 @@ async def _credentials(request: Request) -> tuple[str, str]:
                 issues.append(Issue(("body", name), "Given more than once", "duplicate"))
             else:
                 fields[name] = value
+    return fields, issues
+
+
+async def _credentials(request: Request) -> tuple[str, str]:
+    """Return the name and the password of a form.
+
+    Raises:
+        ValidationFailed: a field is missing, unknown or given twice; names each.
+    """
+    fields, issues = await _form(request, FORM_FIELDS)
     issues += [Issue(("body", name), "Field required", "missing") for name in FORM_FIELDS[:2] if name not in fields]
     if fields.get("grant_type", "password") not in {"password", ""}:
         issues.append(Issue(("body", "grant_type"), "Input should be 'password'", "enum"))
@@ -167,9 +241,14 @@ def routes() -> list[DirectRoute]:
     tag = "auth"
     form = {name: {"schema": LOGIN_BODY} for name in ("application/x-www-form-urlencoded",)}
     body = {"application/json": {"schema": KEY_BODY}}
+    spent = {"application/x-www-form-urlencoded": {"schema": REFRESH_FORM}, **media(REFRESH_FIELDS)}
     return [
         route("POST", "/auth/login", login, tag=tag, answers={200: TokenAnswer}, errors=(400, 401, 413, 422, 429),
               body=form, access=NOBODY),
+        route("POST", "/auth/refresh", refresh, tag=tag, answers={200: TokenAnswer}, errors=(400, 401, 413, 422),
+              body=spent, access=NOBODY),
+        route("POST", "/auth/logout", logout, tag=tag, answers={200: OkAnswer}, errors=(400, 401, 413, 422),
+              body=spent, body_required=False, access=NOBODY),
         route("GET", "/api/v1/workflows/auth/check", check, tag=tag, answers={200: CallerAnswer}, errors=(422,),
               access=ANYBODY),
         route("POST", "/api/v1/workflows/auth/virtual-key", virtual_key, tag=tag, answers={200: VirtualKeyAnswer},

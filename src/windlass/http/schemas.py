@@ -150,14 +150,20 @@ class HealthAnswer(Shape):
     """The service and its database answer."""
 
     status: Literal["healthy"]
+    service: str | None = None
+    version: str | None = None
     database: Literal["connected"]
+    timestamp: datetime
 
 
 class UnhealthyAnswer(Shape):
     """The database does not answer."""
 
     status: Literal["unhealthy"]
+    service: str | None = None
+    version: str | None = None
     database: Literal["disconnected"]
+    timestamp: datetime
     error: str
 
 
@@ -274,11 +280,12 @@ class QueuesAnswer(Shape):
 
 
 class TokenAnswer(Shape):
-    """A token to send as ``Authorization: Bearer …``, and the seconds for which it is good."""
+    """A token to send as ``Authorization: Bearer …``, the seconds for which it is good, and what gets the next one."""
 
     access_token: str
     token_type: Literal["bearer"]
     expires_in: int
+    refresh_token: str
 
 
 class CallerAnswer(Shape):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
@@ -13,13 +14,14 @@ from starlette.responses import HTMLResponse, Response
 from windlass.bootstrap import Application
 from windlass.contexts.records.api import read_filter
 from windlass.contexts.workflows.api import QUEUE
+from windlass.http.alone import served_alone
 from windlass.http.logs import Log
 from windlass.http.metrics import CONTENT_TYPE, Meter
 from windlass.http.query import read_query
 from windlass.http.responses import Json
 from windlass.http.routing import DirectRoute, application, route
 from windlass.http.schemas import HealthAnswer, UnhealthyAnswer, VersionAnswer
-from windlass.kernel.clock import SECOND
+from windlass.kernel.clock import SECOND, to_iso
 from windlass.kernel.errors import WindlassError
 from windlass.settings import Settings
 from windlass.storage.reasons import count_reasons
@@ -43,6 +45,9 @@ PLACES = {
 }
 _TRY = """curl -X POST {url}records -H 'Content-Type: application/json' \\
   -d '{{"source": "me", "category": "test", "payload": {{"priority": 8, "impact": 5}}}}'"""
+_REGISTER = """curl -X POST {url}candidates -H 'Content-Type: application/json' \\
+  -d '{{"company_name": "Fresh Fruit Ltd", "contact_email": "me@example.com", "products": ["apples"],
+       "truck_count": 3, "capacity_tons_per_day": 12}}'"""
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{name}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -53,8 +58,8 @@ h1 {{ font-size: 1.4rem }} dt {{ font-weight: 600; margin-top: .6rem }} dd {{ ma
 a {{ color: #0a58a8 }} pre {{ background: #f4f4f4; padding: 1rem; overflow-x: auto }}
 </style></head>
 <body><h1>{name} {version}</h1>
-<p>Durable workflow automation. Where things are:</p><dl>{places}</dl>
-<p>Store a record:</p><pre>{example}</pre></body></html>
+<p>{about}. Where things are:</p><dl>{places}</dl>
+<p>{words}</p><pre>{example}</pre></body></html>
 """
 
 
@@ -104,28 +109,46 @@ async def index(request: Request) -> Response:
     """Say where things are."""
     read_query(request, ())
     settings: Settings = request.app.state.settings
+    alone = served_alone(settings)
+    if alone is not None:
+        said = {"service": alone.name, "version": settings.app_version, "endpoints": alone.places}
+        example = _REGISTER.format(url=request.base_url)
+        words = ("Registration of providers", "Register a candidate:")
+        return _page(request, alone.name, alone.places, words, {**said, "example": example})
     example = _TRY.format(url=request.base_url)
+    said = {"name": settings.project_name, "version": settings.app_version, "links": PLACES}
+    words = ("Durable workflow automation", "Store a record:")
+    return _page(request, settings.project_name, PLACES, words, {**said, "example": example})
+
+
+def _page(
+    request: Request, name: str, places: Mapping[str, str], words: tuple[str, str], said: dict[str, Any]
+) -> Response:
+    """Return what is said of a service: as it is, or as a page when a browser asks."""
     if "text/html" not in request.headers.get("accept", ""):
-        return Json(
-            {"name": settings.project_name, "version": settings.app_version, "links": PLACES, "example": example}
-        )
-    listed = "".join(f'<dt><a href="{path}">{path}</a></dt><dd>{what}</dd>' for path, what in PLACES.items())
-    name, version = escape(settings.project_name), escape(settings.app_version)
-    return HTMLResponse(_PAGE.format(name=name, version=version, places=listed, example=escape(example, quote=False)))
+        return Json(said)
+    listed = "".join(f'<dt><a href="{path}">{path}</a></dt><dd>{what}</dd>' for path, what in places.items())
+    shown = {"name": escape(name), "version": escape(said["version"]), "example": escape(said["example"], quote=False)}
+    return HTMLResponse(_PAGE.format(**shown, about=words[0], words=words[1], places=listed))
 
 
 async def health(request: Request) -> Response:
     """Say within two seconds whether the service and its database answer."""
     read_query(request, ())
     probe: Probe = request.app.state.probe
+    settings: Settings = request.app.state.settings
+    alone = served_alone(settings)
+    of = {} if alone is None else {"service": alone.name, "version": settings.app_version}
+    now = to_iso(application(request).engine.clock.now())
     try:
         await probe.ask(application(request))
     except Exception as error:  # noqa: BLE001  whatever it is, the database does not answer
         log: Log = request.app.state.log
         log.events.error("database unavailable", error=f"{type(error).__name__}: {error}")
         reason = "the database does not answer in time" if isinstance(error, TimeoutError) else "the database is away"
-        return Json({"status": "unhealthy", "database": "disconnected", "error": reason}, 503)
-    return Json({"status": "healthy", "database": "connected"})
+        gone = {"status": "unhealthy", **of, "database": "disconnected", "timestamp": now, "error": reason}
+        return Json(gone, 503)
+    return Json({"status": "healthy", **of, "database": "connected", "timestamp": now})
 
 
 async def version(request: Request) -> Response:

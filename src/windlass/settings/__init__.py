@@ -32,6 +32,7 @@ from windlass.settings import (
     providers,
     rates,
     schedules,
+    serving,
     webhooks,
     workflows,
 )
@@ -76,6 +77,7 @@ class Settings(
     identity.IdentitySettings,
     limits.LimitSettings,
     billing.BillingSettings,
+    serving.ServingSettings,
     providers.ProviderSettings,
     rates.RateSettings,
     BaseSettings,
@@ -192,7 +194,8 @@ class Settings(
 
     @model_validator(mode="after")
     def _open_writes_are_meant(self) -> Self:
-        if self.app_env == "prod" and self.api_key is None and not self.allow_open_writes:
+        guarded = self.serve_only is None  # what is served alone asks for tokens
+        if guarded and self.app_env == "prod" and self.api_key is None and not self.allow_open_writes:
             raise ValueError("API_KEY is missing with APP_ENV=prod: set it, or say ALLOW_OPEN_WRITES=true")
         return self
 
@@ -202,8 +205,9 @@ class Settings(
         if self.app_env != "dev" and self.auth_mode == "multi_user":
             if key is None:
                 raise ValueError(f"JWT_SECRET_KEY is missing with APP_ENV={self.app_env}: set it to 32 bytes or more")
-            if len(key.get_secret_value().encode()) < KEY_BYTES:
-                raise ValueError(f"JWT_SECRET_KEY is too short with APP_ENV={self.app_env}: it takes 32 bytes or more")
+            for name, given in (("JWT_SECRET_KEY", key), ("JWT_SECRET_KEY_PREVIOUS", self.jwt_secret_key_previous)):
+                if given is not None and len(given.get_secret_value().encode()) < KEY_BYTES:
+                    raise ValueError(f"{name} is too short with APP_ENV={self.app_env}: it takes 32 bytes or more")
         return self
 
     @property

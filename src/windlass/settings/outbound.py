@@ -63,7 +63,7 @@ class OutboundSettings(BaseModel):
 
     environment: str | None = Field(
         None,
-        description="Another name of APP_ENV that egress rules look at: prod or production makes their profile strict",
+        description="Another name of APP_ENV: development, staging or production, and words like these",
     )
     workflows_egress_profile: Annotated[Literal["auto", "strict", "permissive", "custom"], BeforeValidator(_lower)] = (
         Field(

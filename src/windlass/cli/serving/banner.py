@@ -8,10 +8,17 @@ from collections.abc import Sequence
 from windlass.cli.output import console, is_terminal, note
 
 PAGES = {"Start page": "/", "API": "/docs", "Health": "/health", "Metrics": "/metrics"}
+CANDIDATES = {"Candidates": "/candidates"}
+REGISTER = (
+    '{"company_name":"Fresh Fruit Ltd","contact_email":"me@example.com","products":["apples"],"truck_count":3,'
+    '"capacity_tons_per_day":12}'
+)
 EXAMPLE = '{"source":"curl","category":"hello","payload":{"priority":7,"impact":5}}'
 
 
-def show(address: str, database: str, *, keyed: bool, worker: bool) -> None:
+def show(
+    address: str, database: str, *, keyed: bool, worker: bool, login: tuple[str, str] | None = None, alone: bool = False
+) -> None:
     """Print the addresses to look at and a command to try.
 
     Args:
@@ -19,17 +26,22 @@ def show(address: str, database: str, *, keyed: bool, worker: bool) -> None:
         database: its database, without the password.
         keyed: whether writes need a key.
         worker: whether this process carries out runs.
+        login: name and password of the administrator of development, where there is one.
+        alone: whether providers alone are served.
     """
-    lines = [f"{name:11} {address}{path}" for name, path in PAGES.items()]
+    lines = [f"{name:11} {address}{path}" for name, path in {**PAGES, **CANDIDATES}.items()]
     lines += [f"{'Database':11} {database}"]
+    if login is not None:
+        lines += [f"{'Login':11} {login[0]} / {login[1]}, an administrator in development alone (APP_ENV=dev)"]
     if not worker:
         lines += ["", "Runs are left to `windlass worker`."]
     key = ' -H "X-API-Key: $API_KEY"' if keyed else ""
+    place, example = ("candidates", REGISTER) if alone else ("records", EXAMPLE)
     lines += [
         "",
         "Try:",
-        f"curl -X POST {address}/records -H 'Content-Type: application/json'{key} \\",
-        f"  -d '{EXAMPLE}'",
+        f"curl -X POST {address}/{place} -H 'Content-Type: application/json'{'' if alone else key} \\",
+        f"  -d '{example}'",
     ]
     framed("Windlass is up", lines)
 

@@ -15,6 +15,7 @@ from windlass.bootstrap import prepare_database
 from windlass.cli.exits import CommandError, ExitCode
 from windlass.cli.serving import banner
 from windlass.cli.serving.process import leave_on_signals, settle
+from windlass.contexts.identity.api import DEVELOPMENT_PASSWORD, DEVELOPMENT_USER
 from windlass.contexts.records.api import load_processors
 from windlass.http.logs import Told, open_log
 from windlass.settings import Settings
@@ -137,11 +138,14 @@ def _cannot_listen(host: str, port: int, error: OSError | UnicodeError, option: 
 
 def _say(settings: Settings, listener: socket.socket) -> None:
     bound: Sequence[Any] = listener.getsockname()
+    known = settings.app_env == "dev" and settings.auth_mode == "multi_user"
     banner.show(
         banner.address(settings.host, bound[1]),
         str(settings.database),
         keyed=settings.api_key is not None,
         worker=settings.embed_worker,
+        login=(DEVELOPMENT_USER, DEVELOPMENT_PASSWORD) if known else None,
+        alone=settings.serve_only is not None,
     )
 
 

@@ -21,10 +21,17 @@ from windlass.contexts.identity.model import (
     User,
     VirtualKey,
 )
+from windlass.contexts.identity.provider import Provider
 from windlass.contexts.identity.quotas import EXCEEDED
+from windlass.contexts.identity.seeds import NAME as DEVELOPMENT_USER
+from windlass.contexts.identity.seeds import PASSWORD as DEVELOPMENT_PASSWORD
 from windlass.contexts.identity.service import Identity
+from windlass.contexts.identity.vouched import COOKIE_SECONDS
 
 __all__ = [
+    "COOKIE_SECONDS",
+    "DEVELOPMENT_PASSWORD",
+    "DEVELOPMENT_USER",
     "EXCEEDED",
     "KEEPER",
     "MISSING",
@@ -43,6 +50,7 @@ __all__ = [
     "Identity",
     "Minted",
     "NotAuthenticated",
+    "Provider",
     "Rules",
     "ServiceKey",
     "Token",

@@ -28,15 +28,18 @@ KEEPER = Actor("api-key", "api-key", role="admin", kind="api_key")
 class Rules:
     """How callers are recognised.
 
-    Times are in seconds. ``api_key`` and ``jwt_key`` are None where they are not set; ``cache_seconds`` is how long a
-    revoked key or a disabled user may still be let in by a process that has just seen them.
+    Times are in seconds. ``api_key`` and the keys of tokens are None where they are not set; ``jwt_previous_key`` reads
+    tokens and signs none. A login can be refreshed for ``session_seconds``; ``cache_seconds`` is how long a revoked
+    key, a disabled user or an ended login may still be let in by a process that has just seen them.
     """
 
     api_key: bytes | None = None
     development: bool = True
     single_user: bool = False
     jwt_key: bytes | None = None
+    jwt_previous_key: bytes | None = None
     token_seconds: float = 1800
+    session_seconds: float = 14 * 86400
     cache_seconds: float = 5.0
     hashes_at_once: int = 2
 
@@ -48,7 +51,10 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A user without the password. ``version`` tells tokens of before a change of password from later ones."""
+    """A user without the password. ``version`` tells tokens of before a change of password from later ones.
+
+    A ``seeded`` one has the password that everybody knows: it is nobody outside development.
+    """
 
     user_id: str
     tenant_id: str
@@ -60,6 +66,7 @@ class User:
     created_at: str
     updated_at: str
     last_login_at: str | None
+    seeded: bool = False
 
     def shown(self) -> dict[str, Any]:
         """Return what is printed and kept in the audit log."""
@@ -123,10 +130,11 @@ class Caller(NamedTuple):
 
 
 class Token(NamedTuple):
-    """A bearer token and the seconds for which it is good."""
+    """A bearer token, the seconds for which it is good, and what gets the next one."""
 
     access_token: str
     expires_in: int
+    refresh_token: str
 
 
 @dataclass(frozen=True, slots=True)

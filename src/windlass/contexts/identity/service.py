@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 
-from windlass.contexts.identity import audit, keys, logins, quotas, users
+from windlass.contexts.identity import audit, keys, logins, quotas, seeds, sessions, users
+from windlass.contexts.identity.arrivals import bearer_of
 from windlass.contexts.identity.audit import AuditQuery, Verdict
 from windlass.contexts.identity.cache import Cache
-from windlass.contexts.identity.errors import MISSING, UNKNOWN, WRONG_PASSWORD, NotAuthenticated, TooManyLogins
+from windlass.contexts.identity.errors import MISSING, UNKNOWN, NotAuthenticated
 from windlass.contexts.identity.keys import Kept
 from windlass.contexts.identity.members import Members
 from windlass.contexts.identity.model import (
@@ -21,41 +23,50 @@ from windlass.contexts.identity.model import (
     Grant,
     Minted,
     Rules,
-    Token,
     User,
     VirtualKey,
 )
 from windlass.contexts.identity.passwords import Passwords
-from windlass.contexts.identity.tables import identity_secrets, login_failures, token_uses
+from windlass.contexts.identity.provider import Provider, ProviderClient
+from windlass.contexts.identity.tables import (
+    ended_tokens,
+    identity_secrets,
+    login_failures,
+    login_sessions,
+    token_uses,
+)
 from windlass.contexts.identity.tokens import Tokens
+from windlass.contexts.identity.vouched import Vouched
 from windlass.engine.engine import Engine
 from windlass.engine.ports import Transaction
-from windlass.kernel.actors import DEVELOPER, Actor, fold
+from windlass.kernel.actors import DEVELOPER, Actor
 from windlass.kernel.clock import SECOND, Clock, to_iso
 from windlass.kernel.errors import Invalid
-from windlass.kernel.ids import new_id
 
 TIDY_SECONDS = 60.0
 TIDY_ROWS = 1000
 NO_USER = "virtual keys are for users who log in: this caller is none"
-_BEARER = "bearer "
 _SECRET = "INSERT INTO identity_secrets (name, value) VALUES ('jwt', :value) ON CONFLICT DO NOTHING"  # noqa: S105  SQL
 
 
-class Identity(Members):
+class Identity(Vouched, Members):
     """Who may do what in one database.
 
     Nothing is hashed slowly and nothing written while a request's caller is recognised, except that uses of a token
     with a quota are counted. Users and keys that were looked up are believed for ``Rules.cache_seconds``: a revoked
-    key or a disabled user is out at once in the process that did it, and in every other within that time.
+    key, a disabled user or an ended login is out at once in the process that did it, and in every other within that
+    time.
 
     Args:
         engine: its database and clock.
         rules: how callers are recognised.
         clock: another clock than the engine's.
+        provider: who else vouches for users.
     """
 
-    def __init__(self, engine: Engine, rules: Rules, clock: Clock | None = None) -> None:
+    def __init__(
+        self, engine: Engine, rules: Rules, clock: Clock | None = None, provider: Provider | None = None
+    ) -> None:
         self.rules = rules
         self._engine = engine
         self._clock = clock or engine.clock
@@ -63,6 +74,8 @@ class Identity(Members):
         self._turns = logins.Turns()
         self._users: Cache[str, User] = Cache(rules.cache_seconds, self._clock.monotonic)
         self._keys: Cache[str, Kept] = Cache(rules.cache_seconds, self._clock.monotonic)
+        self._lasting: Cache[str, bool] = Cache(rules.cache_seconds, self._clock.monotonic)
+        self._provider = None if provider is None else ProviderClient(provider, self._clock)
         self._tokens: Tokens | None = None
         self._keeping: asyncio.Task[None] | None = None
 
@@ -81,7 +94,7 @@ class Identity(Members):
             NotAuthenticated: there is no credential, or a wrong one.
             Unavailable: the database is away.
         """
-        bearer = _bearer(headers.get("authorization"))
+        bearer = bearer_of(headers.get("authorization"))
         if bearer:
             return await self.recognise_token(bearer)
         key = headers.get("x-api-key")
@@ -106,9 +119,11 @@ class Identity(Members):
             return await self._service_key(text)
         if self.rules.single_user:
             raise NotAuthenticated(UNKNOWN)
-        claims = (await self._signer()).read(text)
+        claims = (await self.signer()).read(text)
         user = await self._user(claims.user_id)
-        if user is None or not user.is_active or user.version != claims.version:
+        if user is None or not user.is_active or user.version != claims.version or self.is_nobody(user):
+            raise NotAuthenticated(UNKNOWN)
+        if not await self._lasts(claims.lasts_with):
             raise NotAuthenticated(UNKNOWN)
         permissions = frozenset(user.permissions)
         if claims.grant is None:
@@ -123,6 +138,12 @@ class Identity(Members):
             return await self._engine.read(lambda connection: users.by_id(connection, user_id))
 
         return await self._users.get(user_id, load)
+
+    async def _lasts(self, ended_id: str) -> bool | None:
+        async def load() -> bool | None:
+            return await self._engine.read(lambda connection: not sessions.is_ended(connection, ended_id)) or None
+
+        return await self._lasting.get(ended_id, load)
 
     async def _service_key(self, text: str) -> Caller:
         parts = keys.parts(text)
@@ -147,60 +168,17 @@ class Identity(Members):
         if grant.max_runs is not None or grant.max_calls is not None:
             await self._engine.transact(lambda tx: quotas.spend(tx, grant, runs=runs, calls=calls))
 
-    # logging in
-    async def login(self, username: str, password: str) -> Token:
-        """Return a token for a user's password.
-
-        A name that no user has is answered like a wrong password, and takes as long.
-
-        Raises:
-            NotAuthenticated: the name or the password is wrong, or the user is disabled.
-            TooManyLogins: wrong passwords were given for this name a moment ago.
-            Invalid: nobody logs in with AUTH_MODE=single_user.
-            Unavailable: too many log in at once.
-        """
+    async def tell_of_development(self) -> None:
+        """Say that the user of development may log in, or that the database has it and it may not."""
+        telemetry = self._engine.worker.telemetry
         if self.rules.single_user:
-            raise Invalid("nobody logs in with AUTH_MODE=single_user: send the API key")
-        folded = fold(username)
-        name_hash = logins.hashed(folded)
-        async with self._turns.of(name_hash):
-            blocked, found = await self._engine.read(
-                lambda connection: (logins.blocked_until(connection, name_hash), users.with_hash(connection, username))
-            )
-            now = self._clock.now()
-            if blocked > now:
-                raise TooManyLogins((blocked - now) / SECOND)
-            fits = await self._passwords.fits(None if found is None else found[1], password)
-            if found is None or not fits or not found[0].is_active:
-                await self._engine.transact(lambda tx: logins.fail(tx, name_hash, self._clock.now()))
-                raise NotAuthenticated(WRONG_PASSWORD)
-            user, kept = found
-            fresh = await self._passwords.hash(password) if self._passwords.is_dated(kept) else None
+            return
+        if self.rules.development:
+            telemetry.event("identity.development_login", username=seeds.NAME, password=seeds.PASSWORD)
+        elif await self._engine.read(seeds.planted):
+            telemetry.event("identity.development_user_refused", username=seeds.NAME)
 
-            def remember(tx: Transaction) -> None:
-                logins.succeed(tx, name_hash)
-                users.logged_in(tx, user, to_iso(self._clock.now()))
-                if fresh is not None:
-                    users.rehash(tx, user, kept, fresh)
-
-            await self._engine.transact(remember)
-        seconds = int(self.rules.token_seconds)
-        return Token((await self._signer()).sign(self._claims(user, user.role, seconds)), seconds)
-
-    def _claims(self, user: User, role: str, seconds: int) -> dict[str, Any]:
-        now = self._clock.now() // SECOND
-        return {
-            "sub": user.user_id,
-            "username": user.username,
-            "role": role,
-            "tenant": user.tenant_id,
-            "type": "access",
-            "ver": user.version,
-            "iat": now,
-            "exp": now + seconds,
-            "jti": new_id(),
-        }
-
+    # virtual keys
     async def mint(self, by: Actor, wanted: VirtualKey) -> Minted:
         """Return a virtual key for the caller, which is written into the audit log.
 
@@ -235,7 +213,7 @@ class Identity(Members):
             "max_calls": wanted.max_calls,
         }
         claims |= {name: value for name, value in narrowed.items() if value is not None}
-        token = (await self._signer()).sign(claims)
+        token = (await self.signer()).sign(claims)
         expires_at = to_iso(claims["exp"] * SECOND)
         if by is not None:
             told = {key: value for key, value in claims.items() if key not in {"ver", "type"}}
@@ -244,12 +222,13 @@ class Identity(Members):
             )
         return Minted(token, expires_at, wanted.scope, wanted.schedule_id)
 
-    async def _signer(self) -> Tokens:
+    async def signer(self) -> Tokens:
+        """Return what signs tokens and reads them."""
         if self._tokens is None:
-            key = self.rules.jwt_key
+            key, previous = self.rules.jwt_key, self.rules.jwt_previous_key
             if key is None:
                 key = (await self._engine.transact(_development_secret)).encode()
-            self._tokens = Tokens(key, self._clock.now)
+            self._tokens = Tokens([key] if previous is None else [key, previous], self._clock.now)
         return self._tokens
 
     # the audit log
@@ -297,8 +276,10 @@ class Identity(Members):
         self._passwords.close()
 
     async def tidy(self) -> None:
-        """Delete counts of tokens that have expired, and wrong passwords of long ago."""
-        await self._engine.transact(self._forget)
+        """Delete counts, logins and ends of tokens that have expired, and wrong passwords of long ago."""
+        for table in (token_uses, login_failures, login_sessions, ended_tokens):
+            while await self._engine.transact(partial(self._forget, table)) == TIDY_ROWS:
+                pass
 
     async def _keep(self) -> None:
         failing = False
@@ -312,12 +293,10 @@ class Identity(Members):
                     self._engine.worker.telemetry.event("identity.not_tidied", error=str(error))
                 failing = True
 
-    def _forget(self, tx: Transaction) -> None:
-        now = self._clock.now()
-        for table in (token_uses, login_failures):
-            [key] = table.primary_key
-            old = sa.select(key).where(table.c.expires_at <= now).order_by(key).limit(TIDY_ROWS)
-            tx.connection.execute(sa.delete(table).where(key.in_(old)))
+    def _forget(self, table: sa.Table, tx: Transaction) -> int:
+        [key] = table.primary_key
+        old = sa.select(key).where(table.c.expires_at <= self._clock.now()).order_by(key).limit(TIDY_ROWS)
+        return int(tx.connection.execute(sa.delete(table).where(key.in_(old))).rowcount)
 
 
 def _development_secret(tx: Transaction) -> str:
@@ -325,13 +304,6 @@ def _development_secret(tx: Transaction) -> str:
     tx.execute(_SECRET, {"value": secrets.token_urlsafe(48)})
     kept = tx.connection.execute(sa.select(identity_secrets.c.value).where(identity_secrets.c.name == "jwt"))
     return str(kept.scalar_one())
-
-
-def _bearer(header: str | None) -> str | None:
-    """Return the token of an Authorization header; other schemes are nothing to us."""
-    if header is None or header[: len(_BEARER)].lower() != _BEARER:
-        return None
-    return header[len(_BEARER) :].strip()
 
 
 def _bytes(header: str) -> bytes:

@@ -28,6 +28,7 @@ users = sa.Table(
     sa.Column("created_at", timestamp(), nullable=False),
     sa.Column("updated_at", timestamp(), nullable=False),
     sa.Column("last_login_at", timestamp()),
+    sa.Column("seeded", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.UniqueConstraint("folded_name"),
     sa.Index("ix_users_tenant_id", "tenant_id", "user_id"),
 )
@@ -68,6 +69,42 @@ login_failures = sa.Table(
     sa.Column("expires_at", sa.BigInteger, nullable=False, index=True),
     sqlite_with_rowid=False,
     comment="wrong passwords in a row by name, whether a user has it or not; names are hashed",
+)
+
+login_sessions = sa.Table(
+    "login_sessions",
+    metadata,
+    sa.Column("handle", name(), primary_key=True),
+    sa.Column("session_id", name(), nullable=False),
+    sa.Column("user_id", sa.BigInteger, nullable=False),
+    sa.Column("token_version", sa.Integer, nullable=False),
+    sa.Column("secret_hash", name(), nullable=False),
+    sa.Column("refreshed", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("created_at", timestamp(), nullable=False),
+    sa.Column("expires_at", sa.BigInteger, nullable=False, index=True),
+    sa.UniqueConstraint("session_id"),
+    sqlite_with_rowid=False,
+    comment="of all refresh tokens of a login only the hash of the one that is good; whoever comes with another is out",
+)
+
+ended_tokens = sa.Table(
+    "ended_tokens",
+    metadata,
+    sa.Column("id", name(), primary_key=True),
+    sa.Column("expires_at", sa.BigInteger, nullable=False, index=True),
+    sqlite_with_rowid=False,
+    comment="sessions (sid) and tokens (jti) that were ended before their time, until none of them could be good",
+)
+
+external_users = sa.Table(
+    "external_users",
+    metadata,
+    sa.Column("issuer", name(), nullable=False),
+    sa.Column("subject", name(), nullable=False),
+    sa.Column("user_id", sa.BigInteger, nullable=False),
+    sa.Column("created_at", timestamp(), nullable=False),
+    sa.PrimaryKeyConstraint("issuer", "subject"),
+    comment="which user somebody is whom another service vouches for",
 )
 
 identity_secrets = sa.Table(

@@ -18,13 +18,13 @@ from windlass.storage.queries import text as json_text
 
 _SHOWN = [column for column in users.c if column.name not in {"folded_name", "password_hash"}]
 _ADD_TENANT = "INSERT INTO tenants (tenant_id, created_at) VALUES (:tenant_id, :now) ON CONFLICT DO NOTHING"
-_ADD = """INSERT INTO users (tenant_id, username, folded_name, password_hash, role, permissions, created_at, updated_at)
- VALUES (:tenant_id, :username, :folded, :password_hash, :role, :permissions, :now, :now)
+_ADD = """INSERT INTO users (tenant_id, username, folded_name, password_hash, role, permissions, created_at, updated_at,
+ seeded) VALUES (:tenant_id, :username, :folded, :password_hash, :role, :permissions, :now, :now, :seeded)
  ON CONFLICT DO NOTHING RETURNING user_id"""
 _CHANGE = """UPDATE users SET role = :role, permissions = :permissions, is_active = :is_active,
  token_version = :version, updated_at = :now WHERE user_id = :user_id"""
-_HASH = """UPDATE users SET password_hash = :password_hash, token_version = token_version + 1, updated_at = :now
- WHERE user_id = :user_id"""
+_HASH = """UPDATE users SET password_hash = :password_hash, token_version = token_version + 1,
+ updated_at = :now, seeded = :seeded WHERE user_id = :user_id"""
 _REHASH = "UPDATE users SET password_hash = :fresh WHERE user_id = :user_id AND password_hash = :known"
 _SEEN = "UPDATE users SET last_login_at = :now WHERE user_id = :user_id"
 
@@ -50,6 +50,7 @@ def add(tx: Transaction, user: User, password_hash: str) -> User:
             "role": user.role,
             "permissions": permissions_text(user.permissions),
             "now": user.created_at,
+            "seeded": user.seeded,
         },
     ).fetchone()
     if found is None:
@@ -74,7 +75,7 @@ def change(tx: Transaction, user: User) -> None:
 
 def set_password(tx: Transaction, user: User, password_hash: str, now: str) -> None:
     """Write a password; tokens of before are good no more."""
-    tx.execute(_HASH, {"user_id": int(user.user_id), "password_hash": password_hash, "now": now})
+    tx.execute(_HASH, {"user_id": int(user.user_id), "password_hash": password_hash, "now": now, "seeded": False})
 
 
 def logged_in(tx: Transaction, user: User, now: str) -> None:
@@ -164,4 +165,5 @@ def _user(row: Any) -> User:
         created_at=iso(row["created_at"]) or "",
         updated_at=iso(row["updated_at"]) or "",
         last_login_at=iso(row["last_login_at"]),
+        seeded=bool(row["seeded"]),
     )

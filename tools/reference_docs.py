@@ -25,6 +25,7 @@ from windlass.http import (
     artifacts,
     audit,
     auth,
+    candidates,
     definitions,
     health,
     operations,
@@ -194,8 +195,8 @@ def errors_page() -> str:
     exported = set(windlass.__all__)
     return (
         "# Errors" + _GENERATED + "\n## Over HTTP and on the command line\n\n"
-        'An error is `{"error": {"code", "message", "details"}, "request_id"}`; below `/api/v1/` and `/auth/` it is\n'
-        '`{"detail", "code", "request_id"}`. A command that meets one ends with its exit code.\n\n'
+        'An error is `{"error": {"code", "message", "details"}, "request_id"}`; below `/api/v1/`, `/auth/` and\n'
+        '`/candidates` it is `{"detail", "code", "request_id"}`. A command that meets one ends with its exit code.\n\n'
         + _table("status|code|exit code|means", _codes())
         + "\nOf HTTP alone: 405 `METHOD_NOT_ALLOWED`; for artifacts 415 `UNSUPPORTED_MEDIA_TYPE` and 416\n"
         "`RANGE_NOT_SATISFIABLE`.\n\n## Exit codes\n\n"
@@ -239,14 +240,14 @@ curl -s http://localhost:8000/openapi.json | jq -c '.info'
 
 PARTS = (
     records, reports, runs, queues, system, health, operations, auth, audit, definitions, workflow_runs,
-    workflow_history, workflow_bulk, people, artifacts, webhooks, schedules,
+    workflow_history, workflow_bulk, people, artifacts, webhooks, schedules, candidates,
 )  # fmt: skip
 """Whose routes are listed."""
 
 
 def http_page() -> str:
     """Return `docs/reference/http.md`."""
-    parts = [route for part in PARTS for route in part.routes()]
+    parts = [route for part in PARTS for route in part.routes() if route.include_in_schema]
     calls = ((f"{_call(route)}{'*' if _keyed(route) else ''}", str(route.summary)) for route in parts)
     names = ", ".join(f"`{name}`" for name in REPORTS)
     return "# HTTP" + _GENERATED + HTTP_OPENING + "\n" + _table("call|does", calls) + f"\nThe reports are {names}.\n"

@@ -253,7 +253,7 @@ def _described(app: FastAPI, *, guarded: bool, known: bool) -> Callable[[], dict
 
 
 def _security(app: FastAPI, path: str, method: str, *, guarded: bool, known: bool) -> list[dict[str, Any]]:
-    routes = (route for route in app.router.routes if isinstance(route, DirectRoute) and route.path == path)
+    routes = (route for route in app.router.routes if isinstance(route, DirectRoute) and route.path_format == path)
     access = next((route.access for route in routes if method.upper() in (route.methods or ())), NOBODY)
     if access.bearer:
         return [{"Bearer": []}]

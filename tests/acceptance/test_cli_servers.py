@@ -70,6 +70,31 @@ def test_up_says_where_to_look_and_stops_in_order(tmp_path: Path, number: signal
     assert (tmp_path / "logs" / "app.log").exists()
 
 
+def test_the_provider_service_is_served_alone(tmp_path: Path) -> None:
+    port = free_port()
+    windlass = Windlass(tmp_path, {"APP_PORT": str(port), "APP_HOST": "127.0.0.1", "ENVIRONMENT": "development"})
+    with windlass.running("serve", "providers") as server:
+        server.says("Windlass is up")
+        [url] = [line.split()[1] for line in server.err.splitlines() if line.startswith("Candidates")]
+        assert url == f"http://localhost:{port}/candidates"
+        assert "Login       admin@example.com / admin123, an administrator in development alone" in server.err
+        assert f"curl -X POST {url}" in server.err
+        body = json.loads(server.err.rpartition("-d '")[2].rpartition("'")[0])
+        made = httpx2.post(url, json=body, timeout=30)
+        assert (made.status_code, made.json()["status"]) == (httpx2.codes.CREATED, "pending")
+        health = httpx2.get(f"http://localhost:{port}/health", timeout=30).json()
+        assert (health["service"], health["database"]) == ("provider-registration-service", "connected")
+        assert httpx2.get(f"http://localhost:{port}/records", timeout=30).status_code == httpx2.codes.NOT_FOUND
+
+        assert server.stop() == 0
+
+    events = {event["event"]: event for event in map(json.loads, server.out.splitlines())}
+    assert events["identity.development_login"]["username"] == "admin@example.com"
+    assert events["started"]["worker"] is True
+    done = windlass("serve", "records", code=2)
+    assert "'records' is not" in done.err
+
+
 def test_a_worker_shows_its_figures_where_it_is_asked_to(tmp_path: Path) -> None:
     windlass, port = Windlass(tmp_path, {}), free_port()
     address, database = f"http://127.0.0.1:{port}", f"sqlite:///{tmp_path / 'workflow.db'}"

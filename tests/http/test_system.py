@@ -20,7 +20,10 @@ from windlass.storage import migrate, urls
 async def test_health_says_that_the_database_answers(served: Served) -> None:
     answer = await served.client.get("/health")
 
-    assert (answer.status_code, answer.json()) == (200, {"status": "healthy", "database": "connected"})
+    body = answer.json()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", body["timestamp"])
+    known = {"status": "healthy", "database": "connected", "timestamp": body["timestamp"]}
+    assert (answer.status_code, body) == (200, known)
 
 
 async def test_health_says_that_the_database_is_gone(private_pg: PostgresServer) -> None:

@@ -273,11 +273,14 @@ def test_wrong_settings_of_webhooks_are_refused(name: str, value: str, monkeypat
     assert "one,two" not in str(refused.value)
 
 
+KEYS = {"API_KEY": "k", "JWT_SECRET_KEY": "x" * 32}
+
+
 @pytest.mark.parametrize(
     "environment,strict",
-    [({}, False), ({"ENVIRONMENT": "Production"}, True), ({"ENVIRONMENT": "prod"}, True),
-     ({"APP_ENV": "prod", "API_KEY": "k", "JWT_SECRET_KEY": "x" * 32}, True),
-     ({"ENVIRONMENT": "prod", "WORKFLOWS_EGRESS_PROFILE": "permissive"}, False),
+    [({}, False), ({"ENVIRONMENT": "Production", **KEYS}, True), ({"ENVIRONMENT": "qa", **KEYS}, False),
+     ({"APP_ENV": "prod", **KEYS}, True),
+     ({"ENVIRONMENT": "prod", "WORKFLOWS_EGRESS_PROFILE": "permissive", **KEYS}, False),
      ({"WORKFLOWS_EGRESS_PROFILE": "Strict"}, True), ({"WORKFLOWS_EGRESS_PROFILE": "custom"}, False)],
 )  # fmt: skip
 def test_the_profile_follows_the_environment(
@@ -287,3 +290,53 @@ def test_the_profile_follows_the_environment(
         monkeypatch.setenv(name, value)
 
     assert egress_policy(settings.load()).strict is strict
+
+
+@pytest.mark.parametrize(
+    "environment,found",
+    [
+        ({}, ("dev", "127.0.0.1", 8000)),
+        ({"SERVE_ONLY": "providers"}, ("dev", "127.0.0.1", 5004)),
+        ({"SERVE_ONLY": "Providers", "APP_PORT": "5005", "APP_HOST": "10.0.0.1"}, ("dev", "10.0.0.1", 5005)),
+        ({"APP_PORT": "5005", "PORT": "5006", "HOST": "::1", "APP_HOST": "10.0.0.1"}, ("dev", "::1", 5006)),
+        ({"SERVE_ONLY": "providers", "ENVIRONMENT": "production", "JWT_SECRET_KEY": "x" * 32},
+         ("prod", "127.0.0.1", 5004)),
+        ({"ENVIRONMENT": "Development"}, ("dev", "127.0.0.1", 8000)),
+        ({"ENVIRONMENT": "whatever", "APP_ENV": "dev"}, ("dev", "127.0.0.1", 8000)),
+    ],
+)  # fmt: skip
+def test_the_contract_of_providers_has_names_of_its_own(
+    environment: dict[str, str], found: tuple[str, str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    loaded = settings.load()
+
+    assert (loaded.app_env, loaded.host, loaded.port) == found
+
+
+@pytest.mark.parametrize(
+    "environment,said",
+    [
+        ({"ENVIRONMENT": "moon"}, "ENVIRONMENT: 'moon' is none of dev, development"),
+        ({"ENVIRONMENT": "production", "APP_ENV": "dev"}, "ENVIRONMENT means APP_ENV=prod and APP_ENV is dev"),
+        ({"ENVIRONMENT": "production", "SERVE_ONLY": "providers"}, "JWT_SECRET_KEY is missing with APP_ENV=prod"),
+        ({"APP_ENV": "staging", "JWT_SECRET_KEY": "x" * 32, "JWT_SECRET_KEY_PREVIOUS": "short"},
+         "JWT_SECRET_KEY_PREVIOUS is too short"),
+        ({"CORS_ORIGINS": "example.com"}, "CORS_ORIGINS: 'example.com' is no origin"),
+        ({"CORS_ORIGINS": "none,https://a.example"}, "CORS_ORIGINS: none stands alone"),
+        ({"SERVE_ONLY": "records"}, "SERVE_ONLY: "),
+        ({"REFRESH_TOKEN_DAYS": "0"}, "REFRESH_TOKEN_DAYS: "),
+    ],
+)  # fmt: skip
+def test_what_contradicts_itself_is_refused(
+    environment: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(ConfigError) as refused:
+        settings.load()
+
+    assert said in refused.value.message

@@ -7,11 +7,12 @@
 #   VERIFY         read (default): gunzip -t, and the dump is whole; restore: it is also restored into a scratch database
 #
 # Ends with 0: there is a new copy, its path is printed. 1: there is none, older ones were left alone. 2: a setting is
-# wrong. 75: another backup is at work. The password goes to PostgreSQL's programs by the environment, never by their
-# arguments, which everybody on the machine can read.
+# wrong. 75: another backup is at work.
 set -eu
 umask 077
 export LC_ALL=C
+# shellcheck source=deploy/providers/common.sh
+. "$(dirname "$0")/common.sh"
 
 name=provider_registration
 folder=${BACKUP_DIR:-/backups/provider-registration}
@@ -21,56 +22,6 @@ stamp=$(date -u +%Y%m%d_%H%M%S)
 part="$folder/.$name.part"
 scratch=""
 
-fail() {
-    code=$1
-    shift
-    echo "backup: $*" >&2
-    exit "$code"
-}
-
-# Percent signs of an address, decoded.
-decoded() {
-    printf '%s' "$1" | awk 'BEGIN { hex = "0123456789ABCDEF" } {
-        text = $0
-        while ((at = index(text, "%")) > 0) {
-            high = index(hex, toupper(substr(text, at + 1, 1))); low = index(hex, toupper(substr(text, at + 2, 1)))
-            if (!high || !low) exit 1
-            printf "%s%c", substr(text, 1, at - 1), (high - 1) * 16 + low - 1
-            text = substr(text, at + 3)
-        }
-        printf "%s", text
-    }'
-}
-
-# Take DATABASE_URL apart: the password into PGPASSWORD, what is only the service's own away.
-read_address() {
-    case ${DATABASE_URL:-} in
-    postgres://* | postgresql://* | postgresql+*://*) ;;
-    *) fail 2 "DATABASE_URL is no address of a PostgreSQL database" ;;
-    esac
-    rest=${DATABASE_URL#*://}
-    query=""
-    case $rest in *\?*) query=${rest#*\?} rest=${rest%%\?*} ;; esac
-    server=${rest%%/*} database=${rest#*/}
-    case $rest in */?*) ;; *) fail 2 "DATABASE_URL names no database" ;; esac
-    case "&$query" in *"&password="*) fail 2 "the password belongs before the @ of DATABASE_URL" ;; esac
-    case $server in
-    *:*@*)
-        user=${server%@*}
-        PGPASSWORD=$(decoded "${user#*:}") || fail 2 "the password in DATABASE_URL has a bad percent sign"
-        export PGPASSWORD
-        server="${user%%:*}@${server##*@}"
-        ;;
-    esac
-    options=$(printf '%s' "$query" | tr '&' '\n' | sed -e '/^pool_size=/d' -e '/^max_overflow=/d' -e 's/^ssl=/sslmode=/' | tr '\n' '&')
-    options=${options%&}
-}
-
-# The address of a database on that server.
-at() {
-    printf 'postgresql://%s/%s%s' "$server" "$1" "${options:+?$options}"
-}
-
 ask() {
     psql -X -q -A -t -v ON_ERROR_STOP=1 -d "$(at "$1")" -c "$2"
 }
@@ -79,7 +30,7 @@ ask() {
 clean() {
     rm -f "$part"
     if [ -n "$scratch" ]; then
-        ask "$database" "DROP DATABASE IF EXISTS $scratch WITH (FORCE)" || echo "backup: drop $scratch by hand" >&2
+        ask "$database" "DROP DATABASE IF EXISTS $scratch WITH (FORCE)" || echo "${0##*/}: drop $scratch by hand" >&2
     fi
 }
 
@@ -90,12 +41,10 @@ dumped() {
         END { if (!found || inside) exit 1; print rows + 0 }'
 }
 
-case $keep in '' | *[!0-9]*) fail 2 "KEEP_DAYS is no number of days: $keep" ;; esac
+days "$keep"
 case $verify in read | restore) ;; *) fail 2 "VERIFY is read or restore, not $verify" ;; esac
 read_address
-mkdir -p "$folder" || fail 2 "BACKUP_DIR cannot be made: $folder"
-exec 9>"$folder/.lock" || fail 2 "BACKUP_DIR cannot be written: $folder"
-flock -n 9 || fail 75 "another backup into $folder is at work"
+alone "$folder"
 trap clean EXIT
 trap 'exit 1' HUP INT TERM
 

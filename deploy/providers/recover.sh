@@ -5,6 +5,7 @@
 #
 #   BACKUP_DIR     what base-backup.sh fills; default /backups/provider-registration
 #   ARCHIVE_DIR    what archive-wal.sh fills; default /archive
+#   LOST_WAL       the folder pg_wal of the lost server where it can be read: what it had not yet archived is taken
 #
 # Run it as the user of PostgreSQL, on the machine where that will run. The folder must not be there yet.
 # Ends with 0: start PostgreSQL on FOLDER. 1: a copy is damaged. 2: it is said wrongly, or no copy is old enough.
@@ -34,6 +35,14 @@ for one in "$backups"/base_*; do
 done
 [ -n "$base" ] || fail 2 "no base backup in $backups was whole by $moment"
 whole "$base" || fail 1 "$base is damaged"
+
+for piece in "${LOST_WAL:-/nowhere}"/*; do
+    case ${piece##*/} in
+    *.history | ????????????????????????)
+        ARCHIVE_DIR=$archive "$(dirname "$0")/archive-wal.sh" "$piece" "${piece##*/}" || fail 1 "$piece cannot be archived"
+        ;;
+    esac
+done
 
 cp -a "$base" "$folder"
 chmod 700 "$folder"

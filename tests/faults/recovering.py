@@ -63,7 +63,7 @@ class Archived:
     def finish_segment(self) -> None:
         """Have everything that is committed in the archive."""
         wanted = self.ask("SELECT pg_walfile_name(pg_switch_wal())")
-        wait_until(lambda: (self.archive / f"{wanted}.gz").exists(), what="the archive of a segment")
+        wait_until((self.archive / f"{wanted}.gz").exists, what="the archive of a segment")
 
     def recover(self, moment: str) -> None:
         """Bring the server, whose data are lost, back to a moment, or to the ``latest`` that is archived."""

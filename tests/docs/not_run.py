@@ -20,6 +20,6 @@ NOT_RUN = {
 
 SYSTEM_ONLY = {
     "lsof -i :8000": "lsof is a system package without a stand-in: `make test-system` runs it",
-    'ps -eo rss,args | grep "[s]erve providers"': "ps is a system package without a stand-in: `make test-system` runs it",
+    'ps -eo rss,args | grep "[s]erve providers"': "as is ps, which `make test-system` runs too",
 }
 """The same, for `make test` alone."""

@@ -46,13 +46,14 @@ class Archived:
             row = cursor.fetchone() if cursor.description else None
             return row and row[0]
 
-    def run(self, script: str, *arguments: str) -> str:
+    def run(self, script: str, *arguments: str, **settings: str) -> str:
         """Run a script of the runbook and return what it printed."""
         environment = {
             "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
             "DATABASE_URL": self.url,
             "BACKUP_DIR": str(self.backups),
             "ARCHIVE_DIR": str(self.archive),
+            **settings,
         }
         done = subprocess.run(
             [SCRIPTS / script, *arguments], env=environment, capture_output=True, text=True, check=False
@@ -65,12 +66,20 @@ class Archived:
         wanted = self.ask("SELECT pg_walfile_name(pg_switch_wal())")
         wait_until((self.archive / f"{wanted}.gz").exists, what="the archive of a segment")
 
-    def recover(self, moment: str) -> None:
-        """Bring the server, whose data are lost, back to a moment, or to the ``latest`` that is archived."""
+    def recover(self, moment: str, *, read_lost: bool = False) -> None:
+        """Bring the server, whose data are lost, back to a moment, or to the ``latest``.
+
+        Args:
+            moment: a time of the database, or ``latest``.
+            read_lost: whether the lost disk can still be read.
+        """
         data = self.server.folder / "data"
-        data.rename(data.with_name("lost"))
-        self.run("recover.sh", moment, str(data))
-        self.server.own(data)
+        lost = data.with_name("lost")
+        shutil.rmtree(lost, ignore_errors=True)
+        data.rename(lost)
+        self.run("recover.sh", moment, str(data), **({"LOST_WAL": str(lost / "pg_wal")} if read_lost else {}))
+        for folder in (data, self.archive):
+            self.server.own(folder)
         self.server.start()
         wait_until(lambda: not self.ask("SELECT pg_is_in_recovery()"), what="the end of the recovery")
 

@@ -1,6 +1,7 @@
 """The providers' database brought back to a moment between two candidates, while others go on registering."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count
@@ -33,24 +34,29 @@ async def register(served: Served) -> str | None:
 
 
 class Crowd:
-    """Callers that register until one is not answered; ``acknowledged`` in order.
+    """Callers that register until one is not answered; ``acknowledged`` in order, and ``told`` with the moment of each.
 
     Args:
         served: what they call.
     """
 
     def __init__(self, served: Served) -> None:
-        self.acknowledged: list[str] = []
+        self.told: list[tuple[float, str]] = []
         self.callers = [asyncio.create_task(self._call(served)) for _ in range(4)]
 
     async def _call(self, served: Served) -> None:
         while (one := await register(served)) is not None:
-            self.acknowledged.append(one)
+            self.told.append((time.monotonic(), one))
+
+    @property
+    def acknowledged(self) -> list[str]:
+        """The candidates whose registration was answered."""
+        return [one for _, one in self.told]
 
     async def more(self, number: int = 20) -> None:
         """Return when so many more are acknowledged."""
-        wanted = len(self.acknowledged) + number
-        while len(self.acknowledged) < wanted:
+        wanted = len(self.told) + number
+        while len(self.told) < wanted:
             assert not any(caller.done() for caller in self.callers)
             await asyncio.sleep(0.01)
 
@@ -99,5 +105,12 @@ async def test_a_moment_between_two_candidates_comes_back_and_nobody_is_created_
 
         async with service(database, peer) as served:
             assert await approve(served, known) == provider
-            assert await register(served) is not None
+            crowd = Crowd(served)
+            await crowd.more()
+            await asyncio.to_thread(database.server.crash)
+            await asyncio.gather(*crowd.callers)
         assert peer.store.count() == 1
+        await asyncio.to_thread(database.recover, "latest", read_lost=True)
+        assert {*crowd.acknowledged, *before} <= set(
+            await asyncio.to_thread(database.ask, "SELECT array_agg(id) FROM candidates")
+        )

@@ -16,7 +16,7 @@ check format .venv/bin/ruff format --check "$@"
 check mypy .venv/bin/mypy "$@"
 check imports .venv/bin/lint-imports
 check hadolint .venv/bin/hadolint Dockerfile
-check compose .venv/bin/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+check compose .venv/bin/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml deploy/providers/docker-compose.yml
 
 if [ -n "$failed" ]; then
     echo "failed:$failed" >&2

@@ -9,9 +9,11 @@ import pytest
 import yaml
 
 from tests.support.paths import BIN, ROOT
+from windlass.settings import Settings
 
 DOCKERFILE = ROOT / "Dockerfile"
 COMPOSE = ROOT / "docker-compose.yml"
+PROVIDERS = ROOT / "deploy" / "providers" / "docker-compose.yml"
 
 
 def _hadolint(path: Path) -> subprocess.CompletedProcess[str]:
@@ -72,3 +74,23 @@ def test_every_service_waits_for_a_healthy_database(services: dict[str, Any]) ->
         assert services[name]["environment"]["DATABASE_URL"].startswith("postgresql://")
     assert services["postgres"]["healthcheck"]["test"]
     assert services["postgres"]["volumes"]
+
+
+def test_the_provider_registration_alone_has_the_names_of_its_runbook() -> None:
+    done = _compose_schema(PROVIDERS)
+    assert done.returncode == 0, done.stdout
+    found = yaml.safe_load(PROVIDERS.read_text())
+    services = found["services"]
+    service, logs = services["provider-registration-service"], {"max-size": "10m", "max-file": "5"}
+    for name in ("provider-registration-service", "provider-db", "billing-service"):
+        assert services[name]["container_name"] == name
+        assert services[name]["logging"] == {"driver": "json-file", "options": logs}
+        assert services[name]["networks"] == ["gan-shmuel-network"]
+        assert services[name]["healthcheck"]["test"]
+    assert service["deploy"]["resources"]["limits"]["memory"] == "512M"
+    assert service["environment"]["BILLING_SERVICE_URL"] == "${BILLING_SERVICE_URL:-http://billing-service:5002}"
+    assert Settings(serve_only="providers").port == int(service["ports"][0].rpartition(":")[2])
+    [script] = services["backup"]["entrypoint"]
+    assert (PROVIDERS.parent / Path(script).name).stat().st_mode & 0o111
+    mounted, _, _ = services["backup"]["volumes"][0].partition(":")
+    assert (mounted, str(Path(script).parent)) == (".", services["backup"]["volumes"][0].split(":")[1])

@@ -9,10 +9,17 @@ NOT_RUN = {
         "it would write a migration into the very package that the tests run on; tests/migrations check that there is"
         " nothing to write"
     ),
+    "deploy/providers/base-backup.sh": (
+        "it copies a whole server with its archive; tests/faults/test_point_in_time.py takes one of its own through it"
+    ),
+    "deploy/providers/recover.sh '2026-01-31 14:00:00+00' /var/lib/postgresql/recovered": (
+        "it wants a server that was lost; tests/faults/test_point_in_time.py brings one back by it"
+    ),
 }
 """A line of a block, stripped, and why it is left out."""
 
 SYSTEM_ONLY = {
     "lsof -i :8000": "lsof is a system package without a stand-in: `make test-system` runs it",
+    'ps -eo rss,args | grep "[s]erve providers"': "as is ps, which `make test-system` runs too",
 }
 """The same, for `make test` alone."""

@@ -12,7 +12,10 @@ from tests.docs.shell import DEMOS, SERVERS, WORKERS, Shell, checkout, search_pa
 from tests.support.ports import free_port
 from tests.support.warmth import warm
 
-POSTGRES = "postgresql://windlass:secret@localhost:5432/windlass"
+POSTGRES = re.compile(
+    r"(postgresql(?:\+asyncpg)?)://(?:windlass:secret@localhost:5432/windlass"
+    r"|provider_user:provider_pass@provider-db:5432/provider_registration)"
+)
 """The database of a document that wants a PostgreSQL; the test's own takes its place."""
 
 SNIPPETS = "snippets.py"
@@ -50,7 +53,7 @@ class Session:
         """
         checkout(self.folder)
         self._port, self._billing = free_port(), free_port()
-        self._dsn = self.postgres() if any(POSTGRES in block.text for block in blocks) else ""
+        self._dsn = self.postgres() if any(POSTGRES.search(block.text) for block in blocks) else ""
         environment = {
             "HOME": str(self.folder),
             "PATH": search_path(self.stand_ins),
@@ -89,7 +92,8 @@ class Session:
         """
         text = re.sub(r"^make (?=run|setup)", "make --old-file=.venv/.ready ", text, flags=re.MULTILINE)
         text = re.sub(r"\b5002\b", str(self._billing), text)
-        return re.sub(r"\b(?:8000|5004)\b", str(self._port), text).replace(POSTGRES, self._dsn)
+        text = re.sub(r"\b(8000|5004)\b", str(self._port), text)
+        return POSTGRES.sub(lambda found: f"{found[1]}://{self._dsn.partition('://')[2]}", text)
 
     def _write(self, block: Block) -> None:
         """Write a file that the text names; pieces without a name make one program, which has to run."""

@@ -23,6 +23,7 @@ _LINKED = (
     ".env.example",
     "Makefile",
     "alembic.ini",
+    "deploy",
     "docs",
     "examples",
     "pyproject.toml",
@@ -66,6 +67,7 @@ class Shell:
         self._folder = folder
         self._errors = folder / ".stderr"
         self._background: list[GuardedProcess] = []
+        self._servers: dict[str, GuardedProcess] = {}
         self._count = 0
         with self._errors.open("wb") as errors:
             self._process = subprocess.Popen(
@@ -101,7 +103,12 @@ class Shell:
         raise CommandFailed(f"{where} failed:\n{text}\nprinted: {''.join(seen)[-2000:]}\n{errors}\n{logs}")
 
     def start(self, command: str, where: str, url: str | None = None) -> None:
-        """Start a command that does not end by itself; with `url`, return once that answers."""
+        """Start a command that does not end by itself; with `url`, return once that answers.
+
+        A server that is started again was ended before: what a reader does by Ctrl-C is not in a document.
+        """
+        if url is not None and command in self._servers:
+            self._servers[command].stop()
         self.run("env -0 > .environment\n", where)
         pairs = (self._folder / ".environment").read_text().split("\0")
         process = GuardedProcess(
@@ -112,6 +119,7 @@ class Shell:
         )
         self._background.append(process)
         if url is not None:
+            self._servers[command] = process
             process.wait_ready(lambda: answers(url), timeout=60)
 
     def close(self) -> None:

@@ -126,6 +126,13 @@ class PostgresServer:
             self._process.stop()
         shutil.rmtree(self.folder)
 
+    def own(self, folder: Path) -> None:
+        """Hand a folder and all in it to the user that the server runs as."""
+        if self._user:
+            group = pwd.getpwnam(self._user).pw_gid
+            for path in (folder, *folder.rglob("*")):
+                shutil.chown(path, self._user, group)
+
     def _initialise(self) -> None:
         password_file = self.folder / "password"
         password_file.write_text(self._password)

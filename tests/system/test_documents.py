@@ -12,7 +12,7 @@ from tests.system.conftest import program
 
 __all__ = ["new_postgres"]
 
-PROGRAMS = ("curl", "jq", "lsof", "sqlite3")
+PROGRAMS = ("curl", "jq", "lsof", "ps", "sqlite3")
 """Those for which `make test` has stand-ins, or none."""
 
 

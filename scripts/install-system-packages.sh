@@ -1,10 +1,13 @@
 #!/bin/sh
-# Install what tests/system needs beside the Python packages: promtool, Chromium, and what the documents use.
-# Does nothing when both are there; fails, naming what is missing, where it may not install.
+# Install what tests/system needs beside the Python packages: promtool, Chromium, PostgreSQL with its extensions, and
+# what the documents use.
+# Does nothing when all are there; fails, naming what is missing, where it may not install.
 set -eu
 
 missing() {
     command -v promtool >/dev/null 2>&1 || printf ' prometheus'
+    find /usr/lib/postgresql -name pg_stat_statements.so 2>/dev/null | grep -q . || printf ' postgresql'
+    command -v ps >/dev/null 2>&1 || printf ' procps'
     for program in chromium curl jq lsof sqlite3; do
         command -v "$program" >/dev/null 2>&1 || printf ' %s' "$program"
     done
@@ -32,10 +35,12 @@ fi
 $as_root env DEBIAN_FRONTEND=noninteractive sh -c "apt-get update -qq && \
     apt-get install -qq -y --no-install-recommends -o DPkg::Lock::Timeout=120 $packages" >/dev/null
 
-# Only promtool is wanted; where systemd runs, the package has just started a server as well.
-case "$packages" in
-*prometheus*) if [ -d /run/systemd/system ]; then $as_root systemctl disable --now --quiet prometheus; fi ;;
-esac
+# Only the programs are wanted; where systemd runs, these packages have just started a server as well.
+for server in prometheus postgresql; do
+    case "$packages" in
+    *"$server"*) if [ -d /run/systemd/system ]; then $as_root systemctl disable --now --quiet "$server"; fi ;;
+    esac
+done
 
 packages=$(missing)
 if [ -n "$packages" ]; then

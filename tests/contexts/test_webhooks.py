@@ -225,7 +225,7 @@ async def test_who_is_not_there_or_silent_is_told_again(database_url: str, recei
         {"workflows_webhook_allowlist": ("example.com",), "egress_allowlist": ("127.0.0.1",)},
         {"workflows_tenant_lists": {"WORKFLOWS_WEBHOOK_DENYLIST_ACME": ("127.0.0.1",)}},
         {"workflows_egress_allowed_ports": ("80",)},
-        {"environment": "Production"},
+        {"environment": "Production", "allow_open_writes": True, "jwt_secret_key": "k" * 32},
     ],
 )
 async def test_what_the_policy_refuses_is_blocked_at_once(

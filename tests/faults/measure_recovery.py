@@ -56,15 +56,16 @@ async def measure(number: int, seconds: float, *, read_lost: bool) -> dict[str, 
     with archived() as database, billing() as peer:
         await asyncio.to_thread(database.ask, FILL.format(number=number))
         async with service(database, peer) as served:
-            crowd = Crowd(served)
+            crowd = Crowd(served, database)
             said["backup.sh"] = await _seconds(partial(database.run, "backup.sh", VERIFY="restore"))
             said["base-backup.sh"] = await _seconds(partial(database.run, "base-backup.sh"))
             await asyncio.sleep(seconds)
-            await asyncio.to_thread(database.server.crash)
-            await asyncio.gather(*crowd.callers)
-        said["acknowledged"] = len(crowd.told)
-        said["recover"] = await _seconds(partial(database.recover, "latest", read_lost=read_lost))
-        said |= await _lost(database, crowd.told)
+            await crowd.cut()
+            told = list(crowd.told)
+            said["acknowledged"] = len(told)
+            said["recover"] = await _seconds(partial(database.recover, "latest", read_lost=read_lost))
+            await crowd.gone()
+            said |= await _lost(database, told)
         said["serves again"] = await _until_it_serves(database, peer)
         said["restore of the dump"] = await _seconds(partial(_restore, database))
     return said
@@ -88,6 +89,6 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=float, default=100, help="of load between the base backup and the end")
     given = parser.parse_args()
     for whether in (False, True):
-        print(
-            json.dumps(asyncio.run(measure(given.candidates, given.seconds, read_lost=whether)), indent=2), flush=True
-        )
+        said = asyncio.run(measure(given.candidates, given.seconds, read_lost=whether))
+        sys.stdout.write(f"{json.dumps(said, indent=2)}\n")
+        sys.stdout.flush()

@@ -22,7 +22,7 @@ from windlass.engine.ops import CALL
 from windlass.engine.ports import Backend, Ring, Transaction
 from windlass.engine.types import Advance, Event, Finish, NewEvent, SignalRequest, Started, StartRequest, Status
 from windlass.storage import committer as committers
-from windlass.storage.batches import Pending
+from windlass.storage.batches import OutcomeUnknown, Pending
 from windlass.storage.committer import Committer
 
 
@@ -288,6 +288,27 @@ async def test_work_from_outside_behind_a_commit_in_doubt_hears_that_the_databas
     assert await first == Started(doubtful.run_id, True, None)
     assert await own == Started(ours.run_id, True, None)
     assert len(other.backend.reader.list_runs(other.filter())) == 2
+    await process.close()
+
+
+async def test_who_stops_hears_what_is_known_of_a_commit_in_doubt(backend: Backend, other: Scene) -> None:
+    process = Process(backend, inline=False)
+    process.session.commits, process.session.unreachable = ["after"], 1_000_000
+    asked, loop = asyncio.Event(), asyncio.get_running_loop()
+    process.session.on_ask = lambda: loop.call_soon_threadsafe(asked.set)  # type: ignore[assignment]
+    process.committer.start()
+    doubtful = process.committer.submit(START, StartRequest(other.new_run()))
+    await asked.wait()
+
+    process.committer.hurry()
+
+    with pytest.raises(OutcomeUnknown):
+        await doubtful
+    process.session.commits, process.session.unreachable = ["before"], 0
+    with pytest.raises(WriteFailed):
+        await process.committer.submit(START, StartRequest(other.new_run()))
+    last = other.new_run()
+    assert await process.committer.submit(START, StartRequest(last)) == Started(last.run_id, True, None)
     await process.close()
 
 

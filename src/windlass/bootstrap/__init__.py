@@ -74,7 +74,14 @@ class Application:
         self.engine = engine
         self.records = records
         self.gate = Gate(engine, watches=settings.database.path is not None)
+        self.own: OwnTransactions | None = None
         self.assembled: Contexts | None = None
+
+    def hurry(self) -> None:
+        """Wait no more for a database that is away: who waits for an answer hears that it is not known."""
+        self.commits.hurry()
+        if self.own is not None:
+            self.own.hurry()
 
     @property
     def contexts(self) -> Contexts:
@@ -230,9 +237,11 @@ async def run_application(
                 await part.start()
             yield application
         finally:
+            hurry = asyncio.get_running_loop().call_later(STOP_SECONDS, application.hurry)
             for part in reversed(parts):
                 await part.stop()
             await engine.stop(STOP_SECONDS)
+            hurry.cancel()
 
 
 @asynccontextmanager
@@ -268,6 +277,7 @@ async def _open(
     limits = Limits(settings.max_payload_bytes, settings.process_wait_seconds, settings.idempotency_seconds)
     records = Records(engine, processors, limits)
     application = Application(settings, backend, commits, engine, records)
+    application.own = own
     if not visiting:
         try:
             application.assemble()

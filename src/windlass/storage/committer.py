@@ -86,6 +86,7 @@ class Committer:
         self._bell = threading.Semaphore(0)
         self._asleep = False
         self._closing = False
+        self._hurried = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._in_hand = 0
         self._turn = threading.Event()
@@ -97,10 +98,15 @@ class Committer:
         """Start the thread."""
         self._thread.start()
 
+    def hurry(self) -> None:
+        """Wait for no database that is away any more: who stops waits for callers, and they for their answers."""
+        self._hurried = True
+        self._pause.set()
+
     def close(self) -> None:
         """Write what is waiting, then stop the thread and close the session."""
         self._closing = True
-        self._pause.set()
+        self.hurry()
         self._bell.release()
         if self._thread.ident is not None:
             self._thread.join()
@@ -270,7 +276,7 @@ class Committer:
         kept: list[Pending] = []
         for place, (pending, (_, error)) in enumerate(zip(batch, outcomes, strict=True)):
             if isinstance(error, ConnectionLost):
-                if not pending.bounded and not self._closing:
+                if not pending.bounded and not self._hurried:
                     kept.append(pending)
                 outcomes[place] = (None, WriteFailed(f"the database is not available: {error}"))
         self.batches += 1

@@ -33,6 +33,11 @@ class OwnTransactions:
         for committer in self._committers:
             committer.start()
 
+    def hurry(self) -> None:
+        """Wait for no database that is away any more."""
+        for committer in self._committers:
+            committer.hurry()
+
     def close(self) -> None:
         """Finish what is waiting and close the connections."""
         for committer in self._committers:

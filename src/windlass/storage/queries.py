@@ -33,6 +33,7 @@ from windlass.storage.schema import (
     workflow_queues,
     workflow_runs,
 )
+from windlass.storage.snapshots import one_moment
 from windlass.storage.waiting import claimable
 
 T = TypeVar("T")
@@ -82,7 +83,12 @@ class SqlReader:
 
     def list_runs(self, query: RunFilter) -> list[RunView]:
         """Return runs, newest first."""
-        return self._backend.read(lambda connection: views(connection, _listed(connection, query)))
+
+        def read(connection: sa.Connection) -> list[RunView]:
+            with one_moment(connection):
+                return views(connection, _listed(connection, query))
+
+        return self._backend.read(read)
 
     def ended(self, run_ids: Sequence[str]) -> list[Ended]:
         """Return those of the runs that have ended."""

@@ -20,6 +20,7 @@ from windlass.storage.run_filters import (
     with_error,
 )
 from windlass.storage.schema import workflow_runs
+from windlass.storage.snapshots import one_moment
 
 ORDERS = ("created_at", "started_at", "ended_at")
 _LARGE = frozenset({"inputs_json", "outputs_json"})
@@ -63,16 +64,18 @@ def list_page(connection: sa.Connection, query: RunQuery) -> list[RunView]:
         row = sa.tuple_(column, runs.run_id)
         last = sa.tuple_(sa.literal(at, column.type), sa.literal(run_id, runs.run_id.type))
         conditions.append(row < last if query.descending else row > last)
-    statement = _page(connection, _LISTED, conditions, query)
-    return views(connection, connection.execute(statement).mappings())
+    with one_moment(connection):
+        statement = _page(connection, _LISTED, conditions, query)
+        return views(connection, connection.execute(statement).mappings())
 
 
 def matching(connection: sa.Connection, query: RunQuery) -> list[tuple[str, str]]:
     """Return the ids and statuses of up to ``limit`` runs that match, oldest first."""
     runs = workflow_runs.c
     oldest = query._replace(order_by="created_at", descending=False, offset=0)
-    statement = _page(connection, [runs.run_id, runs.status], _conditions(oldest), oldest)
-    return [(row.run_id, row.status) for row in connection.execute(statement)]
+    with one_moment(connection):
+        statement = _page(connection, [runs.run_id, runs.status], _conditions(oldest), oldest)
+        return [(row.run_id, row.status) for row in connection.execute(statement)]
 
 
 def _page(

@@ -72,7 +72,7 @@ def _postgres_added(changes: str) -> str:
 
 _FRESH, _GONE = _postgres_counts("fresh", 1), _postgres_counts("gone", -1)
 POSTGRES_COUNTS = (
-    f"""CREATE FUNCTION candidates_are_counted() RETURNS trigger LANGUAGE plpgsql AS $$
+    f"""CREATE FUNCTION candidates_are_counted() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
     BEGIN
         IF TG_OP = 'INSERT' THEN
             {_postgres_added(_FRESH)}

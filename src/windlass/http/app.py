@@ -63,7 +63,9 @@ SAMPLE_SECONDS = 1.0
 SECURITY_SCHEMES: dict[str, Any] = {
     "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
     "Bearer": {"type": "http", "scheme": "bearer"},
+    "Login": {"type": "oauth2", "flows": {"password": {"tokenUrl": "/auth/login", "scopes": {}}}},
 }
+"""``Login`` is how people get a bearer token where they read the documentation."""
 GC_THRESHOLDS = (5000, 20, 50)
 JSON_SCHEMAS: dict[str, Any] = {
     "JsonObject": {
@@ -258,9 +260,9 @@ def _security(app: FastAPI, path: str, method: str, *, guarded: bool, known: boo
     routes = (route for route in app.router.routes if isinstance(route, DirectRoute) and route.path_format == path)
     access = next((route.access for route in routes if method.upper() in (route.methods or ())), NOBODY)
     if access.bearer:
-        return [{"Bearer": []}]
+        return [{"Login": []}, {"Bearer": []}]
     if path.startswith(GUARDED_PATHS):
-        return [{"ApiKey": []}, {"Bearer": []}] if known and not access.public else []
+        return [{"ApiKey": []}, {"Login": []}, {"Bearer": []}] if known and not access.public else []
     return [{"ApiKey": []}] if guarded and path.startswith(GUARDED) and method != "get" else []
 
 

@@ -7,6 +7,7 @@ queue and of one workflow of the engine: the first of them stands for all.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -25,6 +26,7 @@ class LaneRules(NamedTuple):
     ageing: int = 60 * SECOND
 
 
+@lru_cache(4096)
 def lane_of(tenant: str, workflow: str = "", key: str = "", limit: int = 0) -> str:
     """Return the lane of a run.
 

@@ -383,7 +383,12 @@ async def test_who_may(served: Served) -> None:
     assert (await served.client.post(f"{path}/approve", headers=admin)).status_code == 200
 
     document = (await served.client.get("/openapi.json")).json()["paths"]
-    secured = {path for path in document for one in document[path].values() if one.get("security") == [{"Login": []}, {"Bearer": []}]}
+    secured = {
+        path
+        for path in document
+        for one in document[path].values()
+        if one.get("security") == [{"Login": []}, {"Bearer": []}]
+    }
     one = "/candidates/{candidate_id}"
     assert secured == {one, f"{one}/approve", f"{one}/reject", f"{one}/review"}
 

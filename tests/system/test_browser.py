@@ -1,7 +1,6 @@
 """What a person sees: the first page and the API's own documentation, without any other host."""
 
 import json
-
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +41,8 @@ def test_the_documentation_works_offline(browser: Browser, service: Service) -> 
 
 def _execute(page: Page, method: str, path: str, *, body: str | None = None, **parameters: str) -> Any:
     """Try an operation out on the page, and return what the page shows of the answer."""
-    heads = page.locator(f'.opblock-{method.lower()} [data-path="{path}"]')
-    block = page.locator(".opblock", has=heads.first)
-    heads.first.click()
+    block = page.locator(f".opblock-{method.lower()}", has=page.locator(f'[data-path="{path}"]'))
+    block.locator(f'[data-path="{path}"]').click()
     block.get_by_role("button", name="Try it out").click()
     for name, value in parameters.items():
         block.get_by_placeholder(name).fill(value)
@@ -67,7 +65,7 @@ def test_a_provider_is_approved_from_the_documentation(browser: Browser, tmp_pat
         login.locator("#oauth_username").fill("admin@example.com")
         login.locator("#oauth_password").fill("admin123")
         login.get_by_role("button", name="Apply given OAuth2 credentials").click()
-        login.get_by_role("button", name="Remove authorization").wait_for()
+        page.get_by_role("button", name="Remove authorization").first.wait_for()
         page.get_by_role("button", name="Close").first.click()
         registered = _execute(page, "POST", "/candidates", body=json.dumps(candidate))
         approved = _execute(page, "POST", "/candidates/{candidate_id}/approve", candidate_id=registered["candidate_id"])

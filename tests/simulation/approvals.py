@@ -168,11 +168,11 @@ class Room:
             if found is not None:
                 return found
 
-    async def decide(self, candidate_id: str, actor: Actor, patience: float) -> None:
-        """Approve a candidate, in whatever way, until it is decided."""
+    async def decide(self, candidate_id: str, actor: Actor, patience: float, *, once: bool = False) -> None:
+        """Approve a candidate, in whatever way, until it is decided; ``once``: reject it when that fails."""
         dice = self.dice
         while True:
-            wait, action = dice.random() < 0.6, dice.random()
+            wait, action = once or dice.random() < 0.6, dice.random()
             try:
                 if action < 0.04 and patience:
                     await self._reject(candidate_id, actor)
@@ -190,6 +190,9 @@ class Room:
                         return
             except AlreadyDecided:
                 return
+            except BillingFailed:
+                if once:
+                    await self._reject(candidate_id, actor)
             except REFUSALS:
                 pass
             found = await self.look(candidate_id)
@@ -283,9 +286,17 @@ class Room:
 
 
 def drill(
-    nature: Nature, backend: str, script: Sequence[Fate], fate: CommitFate | None = None, commit: int = 0
+    nature: Nature,
+    backend: str,
+    script: Sequence[Fate],
+    fate: CommitFate | None = None,
+    commit: int = 0,
+    *,
+    once: bool = False,
 ) -> bool:
     """Approve one candidate whose calls of billing meet ``script``, with ``fate`` at one commit; was there such a one?
+
+    With ``once`` it is rejected when the approval comes to nothing.
 
     Raises:
         Violation: candidate and billing do not agree.
@@ -304,7 +315,7 @@ def drill(
         if fate is not None:
             world.faults.appointed[commit] = fate
         await room.register("one", "Fresh Fruit")
-        await room.rest([world.loop.create_task(room.decide("one", PEOPLE[0], 0.0))])
+        await room.rest([world.loop.create_task(room.decide("one", PEOPLE[0], 0.0, once=once))])
         room.billing.catch_up()
         await room.verify()
         chaos.over = True

@@ -38,6 +38,16 @@ def test_every_fate_of_every_commit(nature: Nature, script: list[Fate], fate: Co
     assert survived >= 8
 
 
+@pytest.mark.parametrize("fate", BAD_FATES, ids=lambda fate: fate.value.replace(" ", "-"))
+def test_a_call_that_landed_while_its_process_died_is_not_forgotten(fate: CommitFate) -> None:
+    survived = 0
+    while drill(NATURES[0], "memory", [Fate.WELL, *[Fate.UNREACHED] * 12], fate, survived + 1, once=True):
+        survived += 1
+        assert survived < MOST
+
+    assert survived >= 8
+
+
 @pytest.mark.parametrize("first", range(0, SEEDS, 20))
 def test_administrators_who_disagree_while_everything_fails(first: int) -> None:
     for seed in range(first, first + 20):

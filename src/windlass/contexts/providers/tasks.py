@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +21,7 @@ from windlass.engine.api import signal, sleep
 from windlass.engine.errors import SignalTimeout, StepFailed
 from windlass.engine.ports import Transaction
 from windlass.engine.registry import Registry
+from windlass.engine.scope import current_scope
 from windlass.engine.step import step, step_info
 from windlass.engine.types import Status
 from windlass.engine.workflow import Workflow, workflow
@@ -39,6 +41,9 @@ LONGEST_PAUSE = 60.0
 SKEW_SECONDS = 60
 """By how much billing's clock may be behind ours where only the time tells whose a provider is."""
 APPROVALS = "provider_service_approvals"
+
+_RESUMED: ContextVar[bool] = ContextVar("windlass_providers_resumed", default=False)
+"""Whether this may not be the first time that billing is called so: another process died before it wrote the answer."""
 
 Audit = Callable[[Transaction, Actor, str, str, object, object], None]
 Tell = Callable[[Transaction, Candidate], None]
@@ -206,11 +211,15 @@ class Saga:
             BillingFailed: it has not, and the approval is not to wait for it.
         """
         while True:
-            answer = await call(*args, tries.failed, tries.order.wait)
+            token = _RESUMED.set(current_scope(APPROVE).run.replaying)
+            try:
+                answer = await call(*args, tries.failed, tries.order.wait)
+            finally:
+                _RESUMED.reset(token)
+            tries.unclear = tries.unclear or answer.get("sent", False)
             if answer["is"] != "down":
                 return answer
             tries.failed += 1
-            tries.unclear = tries.unclear or answer["sent"]
             if answer["delay"] is None:
                 if not tries.unclear:
                     await self.untried(tries.order.candidate_id)
@@ -242,7 +251,7 @@ class Saga:
         except NameTaken as error:
             return {"is": "taken", "detail": error.detail}
         except BillingRefused as error:
-            return {"is": "refused", "detail": error.detail}
+            return {"is": "refused", "detail": error.detail, "sent": _RESUMED.get()}
         except BillingDown as error:
             return self._down(error, failed, wait)
 
@@ -264,7 +273,8 @@ class Saga:
         if delay is not None:
             most = RETRIES if wait else None
             self._parts.billing.retrying(error, attempt=attempt, max_retries=most, delay=delay)
-        return {"is": "down", "reason": error.reason, "sent": error.sent, "delay": delay}
+        sent = error.sent or _RESUMED.get()
+        return {"is": "down", "reason": error.reason, "sent": sent, "delay": delay}
 
     # steps on the candidate
     def _hold(self, tx: Transaction, candidate_id: str) -> bool:

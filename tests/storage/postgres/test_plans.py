@@ -176,7 +176,8 @@ def test_runs_in_one_state_are_listed_by_index(backend: PostgresBackend) -> None
     asked: list[tuple[str, Any]] = []
     with seen(backend.engine, asked):
         backend.reader.list_runs(RunFilter(status=("running",), limit=10))
-    _, (statement, parameters) = asked
+    begun, _, (statement, parameters), ended = asked  # all of one moment
+    assert (begun[0].split()[0], ended[0]) == ("BEGIN", "ROLLBACK")
 
     found = backend.read(lambda c: c.exec_driver_sql(f"EXPLAIN (COSTS OFF) {statement}", parameters).scalars().all())
 

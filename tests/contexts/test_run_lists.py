@@ -2,6 +2,7 @@
 
 import re
 import threading
+from functools import partial
 from typing import Any, NamedTuple
 
 import pytest
@@ -10,7 +11,7 @@ import sqlalchemy as sa
 from windlass.bootstrap import Application
 from windlass.contexts.workflows import sight
 from windlass.engine.types import RunFilter, Sight
-from windlass.storage import queries, run_lists
+from windlass.storage import queries, run_filters, run_lists
 from windlass.storage.run_lists import RunQuery, list_page, matching
 from windlass.storage.schema import CLOSED
 
@@ -90,6 +91,8 @@ FILTERS = [
     RunFilter(attempt_gte=3, limit=30),
     RunFilter(waiting_on="child", limit=30),
     RunFilter(before=("2026-01-01T03:00:00.500Z", "r"), limit=30),
+    RunFilter(status=("queued",), error_class="quota", limit=30),
+    RunFilter(status=("succeeded",), waiting_on="child", limit=30),
 ]
 
 
@@ -319,3 +322,17 @@ async def test_a_page_is_read_from_an_index_whatever_else_there_is(mixed: Applic
         assert ids == expected(query), query
         assert looked_at < MANY // 40, query
     assert sum(looked_at for _, looked_at in found.values()) > MANY // 40
+
+
+async def test_where_there_are_very_many_tenants_and_attempts_none_is_left_out(
+    mixed: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_filters, "_MOST_PARTS", 1)
+    lists = mixed.engine.backend.reader.list_runs
+    asked = [one for one in FILTERS if one.failing or one.attempt_gte or one.error_class]
+    pages = [one for one in PAGES if one.failing or one.attempt_gte or one.error_class]
+
+    assert [[run.run_id for run in lists(one)] for one in asked] == [expected(one) for one in asked]
+    for query in pages:
+        found = await mixed.engine.read(partial(list_page, query=query))
+        assert [run.run_id for run in found] == expected(query), query

@@ -46,6 +46,8 @@ def kinds(connection: sa.Connection, statuses: Iterable[str]) -> list[tuple[str,
     The index on them is stepped through: a look for each, however many runs there are.
     """
     wanted = " UNION ALL ".join(f"SELECT '{status}' AS status" for status in statuses if status in STATUSES)
+    if not wanted:
+        return []
     rows = connection.execute(sa.text(_KINDS.format(wanted=wanted)))
     return [(row[0], row[1]) for row in rows]
 
@@ -138,26 +140,31 @@ def with_error(connection: sa.Connection, begins: str, one: Condition) -> list[C
 def in_trouble(connection: sa.Connection, least: int | None, tenants: Sequence[str] | None) -> list[Condition]:
     """Return the slices of the runs in trouble: of each tenant, and of each number of failed attempts.
 
+    Where there are very many of these, one slice is all of them: a page is sorted from it.
+
     Args:
         connection: where to ask.
         least: how many attempts have failed; None is of open runs, whatever the number.
         tenants: whose runs; None is everybody's.
     """
     runs = workflow_runs.c
-    chosen = sa.text(FAILING if least is None else FAILED_ONCE)
-    whose = tenants if tenants is not None else stepped(connection, runs.tenant_id, chosen)
+    chosen: Condition = sa.and_(sa.text(FAILING if least is None else FAILED_ONCE))
+    whose = tenants if tenants is not None else stepped(connection, runs.tenant_id, chosen, most=_MOST_PARTS + 1)
+    if len(whose) > _MOST_PARTS:
+        return [chosen]
     ours = [sa.and_(chosen, runs.tenant_id == tenant) for tenant in whose]
     if least is None:
         return ours
-    return [
-        sa.and_(one, runs.failed_attempts == number)
-        for one in ours
-        for number in stepped(connection, runs.failed_attempts, one, above=least - 1)
-    ]
+    slices: list[Condition] = []
+    for one in ours:
+        numbers = stepped(connection, runs.failed_attempts, one, above=least - 1, most=_MOST_PARTS + 1)
+        few = len(numbers) <= _MOST_PARTS
+        slices += [sa.and_(one, runs.failed_attempts == number) for number in numbers] if few else [one]
+    return slices
 
 
 def stepped(
-    connection: sa.Connection, column: sa.ColumnElement[Any], condition: Any, *, above: Any = None, most: int = 1000
+    connection: sa.Connection, column: sa.ColumnElement[Any], condition: Any, *, most: int, above: Any = None
 ) -> list[Any]:
     """Return the values of a column, in order, of runs for which a condition holds: a look into an index for each.
 
@@ -165,8 +172,8 @@ def stepped(
         connection: where to ask.
         column: an index gives its values in order.
         condition: what has to hold.
-        above: only values above this; None is all.
         most: how many values are looked for.
+        above: only values above this; None is all.
     """
     values = sa.select(column).where(condition).order_by(column).limit(1)
     first = (values if above is None else values.where(column > above)).scalar_subquery()

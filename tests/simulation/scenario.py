@@ -164,9 +164,7 @@ async def _life(client: Client, clients: list[Client], dice: random.Random, last
         signals = ["go"] * client.inputs["signals"] + ["left", "right", "last"]
         speech += [_later(client, dice, lambda name=name: client.signal(name)) for name in signals]
         speech += [_later(client, dice, lambda: client.signal("go", keyed=False)) for _ in range(dice.randint(0, 2))]
-    speech += [
-        _later(client, dice, lambda: client.signal("decision")) for _ in range(client.inputs.get("decisions", 0))
-    ]
+    speech += [_later(client, dice, client.decide) for _ in range(client.inputs.get("decisions", 0))]
     if breakable:
         speech.append(client.repair())
     roll = dice.random()

@@ -143,8 +143,8 @@ class Client:
         self.world.trace(f"client {self.label} {action}: {answer.result}")
         return answer
 
-    async def signal(self, name: str, *, keyed: bool = True) -> None:
-        """Send a signal until it is acknowledged, or once when it has no id."""
+    async def signal(self, name: str, *, keyed: bool = True) -> bool:
+        """Send a signal until it is acknowledged, or once when it has no id; was it?"""
         number = len(self.signals) + self.sent * 1000
         self.sent += 1
         token = f"{name}-{self.label}-{number}"
@@ -158,8 +158,16 @@ class Client:
             else:
                 await self.ask(send)
         except (RunConflict, Unsure):
-            return
+            return False
         self.signals.add(token)
+        return True
+
+    async def decide(self) -> None:
+        """Send a decision, again when the run had failed in that moment and is going to be repaired."""
+        while not await self.signal("decision"):
+            if self.world.checks.status(self.run_id) in {"succeeded", "cancelled"} or not self.inputs.get("broken"):
+                return
+            await asyncio.sleep(0.3)
 
     async def write(self) -> None:
         """Write a row through ``transact``, once."""

@@ -37,10 +37,10 @@ from windlass.contexts.artifacts.saving import HERE
 from windlass.contexts.artifacts.sealing import Sealer
 from windlass.contexts.artifacts.zipped import Entry, archive
 from windlass.engine.engine import Engine
-from windlass.engine.step import step_info
 from windlass.kernel.actors import Actor
 from windlass.kernel.clock import to_iso
 from windlass.kernel.errors import TooLarge, WindlassError
+from windlass.kernel.stepping import step_info
 
 PAGE = 500
 ARCHIVED = 10_000

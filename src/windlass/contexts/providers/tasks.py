@@ -22,11 +22,12 @@ from windlass.engine.errors import SignalTimeout, StepFailed
 from windlass.engine.ports import Transaction
 from windlass.engine.registry import Registry
 from windlass.engine.scope import current_scope
-from windlass.engine.step import step, step_info
+from windlass.engine.step import step
 from windlass.engine.types import Status
 from windlass.engine.workflow import Workflow, workflow
 from windlass.kernel.actors import Actor
 from windlass.kernel.clock import SECOND, Clock
+from windlass.kernel.stepping import step_info
 from windlass.kernel.telemetry import Telemetry
 
 APPROVE = "providers.approve"

@@ -15,10 +15,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.contexts.test_identity import KEY, OPERATOR, WORD, Hands, bearer
+from tests.support.waiting import wait_until_async
 from windlass.bootstrap import Application
 from windlass.contexts.identity import seeds
 from windlass.contexts.identity.api import AuditQuery, Identity, NotAuthenticated, Provider, Rules
-from windlass.contexts.identity.provider import ProviderClient
+from windlass.contexts.identity.provider import AWAY, LEAST_SECONDS, ProviderClient
 from windlass.contexts.identity.tables import external_users
 from windlass.kernel.actors import Forbidden
 from windlass.kernel.errors import NotFound, Unavailable
@@ -45,6 +46,7 @@ class Site:
         self.tokens: dict[str, Any] = {}
         self.user_info: dict[str, Any] = {}
         self.asked: list[tuple[str, dict[str, str], dict[str, str]]] = []
+        self.stalled: asyncio.Event | None = None
 
     @staticmethod
     def key(public: Any, kid: str, **more: str) -> dict[str, Any]:
@@ -57,6 +59,10 @@ class Site:
     ) -> Mapping[str, Any]:
         """Answer."""
         self.asked.append((url, dict(form or {}), dict(headers or {})))
+        if self.stalled is not None:
+            await self.stalled.wait()
+        if self.stalled is not None or url.endswith("/broken"):
+            raise Unavailable(f"{AWAY}: TimeoutError: ")
         answers: dict[str, Any] = {
             "/.well-known/openid-configuration": self.said,
             "/keys": {"keys": self.keys},
@@ -271,3 +277,24 @@ async def test_a_provider_may_change_its_keys_and_tell_more_when_asked(
     site.said["issuer"] = "https://evil.example"
     with pytest.raises(Unavailable, match="the login provider does not answer"):
         await public.begin_external_login(BACK)
+
+
+async def test_who_waits_for_a_provider_that_is_away_waits_once(identity: Identity, site: Site, hands: Hands) -> None:
+    site.stalled = asyncio.Event()
+    waiting = [asyncio.create_task(identity.begin_external_login(BACK)) for _ in range(5)]
+    await wait_until_async(lambda: len(site.asked) == 1)
+    site.stalled.set()
+    answers = await asyncio.gather(*waiting, return_exceptions=True)
+    site.stalled = None
+    with pytest.raises(Unavailable, match=AWAY):
+        await identity.begin_external_login(BACK)  # it was away a moment ago
+    assert {type(answer) for answer in answers} == {Unavailable}
+    assert len(site.asked) == 1
+
+    hands.seconds += LEAST_SECONDS
+    site.said["jwks_uri"] = f"{ISSUER}/broken"
+    for _ in range(2):
+        with pytest.raises(Unavailable, match=AWAY):
+            await log_in(identity, site, hands)
+    assert [url for url, *_ in site.asked if url.endswith("/broken")] == [f"{ISSUER}/broken"]
+    assert (await identity.begin_external_login(BACK)).address  # what it says of itself is known

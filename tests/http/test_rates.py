@@ -90,6 +90,7 @@ async def test_callers_are_counted_each_for_itself(migrated_sqlite_url: str) -> 
     [
         ("POST", "/auth/login", Group.LOGIN),
         ("GET", "/auth/oidc/callback", Group.LOGIN),
+        ("GET", "/auth/oidc/login", Group.LOGIN),
         ("GET", "/auth/login", None),
         ("POST", "/api/providers/candidates", Group.WRITES),
         ("GET", "/api/providers/candidates/1", Group.READS),

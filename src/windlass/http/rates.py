@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from limits.aio.strategies import FixedWindowRateLimiter
     from redis.asyncio import ConnectionPool
 
-LOGINS = frozenset({("POST", "/auth/login"), ("GET", "/auth/oidc/callback")})
+LOGINS = frozenset({("POST", "/auth/login"), ("GET", "/auth/oidc/login"), ("GET", "/auth/oidc/callback")})
 NETWORK_BITS = 64
 ANSWER_SECONDS = 0.5
 """How long Redis may take for an answer."""

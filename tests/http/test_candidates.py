@@ -356,6 +356,9 @@ async def test_who_may(served: Served) -> None:
         "without exp": jwt.encode({name: claims[name] for name in claims if name != "exp"}, KEY, "HS256"),
         "no token": "nonsense",
     }
+    mint = "/api/v1/workflows/auth/virtual-key"
+    minted = await served.client.post(mint, json={"allowed_paths": ["/candidates", "/api/providers"]}, headers=admin)
+    narrowed = {"Authorization": f"Bearer {minted.json()['token']}"}
     # What is wrong with these besides is not looked at.
     guarded = [("PATCH", ""), ("POST", "/approve"), ("POST", "/reject"), ("POST", "/review")]
     for base in BASES:
@@ -367,6 +370,8 @@ async def test_who_may(served: Served) -> None:
                     assert answer.headers["www-authenticate"] == "Bearer"
                 refused = await served.client.request(method, place, content=b"{", headers=user)
                 assert told(refused) == (403, "Admin access required")
+                beyond = await served.client.request(method, place, content=b"{", headers=narrowed)
+                assert told(beyond) == (403, "Forbidden: no virtual key reaches this")
     for token in forged.values():
         headers = {"Authorization": f"Bearer {token}"}
         for method, place in (("POST", f"{path}/approve"), ("GET", "/candidates?limit=0"), ("POST", "/candidates")):
@@ -379,7 +384,8 @@ async def test_who_may(served: Served) -> None:
         assert told(answer) == (404, "Candidate not found")
     assert told(await served.client.get(path, headers=neighbour)) == (404, "Candidate not found")
     assert (await served.client.get("/candidates", headers=neighbour)).json()["candidates"] == []
-    assert (await served.client.get(path)).json() == made
+    for given in ({}, narrowed):
+        assert (await served.client.get(path, headers=given)).json() == made
     assert (await served.client.post(f"{path}/approve", headers=admin)).status_code == 200
 
     document = (await served.client.get("/openapi.json")).json()["paths"]

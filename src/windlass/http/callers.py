@@ -74,9 +74,13 @@ async def admit(request: Request, access: Access) -> Actor:
 def check_grant(request: Request, grant: Grant, access: Access) -> None:
     """Make sure that a token that is narrowed down reaches as far as a call.
 
+    What needs a token even in development is for people who have logged in.
+
     Raises:
         Forbidden: it does not; says in what.
     """
+    if access.bearer:
+        raise Forbidden("Forbidden: no virtual key reaches this")
     if grant.scope is not None and grant.scope != SCOPE:
         raise Forbidden("Forbidden: invalid token scope")
     if grant.endpoints is not None and access.endpoint not in grant.endpoints:

@@ -18,7 +18,7 @@ from tests.contexts.test_identity import KEY, OPERATOR, WORD, Hands, bearer
 from tests.support.waiting import wait_until_async
 from windlass.bootstrap import Application
 from windlass.contexts.identity import seeds
-from windlass.contexts.identity.api import AuditQuery, Identity, NotAuthenticated, Provider, Rules
+from windlass.contexts.identity.api import AuditQuery, Identity, NotAuthenticated, Provider, Rules, Token
 from windlass.contexts.identity.provider import AWAY, LEAST_SECONDS, ProviderClient
 from windlass.contexts.identity.tables import external_users
 from windlass.kernel.actors import Forbidden
@@ -242,6 +242,18 @@ async def test_who_may_come_is_said_here(running: Application, site: Site, hands
     actor = await closed.authenticate(bearer(token.access_token))
     assert (actor.user_id, actor.role, actor.tenant_id) == (ann.user_id, "admin", "acme")
     assert (await closed.entries(AuditQuery(action="user.link")))[0]["target"] == f"user:{ann.user_id}"
+    with pytest.raises(Forbidden, match="no account"):
+        await log_in(closed, site, hands, sub="a-2")  # the address has been given to somebody else
+    assert (await log_in(closed, site, hands)).access_token
+    elsewhere = Identity(running.engine, RULES, hands, Provider("https://other.example", "windlass"))
+    site.said["issuer"] = "https://other.example"
+    assert (await log_in(elsewhere, site, hands, sub="a-2", iss="https://other.example")).access_token
+    site.said["issuer"] = ISSUER
+    await closed.add_user(OPERATOR, "bob@example.com", WORD)
+    bobs = [log_in(closed, site, hands, sub=sub, email="bob@example.com") for sub in ("b-1", "b-2")]
+    assert sorted(str(type(one)) for one in await asyncio.gather(*bobs, return_exceptions=True)) == sorted(
+        map(str, (Forbidden, Token))
+    )
     await closed.change_user(OPERATOR, "ann@example.com", is_active=False)
     for sub in ("a-1", "a-2"):
         with pytest.raises(Forbidden, match="no account"):

@@ -104,19 +104,31 @@ async def test_requests_of_the_provider_service_are_counted_by_template_and_it_s
         lines = (line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("provider_service_"))
         return {name: float(value) for name, value in lines}
 
-    async with serving(migrated_sqlite_url) as served:
+    small = {"rate_limits_enabled": True, "rate_limits_writes": 2, "max_body_bytes": 1024, "rate_limits_login": 1}
+    async with serving(migrated_sqlite_url, **small) as served:
         meter = served.app.state.meter
         for path, times in (("/health", 2), ("/records", 1), ("/auth/nothing", 1)):
             for _ in range(times):
                 await served.client.get(path)
-        refused = await served.client.post("/auth/login", data={"username": "nobody", "password": "x" * 12})
+        for path in ("/auth/login", "/auth/login", *["/api/providers/candidates"] * 3, "/candidates/x/approve"):
+            await served.client.post(
+                path, data={"username": "nobody", "password": "x" * (12 if "auth" in path else 2000)}
+            )
+        await served.client.delete("/candidates/x")
         told = figures((await served.client.get("/metrics")).text)
         assert told["provider_service_up"] == told["provider_service_database_up"] == 1
         counted = {name: value for name, value in told.items() if name.startswith("provider_service_requests_total{")}
-        refusals = f'{{endpoint="/auth/login",method="POST",status_code="{refused.status_code}"}}'
         assert counted == {
-            'provider_service_requests_total{endpoint="/health",method="GET",status_code="200"}': 2,
-            f"provider_service_requests_total{refusals}": 1,
+            f'provider_service_requests_total{{endpoint="{path}",method="{method}",status_code="{status}"}}': times
+            for path, method, status, times in (
+                ("/health", "GET", 200, 2),
+                ("/auth/login", "POST", 401, 1),
+                ("/auth/login", "POST", 429, 1),
+                ("/api/providers/candidates", "POST", 413, 2),
+                ("/api/providers/candidates", "POST", 429, 1),
+                ("/candidates/{candidate_id}/approve", "POST", 413, 1),
+                ("/candidates/{candidate_id}", "DELETE", 405, 1),
+            )
         }
         assert told['provider_service_request_duration_seconds_count{endpoint="/health",method="GET"}'] == 2
     stopping = figures(meter.text({}, None, database=False).decode())

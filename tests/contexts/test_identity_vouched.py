@@ -130,7 +130,7 @@ async def test_who_logs_in_elsewhere_becomes_a_user_once(
     assert headers["Authorization"] == f"Basic {base64.b64encode(b'windlass:s3cret').decode()}"
     digest = hashlib.sha256(form["code_verifier"].encode()).digest()
     assert base64.urlsafe_b64encode(digest).rstrip(b"=").decode() not in begun.address  # each login has its own
-    actor = await identity.authenticate(bearer(token.access_token))
+    actor = (await identity.recognise(bearer(token.access_token))).actor
     assert (actor.username, actor.role, actor.kind) == ("ann@example.com", "admin", "user")
     for word in ("", "admin123", WORD):
         with pytest.raises(NotAuthenticated):
@@ -138,7 +138,7 @@ async def test_who_logs_in_elsewhere_becomes_a_user_once(
 
     again = await log_in(identity, site, hands, email="ann@other.example", realm={"roles": "user"})
 
-    known = await identity.authenticate(bearer(again.access_token))
+    known = (await identity.recognise(bearer(again.access_token))).actor
     assert (known.user_id, known.username, known.role) == (actor.user_id, "ann@example.com", "user")
     assert (await identity.refresh(again.refresh_token)).access_token
     told = [(entry["action"], entry["request_id"]) for entry in await identity.entries(AuditQuery())]
@@ -216,7 +216,7 @@ async def test_an_answer_to_another_browser_is_none(identity: Identity, site: Si
     with pytest.raises(NotAuthenticated):
         await identity.finish_external_login(mine.kept, answer)
     with pytest.raises(NotAuthenticated):
-        await identity.authenticate(bearer(mine.kept))
+        await identity.recognise(bearer(mine.kept))
 
 
 async def test_who_may_come_is_said_here(running: Application, site: Site, hands: Hands) -> None:
@@ -239,7 +239,7 @@ async def test_who_may_come_is_said_here(running: Application, site: Site, hands
 
     token, *_ = await asyncio.gather(*(log_in(closed, site, hands) for _ in range(3)))
 
-    actor = await closed.authenticate(bearer(token.access_token))
+    actor = (await closed.recognise(bearer(token.access_token))).actor
     assert (actor.user_id, actor.role, actor.tenant_id) == (ann.user_id, "admin", "acme")
     assert (await closed.entries(AuditQuery(action="user.link")))[0]["target"] == f"user:{ann.user_id}"
     with pytest.raises(Forbidden, match="no account"):

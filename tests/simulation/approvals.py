@@ -25,6 +25,7 @@ from windlass.contexts.providers import rows
 from windlass.contexts.providers.approvals import ApprovalRules, Sagas
 from windlass.contexts.providers.model import (
     AlreadyDecided,
+    ApprovalExpired,
     Approved,
     BillingFailed,
     Candidate,
@@ -51,7 +52,7 @@ ROOM: ContextVar[Room] = ContextVar("room")
 BAD = tuple(fate for fate in Fate if fate is not Fate.WELL)
 TRIGGER: str = importlib.import_module("windlass.migrations.versions.0019_candidates").SQLITE_TRIGGER
 CALM_SECONDS = 3000.0
-REFUSALS = (Modified, BillingFailed, SecondNeeded, NoReview, ProviderTaken)
+REFUSALS = (Modified, ApprovalExpired, BillingFailed, SecondNeeded, NoReview, ProviderTaken)
 PEOPLE = [Actor(str(number), name, role="admin") for number, name in enumerate(("ann", "ben"))]
 
 
@@ -217,9 +218,21 @@ class Room:
             except (RunConflict, UnknownRun):
                 return
 
+    async def outsider(self, seconds: float) -> None:
+        """Make providers under names of candidates now and then, as somebody does who is none of ours.
+
+        Where billing tells no keys, and an answer of ours was lost, nobody could tell his from ours.
+        """
+        until = self.world.loop.time() + seconds
+        while self.world.loop.time() < until:
+            await asyncio.sleep(seconds * self.dice.random())
+            name = self.dice.choice(list(self.names.values()))
+            self.billing.make(f"{name}{self.dice.choice(('', ' 1'))}", "nobody's")
+
     async def _rename(self, candidate_id: str) -> None:
-        """Change the company's name a little; nobody may do so while an approval is under way."""
-        now, name = self.world.clock.now(), f"{self.names[candidate_id]} {self.dice.randint(1, 2)}"
+        """Change the company's name a little, or to another's; nobody may do so while an approval is under way."""
+        now, own = self.world.clock.now(), f"{self.names[candidate_id]} {self.dice.randint(1, 2)}"
+        name = self.dice.choice([own, *self.names.values()])
         change = {"company_name": name}
         await self.ask(
             lambda engine: engine.transact(lambda tx: rows.change(tx, "default", candidate_id, None, change, now))
@@ -350,6 +363,8 @@ def simulate(seed: int, backend: str | MakeStore) -> World:
         reign = world.loop.create_task(chaos.reign(dice.choice([0.4, 2.0])))
         replace = world.loop.create_task(chaos.replace())
         work = [world.loop.create_task(room.decide(each, actor, 1.0)) for each in room.names for actor in PEOPLE]
+        if room.nature.tells_keys and dice.random() < 0.6:
+            work.append(world.loop.create_task(room.outsider(6.0)))
         await asyncio.sleep(dice.choice([4.0, 10.0]))
         chaos.over = True
         await asyncio.gather(reign, replace)

@@ -13,11 +13,14 @@ MOST_NUMBER = 2**63 - 1
 
 
 class ApprovalAnswer(Shape):
-    """An approval under way; ``note`` says what a person must look at."""
+    """An approval under way; ``note`` says what a person must look at.
+
+    ``run_id``, ``requested_by`` and ``note`` are for administrators; everybody else is answered null.
+    """
 
     state: Literal["awaiting_second", "approving", "waiting_for_billing", "needs_review"]
-    run_id: str
-    requested_by: str
+    run_id: str | None
+    requested_by: str | None
     requested_at: datetime
     expires_at: datetime | None
     note: str | None

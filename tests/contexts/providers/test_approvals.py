@@ -383,3 +383,78 @@ async def test_who_waits_too_long_is_told_where_it_stands(desk: Desk) -> None:
     assert outcome.approval.state == "approving"
     door.set()
     assert (await desk.engine.result(outcome.approval.run_id, 20))["outcome"] == "approved"
+
+
+async def test_nobody_gets_a_provider_that_was_there_before_billing_was_asked(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "SKEW_SECONDS", 0)
+    desk.billing.honours_keys = desk.billing.tells_keys = False
+    candidate_id = await desk.register("Rival")
+    desk.billing.make("Rival", "somebody else's")
+
+    assert isinstance(await desk.approve(candidate_id), Pending)
+    found = await desk.state(candidate_id, "needs_review")
+    assert found.approval is not None
+    assert "was there before" in (found.approval.note or "")
+
+    desk.rule(second=True)
+    late = await desk.register("Late")
+    await desk.approve(late)
+    desk.billing.make("Late", "somebody else's, while a second administrator was waited for")
+    desk.billing.fates = deque([Fate.BEFORE])
+    assert isinstance(await desk.approve(late, BEN), Pending)
+
+
+async def test_nobody_gets_a_provider_that_may_have_been_made_for_a_candidate_of_another_name_by_now(
+    desk: Desk,
+) -> None:
+    desk.billing.honours_keys = desk.billing.tells_keys = False
+    renamed, candidate_id = await desk.register("Fresh"), await desk.register("Fresh")
+    desk.billing.fates = deque([Fate.AFTER, Fate.BEFORE, Fate.BEFORE, Fate.BEFORE])
+    await desk.refused(renamed)
+    change = {"company_name": "Fresher"}
+    await desk.application.providers.candidates.change(ANN, renamed, change, version=None)
+    desk.billing.fates = deque([Fate.BEFORE])
+
+    assert isinstance(await desk.approve(candidate_id), Pending)
+    found = await desk.state(candidate_id, "needs_review")
+    assert found.approval is not None
+    assert renamed in (found.approval.note or "")
+
+
+async def test_the_second_administrator_says_whether_to_wait(desk: Desk) -> None:
+    desk.rule(second=True)
+    patient, hasty = await desk.register("Patient"), await desk.register("Hasty")
+    await desk.approve(patient)
+    await desk.approve(hasty, wait=False)
+    desk.billing.fates = deque([Fate.UNREACHED] * 6)
+
+    assert isinstance(await desk.approve(patient, BEN, wait=False), Pending)
+    await wait_until_async(lambda: _approved(desk, patient), what="an approval that goes on")
+    desk.billing.fates = deque([Fate.UNREACHED] * 6)
+    with pytest.raises(BillingFailed):
+        await desk.approve(hasty, BEN)
+
+
+async def _approved(desk: Desk, candidate_id: str) -> bool:
+    return (await desk.get(candidate_id)).status == "approved"
+
+
+async def test_an_approval_ends_whose_candidate_is_deleted_meanwhile(desk: Desk) -> None:
+    door, asked = asyncio.Event(), asyncio.Event()
+
+    async def spend() -> None:
+        asked.set()
+        await door.wait()
+
+    desk.billing.spend = spend
+    going = await desk.approve(await desk.register("Gone"), wait=False)
+    assert isinstance(going, Pending)
+    await asked.wait()
+    await desk.engine.transact(lambda tx: tx.execute("DELETE FROM candidates"))
+    door.set()
+
+    told = await desk.engine.result(going.approval.run_id, 60)
+
+    assert told == {"outcome": "superseded", "provider_id": FIRST_ID}

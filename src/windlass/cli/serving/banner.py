@@ -49,8 +49,7 @@ def show(
 def framed(title: str, lines: Sequence[str]) -> None:
     """Print lines under a title, in a frame where people look at them."""
     if not is_terminal(sys.stderr):
-        for line in [title, *lines]:
-            note(line)
+        note("\n".join([title, *lines]))  # at once: who waits for the title reads the rest
         return
     from rich.panel import Panel
     from rich.text import Text

@@ -9,6 +9,7 @@ from windlass.contexts.providers import rows
 from windlass.contexts.providers.model import (
     AlreadyDecided,
     Approval,
+    ApprovalExpired,
     ApprovalState,
     Approved,
     BillingFailed,
@@ -78,7 +79,7 @@ class Sagas:
                     else Modified(version=before.version)
                 )
             if before.approval is not None and before.approval.state == ApprovalState.AWAITING_SECOND:
-                return self._second(tx, actor, before, now)
+                return self._second(tx, actor, before, now, wait)
             return self._first(tx, actor, before, run_id, now, wait)
 
         approval = await self._engine.transact(begin)
@@ -93,12 +94,12 @@ class Sagas:
         until = None if expires is None else to_iso(now + int(expires * HOUR * SECOND))
         state = ApprovalState.AWAITING_SECOND if rules.second else ApprovalState.APPROVING
         approval = Approval(state.value, run_id, actor.user_id, actor.username, to_iso(now), until)
-        tried, since = rows.tried(tx.connection, before.candidate_id)
+        tried, _ = rows.tried(tx.connection, before.candidate_id)
         former = tried if tried is not None and tried != before.company_name else None
         rows.claim(tx, actor.tenant_id, before.candidate_id, before.version, approval, now)
         order = Order(
-            before.candidate_id, before.company_name, now if since is None else since, former, tried is not None, wait,
-            rules.second, None if expires is None else expires * HOUR,
+            before.candidate_id, before.company_name, former, tried is not None, wait, rules.second,
+            None if expires is None else expires * HOUR,
         )  # fmt: skip
         self._engine.begin_in(tx, self._request(order, run_id, actor))
         told = {"status": before.status, "approval": approval.view()}
@@ -114,8 +115,8 @@ class Sagas:
         )  # fmt: skip
         return self._engine.request(start)
 
-    def _second(self, tx: Transaction, actor: Actor, before: Candidate, now: int) -> Approval:
-        """Let an approval go on that waits for a second administrator."""
+    def _second(self, tx: Transaction, actor: Actor, before: Candidate, now: int, wait: bool) -> Approval:
+        """Let an approval go on that waits for a second administrator, who says whether it is to be waited for."""
         asked = before.approval
         assert asked is not None  # noqa: S101  the caller looked
         if asked.requested_by == actor.user_id:
@@ -123,7 +124,7 @@ class Sagas:
         late = asked.expires_at is not None and from_iso(asked.expires_at) <= now
         if late or not rows.second(tx, before.candidate_id, asked.run_id, now):
             raise Modified(version=before.version)
-        if not self._tell_run(tx, asked.run_id, SECOND_SIGNAL, {"approved": True, "by": actor.user_id}):
+        if not self._tell_run(tx, asked.run_id, SECOND_SIGNAL, {"approved": True, "wait": wait, "by": actor.user_id}):
             raise Modified(version=before.version)
         after = rows.have(tx.connection, before.candidate_id)
         told = {"status": before.status, "approval": None if after.approval is None else after.approval.view()}
@@ -157,14 +158,22 @@ class Sagas:
                 if left <= 0:
                     return Pending(candidate_id, approval)
             except RunFailed as failed:
-                error: Any = failed.data["error"] or {}
-                raise BillingFailed(str(error.get("message", "")).removeprefix(FAILED)) from None
+                raise await self._why(candidate_id, failed.data["error"] or {}) from None
             except RunCancelled:
                 raise Modified from None
             else:
                 if told["outcome"] != "approved":
                     raise Modified
                 return Approved(candidate_id, told["provider_id"])
+
+    async def _why(self, candidate_id: str, error: Any) -> WindlassError:
+        """Return what to tell whoever waited for an approval that failed."""
+        if error.get("type") == ApprovalExpired.__name__:
+            return ApprovalExpired()
+        if error.get("type") == BillingFailed.__name__:
+            return BillingFailed(str(error.get("message", "")).removeprefix(FAILED))
+        found = await self._engine.read(lambda connection: rows.have(connection, candidate_id))
+        return Modified(version=found.version)
 
     async def review(
         self, actor: Actor, candidate_id: str, *, version: int | None, provider_id: int | None
@@ -211,9 +220,7 @@ class Sagas:
     def _released(self, tx: Transaction, actor: Actor, before: Candidate, asked: Approval) -> Candidate:
         """Make the candidate pending again: the person has seen that billing has no provider for it."""
         now = self._engine.clock.now()
-        if asked.state == ApprovalState.NEEDS_REVIEW or rows.tried(tx.connection, before.candidate_id)[1] == from_iso(
-            asked.requested_at
-        ):
+        if asked.state == ApprovalState.NEEDS_REVIEW:
             rows.untried(tx, before.candidate_id, asked.run_id, now)
         if not rows.release(tx, before.candidate_id, asked.run_id, now):
             raise Modified(version=before.version)

@@ -154,15 +154,15 @@ class Approval:
     expires_at: str | None = None
     note: str | None = None
 
-    def view(self) -> dict[str, Any]:
-        """Return it as it is shown."""
+    def view(self, *, whole: bool = True) -> dict[str, Any]:
+        """Return it as it is shown: ``whole`` to administrators, to others without who and what is behind it."""
         return {
             "state": self.state,
-            "run_id": self.run_id or None,
-            "requested_by": self.requested_by_name or None,
+            "run_id": (self.run_id or None) if whole else None,
+            "requested_by": (self.requested_by_name or None) if whole else None,
             "requested_at": self.requested_at,
             "expires_at": self.expires_at,
-            "note": self.note,
+            "note": self.note if whole else None,
         }
 
 
@@ -187,8 +187,8 @@ class Candidate:
     updated_at: str
     approval: Approval | None = field(default=None)
 
-    def view(self) -> dict[str, Any]:
-        """Return it as it is shown."""
+    def view(self, *, whole: bool = True) -> dict[str, Any]:
+        """Return it as it is shown; see ``Approval.view``."""
         return {
             "candidate_id": self.candidate_id,
             "company_name": self.company_name,
@@ -204,7 +204,7 @@ class Candidate:
             "rejection_reason": self.rejection_reason,
             "created_at": self.created_at,
             "updated_at": self.updated_at,
-            "approval": None if self.approval is None else self.approval.view(),
+            "approval": None if self.approval is None else self.approval.view(whole=whole),
         }
 
 

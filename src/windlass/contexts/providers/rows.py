@@ -35,7 +35,8 @@ _OPEN = "status = 'pending' AND approval_state IS NULL"
 _OURS = "id = :id AND status = 'pending' AND approval_run_id = :run_id AND approval_state IS NOT NULL"
 _CLAIM = f"""UPDATE candidates SET approval_state = :state, approval_run_id = :run_id, approval_by = :by,
  approval_by_name = :by_name, approval_at = :at, approval_expires_at = :expires_at, approval_note = :note,
- billing_name = coalesce(billing_name, company_name), billing_since = coalesce(billing_since, :at),
+ billing_name = CASE WHEN :state = 'awaiting_second' THEN billing_name ELSE coalesce(billing_name, company_name) END,
+ billing_since = CASE WHEN :state = 'awaiting_second' THEN billing_since ELSE coalesce(billing_since, :now) END,
  updated_at = :now WHERE id = :id AND tenant_id = :tenant AND version = coalesce(:version, version) AND {_OPEN}"""  # noqa: S608
 _REJECT = f"""UPDATE candidates SET status = 'rejected', rejection_reason = :reason, updated_at = :now,
  approval_state = CASE WHEN billing_name IS NOT NULL THEN 'needs_review' END,
@@ -50,7 +51,8 @@ _RELEASE = f"""UPDATE candidates SET approval_state = NULL, approval_run_id = NU
  WHERE {_OURS}"""  # noqa: S608
 _APPROVE = f"""UPDATE candidates SET status = 'approved', provider_id = :provider_id, approval_state = NULL,
  approval_note = NULL, billing_name = NULL, billing_since = NULL, updated_at = :now WHERE {_OURS}"""  # noqa: S608
-_SECOND = f"""UPDATE candidates SET approval_state = 'approving', approval_expires_at = NULL, updated_at = :now
+_SECOND = f"""UPDATE candidates SET approval_state = 'approving', approval_expires_at = NULL, updated_at = :now,
+ billing_name = coalesce(billing_name, company_name), billing_since = coalesce(billing_since, :now)
  WHERE {_OURS} AND approval_state = 'awaiting_second'"""  # noqa: S608
 _UNTRIED = f"""UPDATE candidates SET billing_name = NULL, billing_since = NULL, updated_at = :now
  WHERE {_OURS}"""  # noqa: S608
@@ -58,9 +60,10 @@ _TRIED_AS = f"""UPDATE candidates SET billing_name = company_name, updated_at = 
 _SEEN = """UPDATE candidates SET approval_state = NULL, approval_note = NULL, approval_at = NULL, billing_name = NULL,
  billing_since = NULL, updated_at = :now WHERE id = :id AND status = 'rejected' AND approval_state = 'needs_review'"""
 _OWNER = "SELECT id FROM candidates WHERE provider_id = :provider_id AND id <> :id"
-_RIVALS = """SELECT id FROM candidates WHERE company_name = :name AND id <> :id
+_RIVALS = """SELECT id FROM candidates WHERE (company_name = :name OR billing_name = :name) AND id <> :id
  AND (approval_state IS NOT NULL OR billing_since IS NOT NULL) ORDER BY id LIMIT 1"""
 _OF_RUN = "SELECT id FROM candidates WHERE approval_run_id = :run_id AND approval_state IS NOT NULL"
+_IS_OF_RUN = f"SELECT 1 FROM candidates WHERE {_OURS}"  # noqa: S608
 
 
 def candidate(row: Any) -> Candidate:
@@ -228,8 +231,8 @@ def tried_as(tx: Transaction, candidate_id: str, run_id: str, now: int) -> None:
 def tried(connection: sa.Connection, candidate_id: str) -> tuple[str | None, int | None]:
     """Return the name under which billing may have a provider for a candidate, and since when (microseconds)."""
     c = candidates.c
-    row = connection.execute(sa.select(c.billing_name, c.billing_since).where(c.id == candidate_id)).one()
-    return row[0], None if row[1] is None else micros(row[1])
+    row = connection.execute(sa.select(c.billing_name, c.billing_since).where(c.id == candidate_id)).first()
+    return (None, None) if row is None else (row[0], None if row[1] is None else micros(row[1]))
 
 
 def owner_of(tx: Transaction, provider_id: int, candidate_id: str) -> str | None:
@@ -239,9 +242,14 @@ def owner_of(tx: Transaction, provider_id: int, candidate_id: str) -> str | None
 
 
 def rival(tx: Transaction, name: str, candidate_id: str) -> str | None:
-    """Return another candidate of the same name for which billing may have made a provider."""
+    """Return another candidate for which billing may have made a provider under a name, its own now or before."""
     row = tx.execute(_RIVALS, {"name": name, "id": candidate_id}).fetchone()
     return None if row is None else str(row[0])
+
+
+def is_of_run(tx: Transaction, candidate_id: str, run_id: str) -> bool:
+    """Say whether a candidate is there and has the approval of a run."""
+    return tx.execute(_IS_OF_RUN, {"id": candidate_id, "run_id": run_id}).fetchone() is not None
 
 
 def of_run(tx: Transaction, run_id: str) -> str | None:

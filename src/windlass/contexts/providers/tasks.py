@@ -67,7 +67,7 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An approval: ``since`` when billing may have a provider under ``name`` (microseconds).
+    """An approval of a candidate that has this name.
 
     ``former`` is another name under which it may have one; ``unclear``: an earlier approval may have left one behind.
     ``wait``: somebody waits for the end, so it is given up when billing stays away. ``second``: another administrator
@@ -76,7 +76,6 @@ class Order:
 
     candidate_id: str
     name: str
-    since: int
     former: str | None = None
     unclear: bool = False
     wait: bool = True
@@ -136,24 +135,24 @@ class Saga:
         """
         if not await self.hold(order.candidate_id):
             return {"outcome": "superseded"}
-        if order.second and not await self._second(order):
+        wanted = await self._second(order) if order.second else order
+        if wanted is None:
             return {"outcome": "released"}
+        order = wanted
         try:
             provider_id = await self._provider(order)
             return await self._recorded(order, provider_id)
         except Review as review:
             return await self._reviewed(order, str(review))
 
-    async def _second(self, order: Order) -> bool:
-        """Wait for another administrator; False when the approval was given up instead."""
+    async def _second(self, order: Order) -> Order | None:
+        """Wait for another administrator; returns how that one wants it, None when it was given up instead."""
         told = {"assigned_to": ["role:admin"], "candidate_id": order.candidate_id}
         try:
             said = await signal(SECOND_SIGNAL, timeout=order.expires, status=Status.WAITING_APPROVAL, told=told)
         except SignalTimeout:
-            if not order.unclear:
-                await self.untried(order.candidate_id)
             raise ApprovalExpired from None
-        return bool(said["approved"])
+        return replace(order, wait=said["wait"]) if said["approved"] else None
 
     async def _provider(self, order: Order) -> int:
         """Return the candidate's one provider at billing.
@@ -174,7 +173,7 @@ class Saga:
             await self.untried(order.candidate_id)
             raise BillingFailed(answer["detail"])
         found = await self._insist(tries, self.find, order.name)
-        if found["is"] == "found" and not (await self._judged(order, found))["why"]:
+        if found["is"] == "found" and not (await self._judged(order, found, unclear=True))["why"]:
             return int(found["id"])
         raise BillingFailed(answer["detail"])
 
@@ -183,7 +182,7 @@ class Saga:
         order = tries.order
         found = await self._insist(tries, self.find, order.name)
         if found["is"] == "found":
-            why = (await self._judged(order, found))["why"]
+            why = (await self._judged(order, found, unclear=tries.unclear))["why"]
             if not why:
                 return int(found["id"])
             raise Review(f"billing has provider {found['id']} of the name {order.name!r}, and {why}")
@@ -194,15 +193,15 @@ class Saga:
         """Look whether an earlier approval left a provider behind, under the name the candidate had then."""
         found = await self._insist(tries, self.find, former)
         if found["is"] == "found":
-            why = (await self._judged(replace(tries.order, name=former), found))["why"]
+            why = (await self._judged(replace(tries.order, name=former), found, unclear=True))["why"]
             if not why:
                 raise Review(f"billing has provider {found['id']} of this candidate under its former name {former!r}")
         elif found["is"] != "none":
             raise Review(f"billing may have a provider of this candidate under its former name {former!r}")
         await self.tried_as(tries.order.candidate_id)
 
-    async def _judged(self, order: Order, found: Answer) -> Answer:
-        return await self.judge(order.candidate_id, order.name, order.since, order.key(), found)
+    async def _judged(self, order: Order, found: Answer, *, unclear: bool) -> Answer:
+        return await self.judge(order.candidate_id, order.name, order.key(), found, unclear)
 
     async def _insist(self, tries: Tries, call: Callable[..., Awaitable[Answer]], *args: str) -> Answer:
         """Ask billing until it answers.
@@ -239,7 +238,8 @@ class Saga:
 
     async def _reviewed(self, order: Order, note: str) -> dict[str, Any]:
         """Wait until a person has looked; what that person decides has been done by then."""
-        await self.move(order.candidate_id, ApprovalState.NEEDS_REVIEW.value, note)
+        if not await self.move(order.candidate_id, ApprovalState.NEEDS_REVIEW.value, note):
+            return {"outcome": "superseded"}
         told = {"assigned_to": ["role:admin"], "candidate_id": order.candidate_id}
         decision: dict[str, Any] = await signal(REVIEW_SIGNAL, status=Status.WAITING_HUMAN, told=told)
         return decision
@@ -249,7 +249,7 @@ class Saga:
         try:
             return {"is": "created", "id": (await self._parts.billing.create(name, key)).provider_id}
         except NameTaken as error:
-            return {"is": "taken", "detail": error.detail}
+            return {"is": "taken", "detail": error.detail, "sent": _RESUMED.get()}
         except BillingRefused as error:
             return {"is": "refused", "detail": error.detail, "sent": _RESUMED.get()}
         except BillingDown as error:
@@ -279,7 +279,7 @@ class Saga:
     # steps on the candidate
     def _hold(self, tx: Transaction, candidate_id: str) -> bool:
         """Make sure that the candidate is this run's; from here on a failure releases it."""
-        return rows.of_run(tx, step_info().run_id) == candidate_id
+        return rows.is_of_run(tx, candidate_id, step_info().run_id)
 
     def _release(self, tx: Transaction, held: bool, candidate_id: str) -> None:
         """Make a candidate pending again whose approval came to nothing."""
@@ -294,11 +294,14 @@ class Saga:
     def _tried_as(self, tx: Transaction, candidate_id: str) -> None:
         rows.tried_as(tx, candidate_id, step_info().run_id, self._parts.clock.now())
 
-    def _move(self, tx: Transaction, candidate_id: str, state: str, note: str) -> None:
-        move(tx, self._parts, candidate_id, step_info().run_id, ApprovalState(state), note)
+    def _move(self, tx: Transaction, candidate_id: str, state: str, note: str) -> bool:
+        return move(tx, self._parts, candidate_id, step_info().run_id, ApprovalState(state), note)
 
-    def _judge(self, tx: Transaction, candidate_id: str, name: str, since: int, key: str, found: Answer) -> Answer:
-        """Say why a provider at billing is not, or may not be, this candidate's: ``why`` is empty when it is."""
+    def _judge(self, tx: Transaction, candidate_id: str, name: str, key: str, found: Answer, unclear: bool) -> Answer:
+        """Say why a provider at billing is not, or may not be, this candidate's: ``why`` is empty when it is.
+
+        Without a call that may have been carried out (``unclear``) only the key tells: billing had it before.
+        """
         owner = rows.owner_of(tx, found["id"], candidate_id)
         if owner is not None:
             return {"why": f"candidate {owner} has it"}
@@ -306,7 +309,8 @@ class Saga:
             return {"why": "" if found["key"] == key else "it was created under another key"}
         if found["at"] is None:
             return {"why": "billing does not say when it was created, nor under which key"}
-        if found["at"] < since - SKEW_SECONDS * SECOND:
+        since = rows.tried(tx.connection, candidate_id)[1]
+        if not unclear or since is None or found["at"] < since - SKEW_SECONDS * SECOND:
             return {"why": "it was there before this candidate was approved"}
         rival = rows.rival(tx, name, candidate_id)
         return {"why": "" if rival is None else f"it may have been created for candidate {rival}"}
@@ -316,6 +320,10 @@ class Saga:
         if rows.owner_of(tx, provider_id, candidate_id) is not None:
             return "taken"
         done = record(tx, self._parts, candidate_id, step_info().run_id, provider_id, None)
+        if done is None:
+            self._parts.telemetry.event(
+                "candidate.provider_without", candidate_id=candidate_id, provider_id=provider_id
+            )
         return "superseded" if done is None else "approved"
 
 
@@ -326,8 +334,12 @@ def record(
 
     ``by`` is who decided instead. None is returned when the candidate has the approval of this run no more.
     """
-    before = rows.have(tx.connection, candidate_id)
-    if before.approval is None or not rows.approve(tx, candidate_id, run_id, provider_id, parts.clock.now()):
+    before = rows.get(tx.connection, candidate_id)
+    if (
+        before is None
+        or before.approval is None
+        or not rows.approve(tx, candidate_id, run_id, provider_id, parts.clock.now())
+    ):
         return None
     asked = before.approval
     actor = by or Actor(asked.requested_by, asked.requested_by_name, before.tenant_id, role="admin")
@@ -340,11 +352,13 @@ def record(
     return approved
 
 
-def move(tx: Transaction, parts: Parts, candidate_id: str, run_id: str, state: ApprovalState, note: str) -> None:
-    """Say how far an approval is, and tell operators of one that needs a person."""
-    if rows.move(tx, candidate_id, run_id, state, note, parts.clock.now()) and state is ApprovalState.NEEDS_REVIEW:
+def move(tx: Transaction, parts: Parts, candidate_id: str, run_id: str, state: ApprovalState, note: str) -> bool:
+    """Say how far an approval is, and tell operators of one that needs a person; False: no candidate has it."""
+    moved = rows.move(tx, candidate_id, run_id, state, note, parts.clock.now())
+    if moved and state is ApprovalState.NEEDS_REVIEW:
         parts.telemetry.event("candidate.needs_review", candidate_id=candidate_id, note=note)
         parts.telemetry.count(APPROVALS, outcome="needs_review")
+    return moved
 
 
 def define(registry: Registry, parts: Parts) -> Workflow[..., Any]:

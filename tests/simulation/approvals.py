@@ -35,8 +35,8 @@ from windlass.contexts.providers.model import (
     ProviderTaken,
     SecondNeeded,
 )
+from windlass.contexts.providers.outcomes import Parts
 from windlass.contexts.providers.tables import candidates
-from windlass.contexts.providers.tasks import Parts
 from windlass.engine.engine import Engine
 from windlass.engine.errors import RunConflict, UnknownRun
 from windlass.engine.ports import Transaction

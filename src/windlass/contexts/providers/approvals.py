@@ -22,7 +22,8 @@ from windlass.contexts.providers.model import (
     SecondNeeded,
     Status,
 )
-from windlass.contexts.providers.tasks import ENDED, REVIEW_SIGNAL, SECOND_SIGNAL, Order, Parts, define, record
+from windlass.contexts.providers.outcomes import Parts, record
+from windlass.contexts.providers.tasks import ENDED, REVIEW_SIGNAL, SECOND_SIGNAL, Order, define
 from windlass.engine.engine import Engine
 from windlass.engine.errors import RunCancelled, RunConflict, RunFailed, UnknownRun
 from windlass.engine.ports import Transaction

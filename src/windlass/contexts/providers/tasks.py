@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from windlass.contexts.providers import rows
-from windlass.contexts.providers.billing import Billing, BillingDown, BillingRefused, LookupNotOffered, NameTaken
-from windlass.contexts.providers.model import ApprovalExpired, ApprovalState, BillingFailed, Candidate
+from windlass.contexts.providers.billing import BillingDown, BillingRefused, LookupNotOffered, NameTaken
+from windlass.contexts.providers.model import ApprovalExpired, ApprovalState, BillingFailed
+from windlass.contexts.providers.outcomes import APPROVALS, Parts, move, record
 from windlass.engine.api import signal, sleep
 from windlass.engine.errors import SignalTimeout, StepFailed
 from windlass.engine.ports import Transaction
@@ -25,9 +26,7 @@ from windlass.engine.scope import current_scope
 from windlass.engine.step import step, step_info
 from windlass.engine.types import Status
 from windlass.engine.workflow import Workflow, workflow
-from windlass.kernel.actors import Actor
-from windlass.kernel.clock import SECOND, Clock
-from windlass.kernel.telemetry import Telemetry
+from windlass.kernel.clock import SECOND
 
 APPROVE = "providers.approve"
 ENDED = "providers.approval_ended"
@@ -40,29 +39,9 @@ LONGEST_PAUSE = 60.0
 """Seconds between two calls of billing for an approval that goes on until billing is back."""
 SKEW_SECONDS = 60
 """By how much billing's clock may be behind ours where only the time tells whose a provider is."""
-APPROVALS = "provider_service_approvals"
 
 _RESUMED: ContextVar[bool] = ContextVar("windlass_providers_resumed", default=False)
 """Whether this may not be the first time that billing is called so: another process died before it wrote the answer."""
-
-Audit = Callable[[Transaction, Actor, str, str, object, object], None]
-Tell = Callable[[Transaction, Candidate], None]
-"""Queues the news of an approved candidate in the transaction that approves it."""
-
-
-def tell_nobody(_tx: Transaction, _candidate: Candidate) -> None:
-    """Queue nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What the saga works with."""
-
-    billing: Billing
-    clock: Clock
-    telemetry: Telemetry
-    audit: Audit
-    tell: Tell = tell_nobody
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,40 +304,6 @@ class Saga:
                 "candidate.provider_without", candidate_id=candidate_id, provider_id=provider_id
             )
         return "superseded" if done is None else "approved"
-
-
-def record(
-    tx: Transaction, parts: Parts, candidate_id: str, run_id: str, provider_id: int, by: Actor | None
-) -> Candidate | None:
-    """Approve a candidate in an open transaction, tell of it, and write the audit log in the name of who asked for it.
-
-    ``by`` is who decided instead. None is returned when the candidate has the approval of this run no more.
-    """
-    before = rows.get(tx.connection, candidate_id)
-    if (
-        before is None
-        or before.approval is None
-        or not rows.approve(tx, candidate_id, run_id, provider_id, parts.clock.now())
-    ):
-        return None
-    asked = before.approval
-    actor = by or Actor(asked.requested_by, asked.requested_by_name, before.tenant_id, role="admin")
-    after = {"status": "approved", "provider_id": provider_id}
-    parts.audit(tx, actor, "candidate.approve", f"candidate:{candidate_id}", {"status": before.status}, after)
-    approved = rows.have(tx.connection, candidate_id)
-    parts.tell(tx, approved)
-    parts.telemetry.event("candidate.approved", level="info", candidate_id=candidate_id, provider_id=provider_id)
-    parts.telemetry.count(APPROVALS, outcome="approved")
-    return approved
-
-
-def move(tx: Transaction, parts: Parts, candidate_id: str, run_id: str, state: ApprovalState, note: str) -> bool:
-    """Say how far an approval is, and tell operators of one that needs a person; False: no candidate has it."""
-    moved = rows.move(tx, candidate_id, run_id, state, note, parts.clock.now())
-    if moved and state is ApprovalState.NEEDS_REVIEW:
-        parts.telemetry.event("candidate.needs_review", candidate_id=candidate_id, note=note)
-        parts.telemetry.count(APPROVALS, outcome="needs_review")
-    return moved
 
 
 def define(registry: Registry, parts: Parts) -> Workflow[..., Any]:

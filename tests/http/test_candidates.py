@@ -14,6 +14,8 @@ import pytest
 from tests.support.apps import Served, serving
 from tests.support.demo_billing import DemoBilling, billing
 from tests.support.waiting import wait_until_async
+from windlass.contexts.providers import tasks
+from windlass.contexts.providers.api import ApprovalRules
 from windlass.kernel.actors import Actor
 
 OPERATOR = Actor("operator", "ann", role="admin", kind="operator")
@@ -327,6 +329,53 @@ async def test_an_approval_under_way_is_shown_and_settled_by_a_person(
     await wait_until_async(lambda: needs_review(two), what="the other one, too")
     adopted = (await post("review", {"provider_id": 10077}, below=other)).json()
     assert (adopted["status"], adopted["provider_id"]) == ("approved", 10077)
+
+
+async def test_an_approval_that_waits_for_billing_can_be_given_up(
+    served: Served, demo: DemoBilling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(tasks, "LONGEST_PAUSE", 0.02)
+    headers = await bearer(served)
+    door, created, create = threading.Event(), threading.Event(), demo.store.create
+
+    def slowly(name: str, key: str | None) -> tuple[int, bool]:
+        created.set()
+        door.wait(60)
+        return create(name, key)
+
+    monkeypatch.setattr(demo.store, "create", slowly)
+
+    async def begin(number: int) -> str:
+        demo.faults(fail="error", share=1.0)
+        made = await register(served, number, company_name=f"Fruit {number}")
+        path = f"/candidates/{made['candidate_id']}"
+        await served.client.post(f"{path}/approve?wait=false", headers=headers)
+        await wait_until_async(lambda: reached(path, "waiting_for_billing"))
+        return path
+
+    async def reached(path: str, wanted: str | None) -> bool:
+        approval = (await served.client.get(path)).json()["approval"]
+        return bool(approval["state"] == wanted if approval else wanted is None)
+
+    async def give_up(path: str) -> tuple[int, str | None]:
+        answer = await served.client.post(f"{path}/review", json={"release": True}, headers=headers)
+        approval = answer.json()["approval"]
+        return answer.status_code, approval["state"] if approval else None
+
+    path = await begin(0)
+    assert await give_up(path) == (200, "needs_review")  # a 500 does not say that billing did nothing
+    assert await give_up(path) == (200, None)
+
+    path = await begin(1)
+    demo.faults()
+    await wait_until_async(created.is_set, what="a call that will be carried out")
+    monkeypatch.setattr(served.inside.providers.approvals, "_rules", ApprovalRules(wait_seconds=0.0))
+    assert await give_up(path) == (202, "waiting_for_billing")
+    door.set()
+    await wait_until_async(lambda: reached(path, None))
+    assert (await served.client.get(path)).json()["status"] == "approved"
+    assert [demo.store.find(f"Fruit {number}") is not None for number in range(2)] == [False, True]
 
 
 async def test_who_may(served: Served) -> None:

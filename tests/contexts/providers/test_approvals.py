@@ -208,7 +208,7 @@ async def test_without_waiting_it_goes_on_until_billing_is_back(desk: Desk) -> N
     assert found.status == "pending"
     assert found.approval is not None
     assert "500" in (found.approval.note or "")
-    for late in (desk.approve(candidate_id, BEN), desk.sagas.review(BEN, candidate_id, version=None, provider_id=None)):
+    for late in (desk.approve(candidate_id, BEN), desk.sagas.review(BEN, candidate_id, version=None, provider_id=7)):
         with pytest.raises((Modified, NoReview)):
             await late
     down = False
@@ -216,6 +216,53 @@ async def test_without_waiting_it_goes_on_until_billing_is_back(desk: Desk) -> N
 
     assert (await desk.get(candidate_id)).provider_id == FIRST_ID
     assert {most for _, most, _ in desk.billing.retries} == {None}
+
+
+async def test_who_waits_for_billing_can_give_up(desk: Desk) -> None:
+    never, unclear, made = [await desk.register(name) for name in ("Never", "Unclear", "Made")]
+    fate, door = Fate.UNREACHED, asyncio.Event()
+    desk.billing.fate = lambda: fate
+
+    async def give_up(candidate_id: str) -> Candidate:
+        return await desk.sagas.review(BEN, candidate_id, version=None, provider_id=None)
+
+    started = await desk.approve(never, wait=False)
+    assert isinstance(started, Pending)
+    with pytest.raises(Modified):
+        await desk.sagas.review(BEN, never, version=(await desk.state(never, "waiting_for_billing")).version - 1,
+                                provider_id=None)  # fmt: skip
+    found = await give_up(never)
+    assert (found.status, found.approval, await desk.tried(never)) == ("pending", None, None)
+    assert await desk.engine.result(started.approval.run_id, 20) == {"outcome": "released"}
+
+    await desk.approve(unclear, wait=False)
+    await desk.state(unclear, "waiting_for_billing")
+    fate = Fate.BEFORE
+    calls = desk.billing.calls["create"]
+    await wait_until_async(lambda: desk.billing.calls["create"] > calls + 1, what="a call that was lost")
+    found = await give_up(unclear)
+    assert found.approval is not None
+    assert found.approval.state == "needs_review"
+    assert found.approval.note == "ben gave it up, and billing may have a provider of the name 'Unclear' by now"
+    assert (await give_up(unclear)).approval is None
+
+    await desk.approve(made, wait=False)
+    await desk.state(made, "waiting_for_billing")
+    fate, desk.billing.spend = Fate.WELL, door.wait  # type: ignore[assignment]
+    calls = desk.billing.calls["create"]
+    await wait_until_async(lambda: desk.billing.calls["create"] > calls, what="a call under way")
+    desk.rule(wait_seconds=0.0)
+    asked = await give_up(made)
+    assert asked.approval is not None
+    assert (asked.approval.state, (asked.approval.note or "")[:15]) == ("waiting_for_billing", "ben gives it up")
+    desk.rule()
+    answer = asyncio.create_task(give_up(made))  # asking twice changes nothing
+    door.set()
+    assert (await answer).provider_id == FIRST_ID
+    for late in (never, made):
+        with pytest.raises((NoReview, AlreadyDecided)):
+            await give_up(late)
+    assert desk.names == ["Made"]
 
 
 async def test_what_is_not_certain_is_left_to_a_person(desk: Desk) -> None:

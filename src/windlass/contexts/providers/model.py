@@ -260,7 +260,10 @@ class Approvals(Protocol):
     async def review(
         self, actor: Actor, candidate_id: str, *, version: int | None, provider_id: int | None
     ) -> Candidate:
-        """Settle an approval that needs a person.
+        """Settle an approval that needs a person, or give up one that waits.
+
+        One that waits for billing is given up when its call has ended: the candidate is pending again where billing
+        has certainly made no provider, else it needs a person. What is returned still waits where that takes long.
 
         Args:
             actor: an administrator.

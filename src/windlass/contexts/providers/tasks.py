@@ -32,6 +32,7 @@ APPROVE = "providers.approve"
 ENDED = "providers.approval_ended"
 SECOND_SIGNAL = "second"
 REVIEW_SIGNAL = "review"
+GIVE_UP_SIGNAL = "give_up"
 RETRIES = 3
 """How often billing is asked again before an approval that somebody waits for is given up."""
 FIRST_PAUSE = 0.5
@@ -72,6 +73,10 @@ Answer = dict[str, Any]
 
 class Review(Exception):
     """A person must look: the argument says at what."""
+
+
+class GivenUp(Exception):
+    """An administrator gave the approval up while no call of billing can have been carried out."""
 
 
 @dataclass(slots=True)
@@ -121,6 +126,10 @@ class Saga:
         try:
             provider_id = await self._provider(order)
             return await self._recorded(order, provider_id)
+        except GivenUp:
+            await self.untried(order.candidate_id)
+            await self.release(True, order.candidate_id)
+            return {"outcome": "released"}
         except Review as review:
             return await self._reviewed(order, str(review))
 
@@ -204,7 +213,26 @@ class Saga:
                 raise BillingFailed(answer["reason"])
             if tries.failed == RETRIES + 1:
                 await self.move(tries.order.candidate_id, ApprovalState.WAITING_FOR_BILLING.value, answer["reason"])
-            await sleep(answer["delay"])
+            await self._pause(tries, answer["delay"])
+
+    async def _pause(self, tries: Tries, seconds: float) -> None:
+        """Wait before billing is asked again, which an administrator may give up once the candidate says that it waits.
+
+        Raises:
+            GivenUp: that was done, and billing has made no provider.
+            Review: it was done, and billing may have made one.
+        """
+        if tries.failed <= RETRIES:
+            await sleep(seconds)
+            return
+        try:
+            said = await signal(GIVE_UP_SIGNAL, timeout=seconds)
+        except SignalTimeout:
+            return
+        if not tries.unclear:
+            raise GivenUp
+        name = tries.order.name
+        raise Review(f"{said['by_name']} gave it up, and billing may have a provider of the name {name!r} by now")
 
     async def _recorded(self, order: Order, provider_id: int) -> dict[str, Any]:
         try:

@@ -87,7 +87,8 @@ async def test_a_candidate_registers_and_is_found(served: Served, base: str) -> 
     assert answer.headers["location"] == f"{base}/{made['candidate_id']}"
     assert made == {
         **TRUCKS, "candidate_id": made["candidate_id"], "status": "pending", "provider_id": None, "version": 1,
-        "rejection_reason": None, "approval": None, "created_at": made["created_at"], "updated_at": made["created_at"],
+        "rejection_reason": None, "approval": None, "last_approval_error": None, "created_at": made["created_at"],
+        "updated_at": made["created_at"],
     }  # fmt: skip
     found = await served.client.get(f"{base}/{made['candidate_id'].upper()}")
     assert (found.status_code, found.json(), found.headers["etag"]) == (200, made, '"1"')
@@ -276,7 +277,10 @@ async def test_a_candidate_is_decided_once(served: Served, demo: DemoBilling) ->
     refused = await post(two, "approve")
     assert told(refused)[0] == 502
     assert told(refused)[1].startswith("Failed to create provider: ")
-    assert (await served.client.get(f"/candidates/{two['candidate_id']}")).json()["status"] == "pending"
+    for given, shown in (({}, None), (await bearer(served), told(refused)[1])):
+        found = (await served.client.get(f"/candidates/{two['candidate_id']}", headers=given)).json()
+        assert found["status"] == "pending"
+        assert (found["last_approval_error"] or {}).get("message") == shown
 
     answers = await asyncio.gather(*(post(three, "reject", {"reason": str(n)}) for n in range(8)))
     assert sorted(answer.status_code for answer in answers) == [200] + [400] * 7

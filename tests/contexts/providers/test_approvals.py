@@ -28,6 +28,7 @@ from windlass.contexts.providers.api import (
     Sagas,
     SecondNeeded,
 )
+from windlass.engine.errors import RunFailed
 from windlass.engine.ports import Transaction
 from windlass.kernel.actors import Actor
 from windlass.kernel.clock import SECOND
@@ -157,8 +158,40 @@ async def test_a_billing_that_refuses_or_stays_away_leaves_the_candidate_pending
     assert (found.status, found.approval, found.provider_id) == ("pending", None, None)
     assert desk.billing.calls["create"] == 5
     assert [(attempt, most) for attempt, most, _ in desk.billing.retries] == [(1, 3), (2, 3), (3, 3)]
+    assert found.failure is not None
+    assert found.failure.message == "Failed to create provider: Connection refused"
+    assert found.created_at < found.failure.at <= found.updated_at
     assert isinstance(await desk.approve(candidate_id), Approved)
+    assert (await desk.get(candidate_id)).failure is None
     assert desk.names == ["Fresh Fruit"]
+
+
+async def test_who_did_not_wait_sees_why_an_approval_failed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    candidate_id = await desk.register()
+
+    async def ended(outcome: Outcome) -> tuple[str, str | None]:
+        assert isinstance(outcome, Pending)
+        with pytest.raises(RunFailed):
+            await desk.engine.result(outcome.approval.run_id, 20)
+        found = await desk.get(candidate_id)
+        assert (found.status, found.approval) == ("pending", None)
+        return outcome.approval.run_id, None if found.failure is None else found.failure.message
+
+    desk.billing.fates = deque([Fate.REFUSED])
+    _, why = await ended(await desk.approve(candidate_id, wait=False))
+    assert why == "Failed to create provider: no such company"
+
+    async def broken(_name: str, _key: str) -> None:
+        raise RuntimeError("nobody has thought of this")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(desk.billing, "create", broken)
+        started = await desk.approve(candidate_id, wait=False)
+        run_id, why = await ended(started)
+    assert why == f"its run {run_id} failed"
+
+    await desk.approve(candidate_id)
+    assert (await desk.get(candidate_id)).failure is None
 
 
 def test_pauses_are_those_of_the_contract() -> None:
@@ -371,7 +404,10 @@ async def test_a_second_pair_of_eyes(desk: Desk) -> None:
         return (await desk.get(late)).approval is None
 
     await wait_until_async(open_again, what="the approval to expire")
-    assert (await desk.get(late)).status == "pending"
+    expired = await desk.get(late)
+    assert (expired.status, expired.failure and expired.failure.message) == (
+        "pending", "No second administrator approved in time",
+    )  # fmt: skip
     assert await desk.tried(late) is None
 
 

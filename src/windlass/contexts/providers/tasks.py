@@ -101,6 +101,7 @@ class Saga:
         transactional = step(transactional=True, name="providers.release", retries=8, backoff=0.5)
         self.release = transactional(self._release)
         self.hold = step(transactional=True, name="providers.hold", compensate=self.release)(self._hold)
+        self.failed = step(transactional=True, name="providers.failed", retries=8)(self._failed)
         self.untried = step(transactional=True, name="providers.untried", retries=8)(self._untried)
         self.tried_as = step(transactional=True, name="providers.tried_as", retries=8)(self._tried_as)
         self.move = step(transactional=True, name="providers.move", retries=8)(self._move)
@@ -119,6 +120,16 @@ class Saga:
         """
         if not await self.hold(order.candidate_id):
             return {"outcome": "superseded"}
+        try:
+            return await self._carried_out(order)
+        except (BillingFailed, ApprovalExpired) as error:
+            await self.failed(order.candidate_id, error.message)
+            raise
+        except StepFailed:
+            await self.failed(order.candidate_id, None)
+            raise
+
+    async def _carried_out(self, order: Order) -> dict[str, Any]:
         wanted = await self._second(order) if order.second else order
         if wanted is None:
             return {"outcome": "released"}
@@ -294,6 +305,11 @@ class Saga:
             rows.release(tx, candidate_id, step_info().run_id, self._parts.clock.now())
             self._parts.telemetry.event("candidate.released", candidate_id=candidate_id)
             self._parts.telemetry.count(APPROVALS, outcome="released")
+
+    def _failed(self, tx: Transaction, candidate_id: str, why: str | None) -> None:
+        """Leave behind why nothing came of it: whoever did not wait sees it on the candidate."""
+        run_id = step_info().run_id
+        rows.failed(tx, candidate_id, run_id, why or f"its run {run_id} failed", self._parts.clock.now())
 
     def _untried(self, tx: Transaction, candidate_id: str) -> None:
         rows.untried(tx, candidate_id, step_info().run_id, self._parts.clock.now())

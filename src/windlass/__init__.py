@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from windlass.engine.registry import Registry
     from windlass.engine.step import Step, step
     from windlass.engine.workflow import Workflow, workflow
+    from windlass.kernel.stepping import StepInfo, step_info
 
 __version__ = "0.1.0"
 

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from examples.debian import convert
 from tests.acceptance.main_job import GATED_APP, Server, SlowLine, ended, wait_for_records
 from tests.support.paths import EXAMPLES
+from tests.support.waiting import wait_until
 
 SAMPLE = EXAMPLES / "debian" / "sample" / "Packages.xz"
 ENTRIES = 2000
@@ -80,13 +81,15 @@ def _interrupted_import(server: Server, file: Path) -> set[str]:
     return {str(record["id"]) for record in singles}
 
 
-def _interrupted_processing(server: Server) -> str:
+def _interrupted_processing(server: Server, database: str) -> str:
     """Start to process everything, kill the server in the middle and start it again; return the run's id."""
     with (server.folder / "gate").open("rb") as gate:
         fcntl.flock(gate, fcntl.LOCK_EX)
         started = server.post("/records/process", {})
         assert started["matched"] == ENTRIES + SINGLES
         before = wait_for_records(server, FREE_CALLS, done=True)
+        held = "SELECT 1 FROM workflow_runs WHERE name = 'records.process' AND holder IS NOT NULL LIMIT 1"
+        wait_until(lambda: _rows(database, held), timeout=60, what="a run that waits at the gate")
         server.kill()
     assert before < ENTRIES
     server.start()
@@ -160,7 +163,7 @@ def test_the_main_job_survives_kills_and_finishes_by_itself(server: Server, data
     server.start("gated")
 
     acknowledged = _interrupted_import(server, file)
-    run_id = _interrupted_processing(server)
+    run_id = _interrupted_processing(server, database)
     ended(server.command("runs", "wait", run_id))
 
     _check_records(server, file, acknowledged)

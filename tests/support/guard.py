@@ -19,6 +19,7 @@ import time
 
 _LOOK_AGAIN_SECONDS = 0.5
 STOP_SECONDS = 10.0
+_HEARD = {signal.SIGTERM, signal.SIGCHLD}
 ADOPT_ORPHANS = 36  # PR_SET_CHILD_SUBREAPER
 
 
@@ -27,17 +28,20 @@ def main(arguments: list[str]) -> int:
     watched, stop_signal, user, folder, *command = arguments
     identity = {} if user == "-" else {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
     ctypes.CDLL(None).prctl(ADOPT_ORPHANS, 1, 0, 0, 0)
-    child = subprocess.Popen(command, cwd=folder, start_new_session=True, **identity)  # type: ignore[call-overload]
-    stop = signal.Signals[stop_signal]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: _end(child, stop))
-    while True:
-        try:
-            return int(child.wait(_LOOK_AGAIN_SECONDS))
-        except subprocess.TimeoutExpired:
-            if not _alive(int(watched)):
-                _end(child, stop)
+    early: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: early.append(number))
+    child = subprocess.Popen(command, cwd=folder, start_new_session=True, **identity)  # type: ignore[call-overload]
+    # A handler that did the work could find the child's lock taken by what it has interrupted.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
+    while child.poll() is None:
+        told = signal.sigtimedwait(_HEARD, 0 if early else _LOOK_AGAIN_SECONDS)
+        gone = not _alive(int(watched))
+        if early or gone or (told is not None and told.si_signo == signal.SIGTERM):
+            _end(child, signal.Signals[stop_signal])
+            if gone:
                 shutil.rmtree(folder, ignore_errors=True)
+    return int(child.returncode)
 
 
 def _end(child: subprocess.Popen[bytes], stop: signal.Signals) -> None:

@@ -71,7 +71,7 @@ class Interpreter:
             DefinitionFailed: a step failed and nothing was there to go on with.
         """
         try:
-            outputs = await (self._graph() if self.plan.definition.is_graph else self._chain())
+            outputs = await (self._graph() if self.plan.is_graph else self._chain())
             self._check_outputs(outputs)
         except DefinitionFailed as failed:
             undone = await self._compensate()

@@ -126,8 +126,7 @@ async def save(tools: Tools, name: str, content: bytes, *, mime: str, kind: str)
         raise StepFailure("artifact_refused", error.message, retryable=False) from error
 
 
-@dataclass(frozen=True, slots=True)
-class StepContext:
+class StepContext(NamedTuple):
     """What a step may know about where it runs. ``secrets`` never leave memory: return none of them."""
 
     run_id: str

@@ -220,6 +220,10 @@ class Transaction(Protocol):
         """Run SQL with ``:name`` parameters in this transaction and return the cursor."""
         ...
 
+    def at_end(self, write: Callable[[Any, list[Any]], None], row: object) -> None:
+        """Have ``write`` called with this transaction and all rows given for it, once, before the commit."""
+        ...
+
     def savepoint(self, seconds: float | None = None) -> AbstractContextManager[None]:
         """Open a savepoint; an exception inside rolls back to it.
 

@@ -39,10 +39,11 @@ class TransactionState:
         self._last: list[tuple[Write, object]] = []
 
     def at_end(self, write: Write, row: object) -> None:
+        """See ``engine.ports.Transaction``."""
         self._last.append((write, row))
 
     def write_last(self) -> None:
-        """Write what was left for the end; nothing may be done in the transaction after it."""
+        """See ``engine.ports.Transaction``."""
         rows: dict[Write, list[object]] = {}
         for write, row in self._last:
             rows.setdefault(write, []).append(row)

@@ -41,7 +41,7 @@ class Prepared:
         self._kind = kind
         self._compiled = templates.compile_config(config, raw=kind.raw, field=field)
         self.names = self._compiled.names
-        self.ready = checking.settled(kind, config) if self._compiled.constant else None
+        self.ready: Mapping[str, Any] | None = checking.settled(kind, config) if self._compiled.constant else None
         """What it resolves to where it has no templates."""
 
     def resolve(self, names: Mapping[str, Any], work: int = templates.WORK) -> Mapping[str, Any]:
@@ -51,9 +51,7 @@ class Prepared:
             StepFailure: ``template_error``, or ``validation_error``: what the templates became does not fit.
         """
         return (
-            self.ready
-            if self.ready is not None
-            else checking.settled(self._kind, self._compiled.resolve(names, work))
+            self.ready if self.ready is not None else checking.settled(self._kind, self._compiled.resolve(names, work))
         )
 
 

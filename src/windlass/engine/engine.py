@@ -172,7 +172,7 @@ class Engine:
     async def begin(self, request: StartRequest, *, bounded: bool = True, op: StartRuns = START) -> Started:
         """Start the run of a request by a kind of start; when this returns it is on disk. See ``start_run``."""
         run = request.run
-        holder = None if run.wake_at is not None else self.worker.birth(run.queue, run.name, run.lane)
+        holder = None if run.wake_at is not None else self.worker.birth(run.queue, run.name)
         run.holder = holder
         landed = False
         try:

@@ -147,6 +147,14 @@ class Transaction(Protocol):
         """
         ...
 
+    def take_seats(self, runs: Sequence[NewRun], rules: LaneRules) -> frozenset[str]:
+        """Give runs of lanes that are about to be inserted a seat of every limit that they share; returns who got them.
+
+        All runs of a tenant get theirs, or none: none where one of its runs is ready, a limit has too few free, or
+        another transaction is giving seats of it. It counts as the turns that claims of them would have been.
+        """
+        ...
+
     def promote_due(self, now: int, limit: int) -> int:
         """Make runs whose ``wake_at`` has come ready; returns how many."""
         ...
@@ -218,6 +226,14 @@ class Transaction(Protocol):
 
     def execute(self, sql: str, params: Mapping[str, Any] | Sequence[Mapping[str, Any]] = ()) -> Any:
         """Run SQL with ``:name`` parameters in this transaction and return the cursor."""
+        ...
+
+    def at_end(self, write: Callable[[Any, list[Any]], None], row: object) -> None:
+        """Have ``write`` called with this transaction and all rows given for it, once, before the commit."""
+        ...
+
+    def write_last(self) -> None:
+        """Write what was left for the end; nothing may be done in the transaction after it."""
         ...
 
     def savepoint(self, seconds: float | None = None) -> AbstractContextManager[None]:

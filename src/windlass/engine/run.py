@@ -475,6 +475,8 @@ class Run:
             reason = by["reason"] or "paused_by_user"
             park = Park("paused", soonest, Status.PAUSED, reason, heard=self.mail.unwanted)
             news: list[InboxRow] | None = await self.commit([event], park=park)
+        elif self._between and not ready:
+            news = []  # what it was to wait for has ended meanwhile: it goes on by itself
         else:
             waits = "timer" if soonest is not None and not self.mail.awaited else self._reason()
             ready = ready or self.held_back

@@ -96,6 +96,7 @@ class Step(Generic[P, R]):
         self._quick = False
         self._output = f"output of step {name}"
         self._opening = opening(name, kind)
+        self._late = functools.partial(too_long, name, timeout or 0)
         self.undo = None if compensate is None else Undo(self, compensate)
         functools.update_wrapper(self, fn)
 
@@ -201,8 +202,7 @@ class Step(Generic[P, R]):
             try:
                 if self.timeout is None:
                     return await self.fn(*args, **kwargs)
-                late = functools.partial(too_long, self.name, self.timeout)
-                return await within(self.timeout, self.fn(*args, **kwargs), late)
+                return await within(self.timeout, self.fn(*args, **kwargs), self._late)
             finally:
                 CURRENT.reset(scope)
                 RUNNING.reset(info)

@@ -25,7 +25,7 @@ from windlass.storage import lite
 from windlass.storage import rows as shapes
 from windlass.storage.sqlite.claims import claim
 from windlass.storage.sqlite.folder import RunFolder
-from windlass.storage.sqlite.lanes import claim_lanes
+from windlass.storage.sqlite.lanes import claim_lanes, take_seats
 from windlass.storage.state import TransactionState
 
 _OPEN = "(" + ",".join(f"'{status.value}'" for status in sorted(TERMINAL)) + ")"
@@ -234,6 +234,9 @@ class SqliteTransaction(TransactionState):
         self._touch(run.head.run_id for run in found.runs)
         self.heads.update((run.head.run_id, run.head) for run in found.runs)
         return found
+
+    def take_seats(self, runs: Sequence[NewRun], rules: LaneRules) -> frozenset[str]:
+        return take_seats(self._raw, runs, rules) if runs else frozenset()
 
     def promote_due(self, now: int, limit: int) -> int:
         return self._raw.execute(_PROMOTE, (now, limit)).rowcount

@@ -157,7 +157,9 @@ async def _work(kit: Kit, frame: Frame, secrets: Mapping[str, str]) -> Any:
         taken = condition(str(planned.step.config["condition"]), names)
         target = planned.step.config.get("true_next" if taken else "false_next")
         return {"branch": "true" if taken else "false"} | ({} if target is None else {"__next__": target})
-    config = await counted(lambda work: planned.config.resolve(names, work))
+    config = planned.config.ready
+    if config is None:
+        config = await counted(lambda work: planned.config.resolve(names, work))
     if planned.type.work is None:
         raise StepFailure("unsupported_step", f"{planned.type.name} cannot stand here", retryable=False)
     facts, info = frame.run.facts, step_info()

@@ -186,6 +186,21 @@ def test_a_run_that_parks_and_goes_on_writes_few_pages(scene: Scene) -> None:
     assert 0 < claimed < len(listed)
 
 
+def test_what_changes_nothing_is_not_written(scene: Scene) -> None:
+    holder = scene.holder()
+    before = wal(scene)
+
+    assert scene.claim(holder) == []
+    assert wal(scene) == before
+
+    scene.call(lambda tx: tx.execute("CREATE TABLE theirs (text TEXT)"))
+    scene.call(lambda tx: tx.connection.exec_driver_sql("DROP TABLE notes"))
+    connection = sqlite3.connect(scene.backend.path)  # type: ignore[attr-defined]
+    tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
+    connection.close()
+    assert ("theirs" in tables, "notes" in tables) == (True, False)
+
+
 QUEUER = """
 import fcntl, sys
 from pathlib import Path

@@ -71,6 +71,7 @@ class SqliteSession:
         self._turn = TurnLock(folder.path)
         self._raw: sqlite3.Connection | None = None
         self._alchemy: sa.Connection | None = None
+        self._open: SqliteTransaction | None = None
         self._ours = False
         self._patience = BUSY_MILLISECONDS
         self._hasty_thread = 0
@@ -115,7 +116,8 @@ class SqliteSession:
         except sqlite3.IntegrityError as error:
             self.rollback()
             raise Moving(f"{error}: windlass db move has closed it") from error
-        return SqliteTransaction(raw, view, self._folder, alone=alone)
+        self._open = SqliteTransaction(raw, view, self._folder, alone=alone)
+        return self._open
 
     def _open_transaction(self) -> tuple[sqlite3.Connection, sa.Connection]:
         """Begin, unless ``reserve`` has; a program that is not ours is waited for where that holds nobody up."""
@@ -133,6 +135,9 @@ class SqliteSession:
             self._patience = milliseconds
 
     def commit(self) -> None:
+        if self._open is not None and self._open.idle:
+            self.rollback()  # a claim that found nothing, mostly: nobody waits for the disk to say so
+            return
         raw = self._connection()
         if self._cramped:
             self._make_room()

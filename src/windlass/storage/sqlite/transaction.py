@@ -124,6 +124,13 @@ class SqliteTransaction(TransactionState):
         self._connection = connection
         self._folder = folder
         self._points = count(1)
+        self._changes = raw.total_changes
+        self._lent = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing has been changed since this was made; SQLite does not count what user code does to tables."""
+        return not self._lent and self._raw.total_changes == self._changes
 
     def _json(self, sql: str, *params: object) -> list[Any]:
         found: list[Any] = orjson.loads(self._raw.execute(sql, params).fetchone()[0])
@@ -353,12 +360,14 @@ class SqliteTransaction(TransactionState):
     # for contexts and user code
     @property
     def connection(self) -> sa.Connection:
+        self._lent = True
         return self._connection
 
     def insert_rows(self, table: sa.Table, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         lite.insert_rows(self._raw, table, columns, rows)
 
     def execute(self, sql: str, params: Mapping[str, Any] | Sequence[Mapping[str, Any]] = ()) -> sqlite3.Cursor:
+        self._lent = True
         return lite.execute(self._raw, sql, params)
 
     @contextmanager

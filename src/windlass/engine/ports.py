@@ -262,7 +262,7 @@ class WriteSession(Protocol):
         ...
 
     def commit(self) -> None:
-        """Commit durably.
+        """Commit durably; what has changed nothing may be given up instead, and has no marker then.
 
         Raises:
             UnknownCommit: the answer was lost; ask ``committed`` before doing anything else. After any other

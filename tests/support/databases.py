@@ -49,6 +49,8 @@ _SHAPE = """SELECT md5(string_agg(said, ',' ORDER BY said)) FROM (
  WHERE attnum > 0 AND attrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace)
  UNION ALL SELECT tgrelid::regclass || tgname || tgenabled::text FROM pg_trigger
  UNION ALL SELECT conrelid::regclass || conname FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+ UNION ALL SELECT setconfig::text FROM pg_db_role_setting JOIN pg_database d ON d.oid = setdatabase
+ WHERE datname = current_database()
  UNION ALL SELECT version_num FROM alembic_version) things (said)"""
 
 
@@ -62,34 +64,31 @@ class ReusedPostgres:
 
     def __init__(self, server_dsn: str, template: str) -> None:
         self._server_dsn, self._template = server_dsn, template
-        self._made: ExitStack | None = None
+        self._made = ExitStack()
         self._dsn = ""
+        self._cleaner: psycopg.Connection | None = None  # kept, because a new one costs more than what it does
         self._shape: object = None
 
     def empty(self) -> str:
         """Return the address of a database without rows, whatever its last user did."""
-        if self._made is not None and not self._emptied():
+        if self._cleaner is None or not self._emptied(self._cleaner):
             self.close()
-        if self._made is None:
-            self._made = ExitStack()
             self._dsn = self._made.enter_context(fresh_postgres(self._server_dsn, self._template))
-            with psycopg.connect(self._dsn) as connection:
-                self._shape = connection.execute(_SHAPE.encode()).fetchone()
+            self._cleaner = self._made.enter_context(psycopg.connect(self._dsn, autocommit=True))
+            self._shape = self._cleaner.execute(_SHAPE.encode()).fetchone()
         return self._dsn
 
-    def _emptied(self) -> bool:
+    def _emptied(self, cleaner: psycopg.Connection) -> bool:
         try:
-            with psycopg.connect(self._dsn, autocommit=True) as connection:
-                connection.execute(_EMPTY.encode())
-                return connection.execute(_SHAPE.encode()).fetchone() == self._shape
+            cleaner.execute(_EMPTY.encode())
+            return cleaner.execute(_SHAPE.encode()).fetchone() == self._shape
         except psycopg.Error:
             return False
 
     def close(self) -> None:
         """Drop it."""
-        if self._made is not None:
-            self._made.close()
-            self._made = None
+        self._cleaner = None
+        self._made.close()
 
 
 def migrate(url: str) -> None:

@@ -9,9 +9,13 @@ from contextlib import ExitStack, contextmanager
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
+import pytest
 from psycopg import sql
 
 from tests.support.paths import ROOT
+
+ON_ONE_DATABASE = pytest.mark.parametrize("database_url", ["migrated_sqlite_url"], ids=["sqlite"], indirect=True)
+"""For what is decided without asking a database: one shows it as well as two."""
 
 
 def with_database(dsn: str, name: str) -> str:

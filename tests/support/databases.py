@@ -2,8 +2,6 @@
 
 import os
 import secrets
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from urllib.parse import urlsplit, urlunsplit
@@ -13,6 +11,7 @@ import pytest
 from psycopg import sql
 
 from tests.support.paths import ROOT
+from tests.support.warmth import warm
 
 ON_ONE_DATABASE = pytest.mark.parametrize("database_url", ["migrated_sqlite_url"], ids=["sqlite"], indirect=True)
 """For what is decided without asking a database: one shows it as well as two."""
@@ -97,11 +96,9 @@ class ReusedPostgres:
 
 def migrate(url: str) -> None:
     """Bring the database at `url` to the newest schema, the way an operator does."""
-    environment = {**os.environ, "DATABASE_URL": url}
-    command = [sys.executable, "-m", "alembic", "upgrade", "head"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"alembic upgrade head failed:\n{done.stdout}{done.stderr}")
+    code, out, err = warm().run(["alembic", "upgrade", "head"], ROOT, {**os.environ, "DATABASE_URL": url})
+    if code:
+        raise RuntimeError(f"alembic upgrade head failed:\n{out}{err}")
 
 
 def _administer(server_dsn: str, statement: str, *names: str) -> None:

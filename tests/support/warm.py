@@ -35,6 +35,7 @@ import typer.main
 
 from tests.support.guard import ADOPT_ORPHANS, STOP_SECONDS, end_group
 from tests.support.paths import BIN
+from tests.support.settings import read_settings_quickly
 
 LONGEST = 1 << 20
 """The most bytes of a request: arguments, environment, folder."""
@@ -59,6 +60,7 @@ def load() -> None:
             importlib.import_module(module.name)
     for name in SERVING:
         importlib.import_module(name)
+    read_settings_quickly()
     typer.main.get_command = cache(typer.main.get_command)
     typer.main.get_command(importlib.import_module(PROGRAMS["windlass"]).app)
     gc.collect()

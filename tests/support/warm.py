@@ -40,7 +40,12 @@ from tests.support.settings import read_settings_quickly
 LONGEST = 1 << 20
 """The most bytes of a request: arguments, environment, folder."""
 STREAMS = 3
-PROGRAMS = {"alembic": "alembic.config", "uvicorn": "uvicorn.main", "windlass": "windlass.cli.main"}
+PROGRAMS = {
+    "alembic": "alembic.config",
+    "python": "tests.support.script",
+    "uvicorn": "uvicorn.main",
+    "windlass": "windlass.cli.main",
+}
 """Where the function ``main`` of a program is."""
 SERVING = (
     "uvicorn.main",

@@ -82,14 +82,18 @@ def _interrupted_import(server: Server, file: Path) -> set[str]:
 
 
 def _interrupted_processing(server: Server, database: str) -> str:
-    """Start to process everything, kill the server in the middle and start it again; return the run's id."""
+    """Start to process everything, kill the server in the middle and start it again; return the run's id.
+
+    In the middle means: with some settled, and some claimed that can get no further.
+    """
     with (server.folder / "gate").open("rb") as gate:
         fcntl.flock(gate, fcntl.LOCK_EX)
         started = server.post("/records/process", {})
         assert started["matched"] == ENTRIES + SINGLES
         before = wait_for_records(server, FREE_CALLS, done=True)
-        held = "SELECT 1 FROM workflow_runs WHERE name = 'records.process' AND holder IS NOT NULL LIMIT 1"
-        wait_until(lambda: _rows(database, held), timeout=60, what="a run that waits at the gate")
+        wait_until((server.folder / "at the gate").exists, 60, "a record at the gate")
+        claimed = "SELECT run_id FROM workflow_runs WHERE name = 'records.process' AND holder IS NOT NULL"
+        assert _rows(database, claimed)
         server.kill()
     assert before < ENTRIES
     server.start()

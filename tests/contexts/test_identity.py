@@ -11,6 +11,7 @@ import jwt
 import pytest
 import sqlalchemy as sa
 
+from tests.support.databases import ON_ONE_DATABASE
 from windlass.bootstrap import Application
 from windlass.contexts.identity import logins
 from windlass.contexts.identity.api import KEEPER, Identity, NotAuthenticated, Rules, TooManyLogins, VirtualKey
@@ -87,6 +88,7 @@ async def test_a_name_is_taken_in_whatever_case(identity: Identity) -> None:
     assert await identity.list_users("acme") == []
 
 
+@ON_ONE_DATABASE
 @pytest.mark.parametrize(
     "given,field",
     [
@@ -229,6 +231,7 @@ FORGERIES: dict[str, Callable[[str, dict[str, Any]], str]] = {
 }
 
 
+@ON_ONE_DATABASE
 @pytest.mark.parametrize("forgery", FORGERIES)
 async def test_a_forged_token_is_refused(identity: Identity, forgery: str) -> None:
     await identity.add_user(OPERATOR, "ann", WORD)

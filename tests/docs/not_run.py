@@ -29,6 +29,9 @@ NOT_RUN = {
     "deploy/providers/recover.sh '2026-01-31 14:00:00+00' /var/lib/postgresql/recovered": (
         "it wants a server that was lost; tests/faults/test_point_in_time.py brings one back by it"
     ),
+    ".venv/bin/python -m examples.debian.run examples/debian/sample/Packages.xz --kill": (
+        "examples/debian/README.md says the same and is followed; it takes the longest of all commands"
+    ),
 }
 """A line of a block, stripped, and why it is left out."""
 

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tests.support.apps import Served, serving
+from tests.support.databases import ON_ONE_DATABASE
 from windlass.contexts.identity.api import VirtualKey
 from windlass.http.access import scoped
 from windlass.http.callers import caller
@@ -83,6 +84,7 @@ async def test_guessing_is_slowed_down(guarded: Served) -> None:
     assert answer.json()["code"] == "RATE_LIMITED"
 
 
+@ON_ONE_DATABASE
 @pytest.mark.parametrize(
     "form,fields",
     [
@@ -169,6 +171,7 @@ async def narrowed(served: Served, **wanted: Any) -> dict[str, str]:
 RUN, OTHER, NOW = "/api/v1/workflows/7/run", "/api/v1/workflows/77/run", "/api/v1/scheduler/workflows/s1/run-now"
 
 
+@ON_ONE_DATABASE
 @pytest.mark.parametrize(
     "wanted,reached,refused,said",
     [
@@ -242,6 +245,7 @@ async def test_who_mints_is_an_administrator_who_logged_in(guarded: Served, serv
         assert answer.json()["detail"].startswith("virtual keys are for users who log in")
 
 
+@ON_ONE_DATABASE
 @pytest.mark.parametrize(
     "body,field",
     [
@@ -356,6 +360,7 @@ async def test_tokens_are_refreshed_and_end_with_the_login(guarded: Served, form
     assert [answer.status_code for answer in wrong] == [422] * 5
 
 
+@ON_ONE_DATABASE
 @pytest.mark.parametrize(
     "token",
     ["a.b.c", "eyJhbGciOiJub25lIn0.e30.", "x" * 9000, "..", "wk_0"],

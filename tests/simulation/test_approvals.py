@@ -14,6 +14,8 @@ from windlass.contexts.providers.tasks import Saga
 
 MOST = 300
 SEEDS = 100
+FINDS = 40
+"""The seed that finds the planted bug: it is tried first, and the others only when it no longer does."""
 SQLITE_SEEDS = 6
 POSTGRES_SEEDS = 3
 CASES = [(NATURES[0], []), (NATURES[2], [Fate.AFTER]), (NATURES[2], [Fate.AFTER] * 4)]
@@ -84,5 +86,5 @@ def test_a_provider_that_is_only_guessed_is_found(monkeypatch: pytest.MonkeyPatc
 
 
 def _all_of_them() -> None:
-    for seed in range(SEEDS):
+    for seed in (FINDS, *range(SEEDS)):
         simulate(seed, "memory")

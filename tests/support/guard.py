@@ -17,9 +17,9 @@ import subprocess
 import sys
 import time
 
+_HEARD = {signal.SIGCHLD, signal.SIGTERM}
 _LOOK_AGAIN_SECONDS = 0.5
 STOP_SECONDS = 10.0
-_HEARD = {signal.SIGTERM, signal.SIGCHLD}
 ADOPT_ORPHANS = 36  # PR_SET_CHILD_SUBREAPER
 
 
@@ -28,19 +28,23 @@ def main(arguments: list[str]) -> int:
     watched, stop_signal, user, folder, *command = arguments
     identity = {} if user == "-" else {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
     ctypes.CDLL(None).prctl(ADOPT_ORPHANS, 1, 0, 0, 0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    early: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, _: early.append(number))
-    child = subprocess.Popen(command, cwd=folder, start_new_session=True, **identity)  # type: ignore[call-overload]
-    # A handler that did the work could find the child's lock taken by what it has interrupted.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
+    # Signals wait until they are asked for: a handler could come while Popen holds what the handler needs.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {*_HEARD, signal.SIGINT})
+    child = subprocess.Popen(  # type: ignore[call-overload]
+        command,
+        cwd=folder,
+        start_new_session=True,
+        preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, before),  # noqa: PLW1509  there is one thread
+        **identity,
+    )
     while child.poll() is None:
-        told = signal.sigtimedwait(_HEARD, 0 if early else _LOOK_AGAIN_SECONDS)
-        gone = not _alive(int(watched))
-        if early or gone or (told is not None and told.si_signo == signal.SIGTERM):
+        heard = signal.sigtimedwait(_HEARD, _LOOK_AGAIN_SECONDS)
+        told = heard is not None and heard.si_signo == signal.SIGTERM
+        left = not _alive(int(watched))
+        if told or left:
             _end(child, signal.Signals[stop_signal])
-            if gone:
-                shutil.rmtree(folder, ignore_errors=True)
+        if left:
+            shutil.rmtree(folder, ignore_errors=True)
     return int(child.returncode)
 
 

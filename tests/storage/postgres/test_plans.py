@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from tests.storage.databases import Database
 from tests.storage.scene import Scene
+from tests.support.databases import fresh_postgres
 from windlass.engine.types import RunFilter
 from windlass.kernel.lanes import LaneRules, lane_of
 from windlass.storage.postgres import lanes, sql
@@ -75,6 +76,13 @@ def plan(dsn: str, statement: str, parameters: list[object], *, sorts: bool, exp
         execute = f"EXECUTE statement ({given})" if parameters else "EXECUTE statement"
         rows = raw.execute(f"EXPLAIN ({explain}) {execute}".encode()).fetchall()
     return "\n".join(row[0] for row in rows)
+
+
+@pytest.fixture
+def pg_dsn(pg_server_dsn: str, pg_model: str) -> Iterator[str]:
+    """A database whose statistics no test before has made."""
+    with fresh_postgres(pg_server_dsn, template=pg_model) as dsn:
+        yield dsn
 
 
 @pytest.fixture

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
         CompensationFailed,
         Fatal,
         NonDeterminismError,
-        NotSerializable,
         Overloaded,
         RunCancelled,
         RunConflict,
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from windlass.engine.registry import Registry
     from windlass.engine.step import Step, step
     from windlass.engine.workflow import Workflow, workflow
+    from windlass.kernel.errors import NotSerializable
     from windlass.kernel.stepping import StepInfo, step_info
 
 __version__ = "0.1.0"
@@ -48,7 +48,6 @@ _HOMES = {
         "CompensationFailed",
         "Fatal",
         "NonDeterminismError",
-        "NotSerializable",
         "Overloaded",
         "RunCancelled",
         "RunConflict",
@@ -64,6 +63,7 @@ _HOMES = {
     "workflow": ("Workflow", "workflow"),
 }
 _WHERE = {name: f"windlass.engine.{module}" for module, names in _HOMES.items() for name in names}
+_WHERE["NotSerializable"] = "windlass.kernel.errors"
 _WHERE |= dict.fromkeys(("StepInfo", "step_info"), "windlass.kernel.stepping")
 
 __all__ = [

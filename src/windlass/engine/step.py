@@ -23,7 +23,6 @@ from typing import (
 )
 
 from windlass.engine.attempt import elsewhere, in_thread, too_long
-from windlass.engine.codec import Signature, digest
 from windlass.engine.compensation import Undo
 from windlass.engine.errors import FINAL, Fenced, StepTimeout, Suspend, Withheld
 from windlass.engine.failures import own_error
@@ -44,6 +43,7 @@ from windlass.kernel.deadlines import within
 from windlass.kernel.retry import RetryPolicy
 from windlass.kernel.stepping import RUNNING, StepInfo
 from windlass.kernel.telling import told, trace
+from windlass.values.codec import Signature, digest
 
 if TYPE_CHECKING:
     from windlass.engine.history import Recorded

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 
 import sqlalchemy as sa
 
-from windlass.engine.codec import encode
 from windlass.engine.control import CONTROL
 from windlass.engine.errors import RunConflict
 from windlass.engine.journal import START
@@ -16,6 +15,7 @@ from windlass.engine.types import TERMINAL, ControlRequest, NewRun, StartRequest
 from windlass.kernel.clock import SECOND
 from windlass.kernel.ids import new_id
 from windlass.storage.schema import workflow_leases, workflow_runs
+from windlass.values.codec import encode
 
 TICK = "schedules.tick"
 DRAIN = "schedules.drain"

@@ -11,6 +11,7 @@ import pytest
 
 from tests.engine.lab import Lab, parked, status_of
 from windlass import Engine, Handle, Registry, RunFailed
+from windlass.contexts.workflows.runs.interpreter import Interpreter
 from windlass.contexts.workflows.runs.kit import Callee, Facts, Kit, Question, Verdict
 from windlass.contexts.workflows.runs.plan import Rules
 from windlass.contexts.workflows.runs.projection import shown_attempts, shown_steps
@@ -20,6 +21,7 @@ from windlass.contexts.workflows.steptypes.base import StepContext, StepFailure,
 from windlass.contexts.workflows.steptypes.registry import StepTypes
 from windlass.engine.api import signal
 from windlass.engine.errors import SignalTimeout
+from windlass.engine.run import Run
 from windlass.kernel.ids import new_id
 
 
@@ -315,6 +317,40 @@ async def test_a_failure_with_nothing_to_undo_can_be_retried(stage: Stage, engin
 
     assert (await handle.result())["name"] == "b"
     assert stage.done == ["a", "a", "b"]
+
+
+async def test_a_crash_after_a_failure_forgets_nothing_that_is_to_be_undone(
+    stage: Stage, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def undo(name: str) -> dict[str, Any]:
+        return {"type": "act", "config": {"name": f"undo-{name}-{{{{ last.name }}}}"}}
+
+    failed = asyncio.Event()
+
+    async def crashing(_run: Interpreter, _of: Run) -> list[list[Any]]:
+        failed.set()
+        await asyncio.Event().wait()
+        raise AssertionError("nobody lets it go on")
+
+    handle = await stage.start(
+        engine,
+        {"id": "ask", "type": "wait_for_approval", "config": {"assigned_to_user_id": "ann"}, "depends_on": []},
+        act("third", compensate=undo("third"), depends_on=["second"]),
+        act("second", compensate=undo("second"), depends_on=["first"]),
+        act("first", compensate=undo("first")),
+    )
+    await parked(handle)
+    with monkeypatch.context() as patch:
+        patch.setattr(Interpreter, "_to_undo", crashing)
+        await handle.signal("decision", {"decision": "rejected"})
+        await failed.wait()
+        await stage.lab.crash(engine)
+    again = await stage.engine()
+
+    with pytest.raises(RunFailed, match="rejected"):
+        await again.handle(handle.run_id).result()
+
+    assert stage.done[3:] == ["undo-third-third", "undo-second-second", "undo-first-first"]
 
 
 async def test_a_wait_survives_a_restart_with_all_that_was_known(stage: Stage, engine: Engine) -> None:

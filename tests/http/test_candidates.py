@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import replace
+import threading
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx2
@@ -12,19 +12,11 @@ import jwt
 import pytest
 
 from tests.support.apps import Served, serving
-from windlass.contexts.providers import rows
-from windlass.contexts.providers.api import (
-    Approval,
-    Approved,
-    BillingFailed,
-    Candidate,
-    Outcome,
-    Pending,
-)
-from windlass.contexts.providers.model import ApprovalState
-from windlass.engine.ports import Transaction
+from tests.support.demo_billing import DemoBilling, billing
+from tests.support.waiting import wait_until_async
+from windlass.contexts.providers import tasks
+from windlass.contexts.providers.api import ApprovalRules
 from windlass.kernel.actors import Actor
-from windlass.kernel.clock import to_iso
 
 OPERATOR = Actor("operator", "ann", role="admin", kind="operator")
 WORD = "correct horse"
@@ -38,59 +30,21 @@ TRUCKS = {
 }  # fmt: skip
 
 
-class Prompt:
-    """Approvals with a billing that answers at once: with a number, or not at all."""
-
-    def __init__(self, served: Served) -> None:
-        self.served = served
-        self.down = False
-
-    async def approve(self, actor: Actor, candidate_id: str, *, version: int | None, wait: bool) -> Outcome:
-        engine = self.served.inside.engine
-        now = engine.clock.now()
-        approval = Approval(ApprovalState.APPROVING, f"run-{candidate_id}", actor.user_id, actor.username, to_iso(now))
-
-        def write(tx: Transaction) -> None:
-            rows.claim(tx, actor.tenant_id, candidate_id, version, approval, now)
-            if wait and self.down:
-                rows.release(tx, candidate_id, approval.run_id, now)
-            elif wait:
-                rows.approve(tx, candidate_id, approval.run_id, 10001, now)
-
-        await engine.transact(write)
-        if not wait:
-            return Pending(candidate_id, replace(approval, state=ApprovalState.WAITING_FOR_BILLING))
-        if self.down:
-            raise BillingFailed("Connection refused")
-        return Approved(candidate_id, 10001)
-
-    async def review(
-        self, actor: Actor, candidate_id: str, *, version: int | None, provider_id: int | None
-    ) -> Candidate:
-        engine = self.served.inside.engine
-        now, run_id = engine.clock.now(), f"run-{candidate_id}"
-
-        def write(tx: Transaction) -> Candidate:
-            rows.have(tx.connection, candidate_id, actor.tenant_id)
-            if provider_id is None:
-                rows.release(tx, candidate_id, run_id, now)
-            else:
-                rows.approve(tx, candidate_id, run_id, provider_id, now)
-            return rows.have(tx.connection, candidate_id)
-
-        return await engine.transact(write)
+@pytest.fixture
+def demo() -> Iterator[DemoBilling]:
+    """A billing service whose faults can be switched on."""
+    with billing() as running:
+        yield running
 
 
 @pytest.fixture
-async def served(database_url: str) -> AsyncIterator[Served]:
+async def served(database_url: str, demo: DemoBilling) -> AsyncIterator[Served]:
     """The application of a developer, with an administrator, a user and a neighbour's administrator."""
-    async with serving(database_url, worker=False, jwt_secret_key=KEY) as running:
-        identity, inside = running.inside.identity, running.inside
+    async with serving(database_url, jwt_secret_key=KEY, billing_service_url=demo.url) as running:
+        identity = running.inside.identity
         await identity.add_user(OPERATOR, "admin@example.com", WORD, role="admin")
         await identity.add_user(OPERATOR, "bob", WORD)
         await identity.add_user(OPERATOR, "eve", WORD, "acme", role="admin")
-        contexts = inside.contexts
-        inside.assembled = replace(contexts, providers=replace(contexts.providers, approvals=Prompt(running)))
         yield running
 
 
@@ -133,7 +87,8 @@ async def test_a_candidate_registers_and_is_found(served: Served, base: str) -> 
     assert answer.headers["location"] == f"{base}/{made['candidate_id']}"
     assert made == {
         **TRUCKS, "candidate_id": made["candidate_id"], "status": "pending", "provider_id": None, "version": 1,
-        "rejection_reason": None, "approval": None, "created_at": made["created_at"], "updated_at": made["created_at"],
+        "rejection_reason": None, "approval": None, "last_approval_error": None, "created_at": made["created_at"],
+        "updated_at": made["created_at"],
     }  # fmt: skip
     found = await served.client.get(f"{base}/{made['candidate_id'].upper()}")
     assert (found.status_code, found.json(), found.headers["etag"]) == (200, made, '"1"')
@@ -283,14 +238,14 @@ async def test_a_change_names_what_it_is_made_to(served: Served) -> None:
     assert sorted(answer.status_code for answer in both) == [200] + [409] * 7
 
 
-async def test_a_candidate_is_decided_once(served: Served) -> None:
+async def test_a_candidate_is_decided_once(served: Served, demo: DemoBilling) -> None:
     headers = await bearer(served)
 
     async def post(made: dict[str, Any], verb: str, body: Any = None, **more: str) -> httpx2.Response:
         path = f"/candidates/{made['candidate_id']}/{verb}"
         return await served.client.post(path, json=body, headers=headers | more)
 
-    one, two, three, four = [await register(served, number) for number in range(4)]
+    one, two, three = [await register(served, number) for number in range(3)]
     assert [place for place, _ in wrong(await post(one, "approve", {"approved": False}))] == ["body.approved"]
     assert told(await post(one, "approve", {"version": 7})) == (409, MODIFIED)
     assert told(await post(one, "approve", **{"If-Match": '"7"'})) == (412, MODIFIED)
@@ -318,30 +273,113 @@ async def test_a_candidate_is_decided_once(served: Served) -> None:
         assert told(gone) == (404, "Candidate not found")
     assert [where for where, _ in wrong(await post(two, "approve?wait=maybe"))] == ["query.wait"]
 
-    served.inside.providers.approvals.down = True  # type: ignore[attr-defined]  # ours
-    assert told(await post(two, "approve")) == (502, "Failed to create provider: Connection refused")
-    assert (await served.client.get(f"/candidates/{two['candidate_id']}")).json()["status"] == "pending"
-    accepted = await post(three, "approve?wait=false")
+    demo.faults(next=1, status=400)
+    refused = await post(two, "approve")
+    assert told(refused)[0] == 502
+    assert told(refused)[1].startswith("Failed to create provider: ")
+    for given, shown in (({}, None), (await bearer(served), told(refused)[1])):
+        found = (await served.client.get(f"/candidates/{two['candidate_id']}", headers=given)).json()
+        assert found["status"] == "pending"
+        assert (found["last_approval_error"] or {}).get("message") == shown
+
+    answers = await asyncio.gather(*(post(three, "reject", {"reason": str(n)}) for n in range(8)))
+    assert sorted(answer.status_code for answer in answers) == [200] + [400] * 7
+
+
+async def test_an_approval_under_way_is_shown_and_settled_by_a_person(
+    served: Served, demo: DemoBilling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers, user = await bearer(served), await bearer(served, "bob")
+    one, two = [await register(served, number, company_name=f"Fruit {number}") for number in range(2)]
+    path = f"/candidates/{one['candidate_id']}"
+
+    async def post(verb: str, body: Any = None, below: str = path) -> httpx2.Response:
+        return await served.client.post(f"{below}/{verb}", json=body, headers=headers)
+
+    async def needs_review(of: dict[str, Any]) -> bool:
+        found = (await served.client.get("/candidates?approval=needs_review")).json()
+        return of["candidate_id"] in [each["candidate_id"] for each in found["candidates"]]
+
+    demo.faults(keys=False)
+    demo.store.create("Fruit 0", None)
+    door, create = threading.Event(), demo.store.create
+    monkeypatch.setattr(demo.store, "create", lambda *given: door.wait(60) and create(*given))
+    accepted = await post("approve?wait=false")
     assert accepted.status_code == 202
-    assert accepted.headers["location"] == f"/candidates/{three['candidate_id']}"
+    assert accepted.headers["location"] == path
     assert accepted.json()["approval"]["requested_by"] == "admin@example.com"
-    now = (await served.client.get(f"/candidates/{three['candidate_id']}")).json()
+    now = (await served.client.get(path)).json()
     assert (now["status"], now["approval"]["state"]) == ("pending", "approving")
     for verb, body in (("approve", None), ("reject", None), ("reject", {"version": now["version"]})):
-        assert told(await post(three, verb, body)) == (409, MODIFIED)
-    patched = await served.client.patch(f"/candidates/{three['candidate_id']}", json={"phone": "1"}, headers=headers)
+        assert told(await post(verb, body)) == (409, MODIFIED)
+    patched = await served.client.patch(path, json={"phone": "1"}, headers=headers)
     assert told(patched) == (409, MODIFIED)
+    assert told(await post("review", {"release": True}))[0] == 409
 
+    door.set()
+    await wait_until_async(lambda: needs_review(one), what="an approval that a person must look at")
+    assert (await served.client.get("/candidates?approval=approving")).json()["pagination"]["total"] == 0
+    for given, whole in ((headers, True), (user, False), ({}, False)):
+        approval = (await served.client.get(path, headers=given)).json()["approval"]
+        assert [bool(approval[name]) for name in ("run_id", "requested_by", "note")] == [whole] * 3
     for said in ({}, {"provider_id": 1, "release": True}, {"release": False}, {"provider_id": 0}, {"provider_id": "1"}):
-        assert wrong(await post(three, "review", said))
-    released = await post(three, "review", {"release": True})
+        assert wrong(await post("review", said))
+    released = await post("review", {"release": True})
     assert (released.status_code, released.json()["approval"]) == (200, None)
-    await post(three, "approve?wait=false")
-    adopted = (await post(three, "review", {"provider_id": 10077})).json()
+
+    demo.store.create("Fruit 1", None)
+    other = f"/candidates/{two['candidate_id']}"
+    await post("approve?wait=false", below=other)
+    await wait_until_async(lambda: needs_review(two), what="the other one, too")
+    adopted = (await post("review", {"provider_id": 10077}, below=other)).json()
     assert (adopted["status"], adopted["provider_id"]) == ("approved", 10077)
 
-    answers = await asyncio.gather(*(post(four, "reject", {"reason": str(n)}) for n in range(8)))
-    assert sorted(answer.status_code for answer in answers) == [200] + [400] * 7
+
+async def test_an_approval_that_waits_for_billing_can_be_given_up(
+    served: Served, demo: DemoBilling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(tasks, "LONGEST_PAUSE", 0.02)
+    headers = await bearer(served)
+    door, created, create = threading.Event(), threading.Event(), demo.store.create
+
+    def slowly(name: str, key: str | None) -> tuple[int, bool]:
+        created.set()
+        door.wait(60)
+        return create(name, key)
+
+    monkeypatch.setattr(demo.store, "create", slowly)
+
+    async def begin(number: int) -> str:
+        demo.faults(fail="error", share=1.0)
+        made = await register(served, number, company_name=f"Fruit {number}")
+        path = f"/candidates/{made['candidate_id']}"
+        await served.client.post(f"{path}/approve?wait=false", headers=headers)
+        await wait_until_async(lambda: reached(path, "waiting_for_billing"))
+        return path
+
+    async def reached(path: str, wanted: str | None) -> bool:
+        approval = (await served.client.get(path)).json()["approval"]
+        return bool(approval["state"] == wanted if approval else wanted is None)
+
+    async def give_up(path: str) -> tuple[int, str | None]:
+        answer = await served.client.post(f"{path}/review", json={"release": True}, headers=headers)
+        approval = answer.json()["approval"]
+        return answer.status_code, approval["state"] if approval else None
+
+    path = await begin(0)
+    assert await give_up(path) == (200, "needs_review")  # a 500 does not say that billing did nothing
+    assert await give_up(path) == (200, None)
+
+    path = await begin(1)
+    demo.faults()
+    await wait_until_async(created.is_set, what="a call that will be carried out")
+    monkeypatch.setattr(served.inside.providers.approvals, "_rules", ApprovalRules(wait_seconds=0.0))
+    assert await give_up(path) == (202, "waiting_for_billing")
+    door.set()
+    await wait_until_async(lambda: reached(path, None))
+    assert (await served.client.get(path)).json()["status"] == "approved"
+    assert [demo.store.find(f"Fruit {number}") is not None for number in range(2)] == [False, True]
 
 
 async def test_who_may(served: Served) -> None:
@@ -356,6 +394,9 @@ async def test_who_may(served: Served) -> None:
         "without exp": jwt.encode({name: claims[name] for name in claims if name != "exp"}, KEY, "HS256"),
         "no token": "nonsense",
     }
+    mint = "/api/v1/workflows/auth/virtual-key"
+    minted = await served.client.post(mint, json={"allowed_paths": ["/candidates", "/api/providers"]}, headers=admin)
+    narrowed = {"Authorization": f"Bearer {minted.json()['token']}"}
     # What is wrong with these besides is not looked at.
     guarded = [("PATCH", ""), ("POST", "/approve"), ("POST", "/reject"), ("POST", "/review")]
     for base in BASES:
@@ -367,6 +408,8 @@ async def test_who_may(served: Served) -> None:
                     assert answer.headers["www-authenticate"] == "Bearer"
                 refused = await served.client.request(method, place, content=b"{", headers=user)
                 assert told(refused) == (403, "Admin access required")
+                beyond = await served.client.request(method, place, content=b"{", headers=narrowed)
+                assert told(beyond) == (403, "Forbidden: no virtual key reaches this")
     for token in forged.values():
         headers = {"Authorization": f"Bearer {token}"}
         for method, place in (("POST", f"{path}/approve"), ("GET", "/candidates?limit=0"), ("POST", "/candidates")):
@@ -379,7 +422,8 @@ async def test_who_may(served: Served) -> None:
         assert told(answer) == (404, "Candidate not found")
     assert told(await served.client.get(path, headers=neighbour)) == (404, "Candidate not found")
     assert (await served.client.get("/candidates", headers=neighbour)).json()["candidates"] == []
-    assert (await served.client.get(path)).json() == made
+    for given in ({}, narrowed):
+        assert (await served.client.get(path, headers=given)).json() == made
     assert (await served.client.post(f"{path}/approve", headers=admin)).status_code == 200
 
     document = (await served.client.get("/openapi.json")).json()["paths"]

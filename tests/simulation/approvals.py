@@ -25,6 +25,7 @@ from windlass.contexts.providers import rows
 from windlass.contexts.providers.approvals import ApprovalRules, Sagas
 from windlass.contexts.providers.model import (
     AlreadyDecided,
+    ApprovalExpired,
     Approved,
     BillingFailed,
     Candidate,
@@ -34,8 +35,8 @@ from windlass.contexts.providers.model import (
     ProviderTaken,
     SecondNeeded,
 )
+from windlass.contexts.providers.outcomes import Parts
 from windlass.contexts.providers.tables import candidates
-from windlass.contexts.providers.tasks import Parts
 from windlass.engine.engine import Engine
 from windlass.engine.errors import RunConflict, UnknownRun
 from windlass.engine.ports import Transaction
@@ -51,7 +52,7 @@ ROOM: ContextVar[Room] = ContextVar("room")
 BAD = tuple(fate for fate in Fate if fate is not Fate.WELL)
 TRIGGER: str = importlib.import_module("windlass.migrations.versions.0019_candidates").SQLITE_TRIGGER
 CALM_SECONDS = 3000.0
-REFUSALS = (Modified, BillingFailed, SecondNeeded, NoReview, ProviderTaken)
+REFUSALS = (Modified, ApprovalExpired, BillingFailed, SecondNeeded, NoReview, ProviderTaken)
 PEOPLE = [Actor(str(number), name, role="admin") for number, name in enumerate(("ann", "ben"))]
 
 
@@ -122,6 +123,7 @@ class Room:
     billing: FakeBilling = field(init=False)
     names: dict[str, str] = field(default_factory=dict)
     sagas: dict[str, Sagas] = field(default_factory=dict)
+    given_up: str | None = None
 
     def __post_init__(self) -> None:
         nature = self.nature
@@ -195,12 +197,38 @@ class Room:
                     await self._reject(candidate_id, actor)
             except REFUSALS:
                 pass
-            found = await self.look(candidate_id)
-            if found.status != "pending":
+            if await self._is_decided(candidate_id, actor, patience):
                 return
-            if found.approval is not None and found.approval.state == "needs_review":
-                await self.review(candidate_id, actor)
             await asyncio.sleep(0.2 + patience * dice.random())
+
+    async def _is_decided(self, candidate_id: str, actor: Actor, patience: float) -> bool:
+        """Look whether a candidate is decided, and settle what waits for a person, or has waited enough."""
+        found = await self.look(candidate_id)
+        state = None if found.approval is None else found.approval.state
+        if found.status == "pending" and state == "needs_review":
+            await self.review(candidate_id, actor)
+        elif state == "waiting_for_billing" and patience and self.dice.random() < 0.8:
+            await self._settle(candidate_id, actor, None)
+        return found.status != "pending"
+
+    async def give_up(self, candidate_id: str, actor: Actor) -> None:
+        """Approve a candidate without waiting, give that up once billing stays away, and approve it after all."""
+        state: str | None = None
+        while state != "waiting_for_billing":
+            try:
+                await self.ask(
+                    lambda engine: self._sagas(engine).approve(actor, candidate_id, version=None, wait=False)
+                )
+            except Modified:
+                await asyncio.sleep(1)
+            found = await self.look(candidate_id)
+            state = None if found.approval is None else found.approval.state
+        while state == "waiting_for_billing":
+            await self._settle(candidate_id, actor, None)
+            found = await self.look(candidate_id)
+            state = None if found.approval is None else found.approval.state
+            self.given_up = found.status
+        await self.decide(candidate_id, actor, 0.0)
 
     async def _reject(self, candidate_id: str, _actor: Actor) -> None:
         now = self.world.clock.now()
@@ -217,9 +245,21 @@ class Room:
             except (RunConflict, UnknownRun):
                 return
 
+    async def outsider(self, seconds: float) -> None:
+        """Make providers under names of candidates now and then, as somebody does who is none of ours.
+
+        Where billing tells no keys, and an answer of ours was lost, nobody could tell his from ours.
+        """
+        until = self.world.loop.time() + seconds
+        while self.world.loop.time() < until:
+            await asyncio.sleep(seconds * self.dice.random())
+            name = self.dice.choice(list(self.names.values()))
+            self.billing.make(f"{name}{self.dice.choice(('', ' 1'))}", "nobody's")
+
     async def _rename(self, candidate_id: str) -> None:
-        """Change the company's name a little; nobody may do so while an approval is under way."""
-        now, name = self.world.clock.now(), f"{self.names[candidate_id]} {self.dice.randint(1, 2)}"
+        """Change the company's name a little, or to another's; nobody may do so while an approval is under way."""
+        now, own = self.world.clock.now(), f"{self.names[candidate_id]} {self.dice.randint(1, 2)}"
+        name = self.dice.choice([own, *self.names.values()])
         change = {"company_name": name}
         await self.ask(
             lambda engine: engine.transact(lambda tx: rows.change(tx, "default", candidate_id, None, change, now))
@@ -230,10 +270,12 @@ class Room:
         await asyncio.sleep(30)  # long enough for what billing still had to do
         self.billing.catch_up()
         own = [one.provider_id for one in self.billing.providers.values() if one.key.startswith(candidate_id)]
-        chosen = own[0] if own else None
+        await self._settle(candidate_id, actor, own[0] if own else None)
+
+    async def _settle(self, candidate_id: str, actor: Actor, provider_id: int | None) -> None:
         try:
             await self.ask(
-                lambda engine: self._sagas(engine).review(actor, candidate_id, version=None, provider_id=chosen)
+                lambda engine: self._sagas(engine).review(actor, candidate_id, version=None, provider_id=provider_id)
             )
         except (AlreadyDecided, *REFUSALS):
             return
@@ -293,10 +335,12 @@ def drill(
     commit: int = 0,
     *,
     once: bool = False,
+    giving_up: bool = False,
 ) -> bool:
     """Approve one candidate whose calls of billing meet ``script``, with ``fate`` at one commit; was there such a one?
 
-    With ``once`` it is rejected when the approval comes to nothing.
+    With ``once`` it is rejected when the approval comes to nothing; ``giving_up``: the first one does not wait, and
+    is given up while billing stays away.
 
     Raises:
         Violation: candidate and billing do not agree.
@@ -315,9 +359,12 @@ def drill(
         if fate is not None:
             world.faults.appointed[commit] = fate
         await room.register("one", "Fresh Fruit")
-        await room.rest([world.loop.create_task(room.decide("one", PEOPLE[0], 0.0, once=once))])
+        deciding = room.give_up("one", PEOPLE[0]) if giving_up else room.decide("one", PEOPLE[0], 0.0, once=once)
+        await room.rest([world.loop.create_task(deciding)])
         room.billing.catch_up()
         await room.verify()
+        if giving_up != (room.given_up == "pending"):
+            raise Violation(f"given up as {room.given_up}")
         chaos.over = True
         await replace
 
@@ -350,6 +397,8 @@ def simulate(seed: int, backend: str | MakeStore) -> World:
         reign = world.loop.create_task(chaos.reign(dice.choice([0.4, 2.0])))
         replace = world.loop.create_task(chaos.replace())
         work = [world.loop.create_task(room.decide(each, actor, 1.0)) for each in room.names for actor in PEOPLE]
+        if room.nature.tells_keys and dice.random() < 0.6:
+            work.append(world.loop.create_task(room.outsider(6.0)))
         await asyncio.sleep(dice.choice([4.0, 10.0]))
         chaos.over = True
         await asyncio.gather(reign, replace)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tests.simulation.loop import PROCESS
 from windlass.engine.engine import Engine
-from windlass.engine.step import step_info
+from windlass.kernel.stepping import step_info
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

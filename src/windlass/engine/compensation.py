@@ -111,10 +111,14 @@ async def compensate(scope: Scope[Run], raised: Exception) -> Exception:
 
 async def _succeeded(run: Run) -> list[list[Any]]:
     """Return path, place, arguments and result of what has to be undone, in this order."""
-    await run.barrier()
-    journal = await run.submit(CALL, lambda tx: tx.load_events([run.run_id]).get(run.run_id, ()))
-    calls = [(call.path, call.data or {}) for call in History(journal).undoable]
+    calls = [(call.path, call.data or {}) for call in (await journal(run)).undoable]
     return [[path, data["undo"]["step"], data["undo"]["given"], data["output"]] for path, data in calls]
+
+
+async def journal(run: Run) -> History:
+    """Return what a run has come to by now, all that it has called included."""
+    await run.barrier()
+    return History(await run.submit(CALL, lambda tx: tx.load_events([run.run_id]).get(run.run_id, ())))
 
 
 async def _undo(scope: Scope[Run], todo: Sequence[Sequence[Any]]) -> dict[str, str]:

@@ -76,6 +76,8 @@ class Run:
         self.cancelling = False
         self.held_back = False
         self.divergence: NonDeterminismError | None = None
+        if claimed.missing:
+            self.diverged(f"{claimed.missing} of its events are missing, and it would do again what they recorded")
         self.progress = 0
         self.replaying = self.history is not None
         self._ticks = LIVE

@@ -135,7 +135,10 @@ class RunHead:
 
 @dataclass(slots=True)
 class ClaimedRun:
-    """A run handed to a holder, with everything needed to go on: its inputs, journal and inbox."""
+    """A run handed to a holder, with everything needed to go on: its inputs, journal and inbox.
+
+    ``missing`` events are not in the journal any more: somebody has deleted them.
+    """
 
     head: RunHead
     inputs: str
@@ -146,6 +149,7 @@ class ClaimedRun:
     interface_version: str
     events: Sequence[Event] = ()
     inbox: Sequence[InboxRow] = ()
+    missing: int = 0
 
 
 @dataclass(slots=True)

@@ -13,18 +13,32 @@ MOST_NUMBER = 2**63 - 1
 
 
 class ApprovalAnswer(Shape):
-    """An approval under way; ``note`` says what a person must look at."""
+    """An approval under way; ``note`` says what a person must look at.
+
+    ``run_id``, ``requested_by`` and ``note`` are for administrators; everybody else is answered null.
+    """
 
     state: Literal["awaiting_second", "approving", "waiting_for_billing", "needs_review"]
-    run_id: str
-    requested_by: str
+    run_id: str | None
+    requested_by: str | None
     requested_at: datetime
     expires_at: datetime | None
     note: str | None
 
 
+class FailureAnswer(Shape):
+    """Why an approval failed, and when."""
+
+    message: str
+    at: datetime
+
+
 class CandidateAnswer(Shape):
-    """A candidate; it is ``pending`` as long as an ``approval`` is under way."""
+    """A candidate; it is ``pending`` as long as an ``approval`` is under way.
+
+    ``last_approval_error`` stays until the next approval begins; it is for administrators, everybody else is answered
+    null.
+    """
 
     candidate_id: str
     company_name: str
@@ -41,6 +55,7 @@ class CandidateAnswer(Shape):
     created_at: datetime
     updated_at: datetime
     approval: ApprovalAnswer | None
+    last_approval_error: FailureAnswer | None
 
 
 class PaginationAnswer(Shape):

@@ -18,6 +18,7 @@ from windlass.contexts.providers.api import (
     MAX_LIMIT,
     MODIFIED,
     NAME_LENGTH,
+    ApprovalState,
     Approved,
     Candidate,
     ListQuery,
@@ -75,6 +76,7 @@ def bounded(name: str, most: int, description: str) -> Parameter:
 
 LIST: list[Parameter] = [
     choice("status", [status.value for status in Status], "Only candidates in this status"),
+    choice("approval", [state.value for state in ApprovalState], "Only candidates whose approval is in this state"),
     bounded("product", NAME_LENGTH, "Only candidates that offer this product"),
     bounded("q", NAME_LENGTH, "Only candidates whose company name or e-mail address has this text, in whatever case"),
     integer("limit", "Candidates on a page", least=1, most=MAX_LIMIT),
@@ -89,32 +91,33 @@ APPROVE_QUERY: list[Parameter] = [
 
 async def create(request: Request) -> Response:
     """Register a candidate; it is on disk when the answer comes."""
-    tenant_id = await _tenant(request)
+    tenant_id, whole = await _reader(request)
     read_query(request, ())
     key = json_headers(request)
     fields = read_object(await request.body())
     made = await application(request).providers.candidates.create(tenant_id, fields, key)
-    return _shown(made, 201, {"Location": f"{_base(request)}/{made.candidate_id}"})
+    return _shown(made, 201, {"Location": f"{_base(request)}/{made.candidate_id}"}, whole=whole)
 
 
 async def listing(request: Request) -> Response:
     """List candidates, newest first."""
-    tenant_id = await _tenant(request)
+    tenant_id, whole = await _reader(request)
     asked = read_query(request, LIST)
     limit, offset = _page(asked)
-    query = ListQuery(tenant_id, asked["status"], asked["product"], asked["q"], limit, offset)
+    query = ListQuery(tenant_id, asked["status"], asked["product"], asked["q"], limit, offset, asked["approval"])
     page = await application(request).providers.candidates.page(query)
     return Json({
-        "candidates": [one.view() for one in page.items],
+        "candidates": [one.view(whole=whole) for one in page.items],
         "pagination": {"total": page.total, "limit": limit, "offset": offset},
     })  # fmt: skip
 
 
 async def get(request: Request) -> Response:
     """Get one candidate."""
-    tenant_id = await _tenant(request)
+    tenant_id, whole = await _reader(request)
     read_query(request, ())
-    return _shown(await application(request).providers.candidates.get(tenant_id, _candidate_id(request)))
+    found = await application(request).providers.candidates.get(tenant_id, _candidate_id(request))
+    return _shown(found, whole=whole)
 
 
 async def change(request: Request) -> Response:
@@ -168,7 +171,12 @@ async def reject(request: Request) -> Response:
 
 
 async def review(request: Request) -> Response:
-    """Settle an approval that needs a person: name the provider that billing has for it, or release the candidate."""
+    """Settle an approval that needs a person: name the provider that billing has for it, or release the candidate.
+
+    `release` also gives up an approval that waits for a second administrator or for billing. One that waits for
+    billing is given up when its call has ended, and the answer waits for that; it is a 202 where that takes long. The
+    candidate is pending again where billing has certainly made no provider, else it needs a person.
+    """
     actor = await caller(request)
     read_query(request, ())
     json_headers(request)
@@ -180,17 +188,22 @@ async def review(request: Request) -> Response:
     expected = await _expected(request, candidate_id, asked.get("version"))
     approvals = application(request).providers.approvals
     settled = approvals.review(actor, candidate_id, version=expected, provider_id=provider_id)
-    return _shown(await _if_match(request, settled))
+    found = await _if_match(request, settled)
+    goes_on = found.approval is not None and found.approval.state == ApprovalState.WAITING_FOR_BILLING
+    return _shown(found, 202 if goes_on else 200)
 
 
-async def _tenant(request: Request) -> str:
-    """Return whose candidates a caller sees who may say nothing of himself.
+async def _reader(request: Request) -> tuple[str, bool]:
+    """Return whose candidates a caller sees who may say nothing of himself, and whether he sees all of an approval.
 
     Raises:
         NotAuthenticated: he does say something, and it is not known.
     """
     said = "authorization" in request.headers or "x-api-key" in request.headers
-    return (await caller(request)).tenant_id if said else TENANT
+    if not said:
+        return TENANT, False
+    actor = await caller(request)
+    return actor.tenant_id, actor.is_admin
 
 
 def _candidate_id(request: Request) -> str:
@@ -264,8 +277,10 @@ def _tag(candidate: Candidate) -> str:
     return f'"{candidate.version}"'
 
 
-def _shown(candidate: Candidate, status: int = 200, headers: dict[str, str] | None = None) -> Json:
-    return Json(candidate.view(), status, {"ETag": _tag(candidate), **(headers or {})})
+def _shown(
+    candidate: Candidate, status: int = 200, headers: dict[str, str] | None = None, *, whole: bool = True
+) -> Json:
+    return Json(candidate.view(whole=whole), status, {"ETag": _tag(candidate), **(headers or {})})
 
 
 def routes() -> list[DirectRoute]:
@@ -296,6 +311,6 @@ def _below(base: str) -> list[DirectRoute]:
               parameters=APPROVE_QUERY, body=APPROVE_BODY, body_required=False, access=ADMIN),
         route("POST", f"{one}/reject", reject, tag=tag, answers={200: RejectedAnswer}, errors=asked, path_pattern=UUID,
               body=REJECT_BODY, body_required=False, access=ADMIN),
-        route("POST", f"{one}/review", review, tag=tag, answers={200: CandidateAnswer}, errors=asked,
-              path_pattern=UUID, body=REVIEW_BODY, tagged=True, access=ADMIN),
+        route("POST", f"{one}/review", review, tag=tag, answers={200: CandidateAnswer, 202: CandidateAnswer},
+              errors=asked, path_pattern=UUID, body=REVIEW_BODY, tagged=True, access=ADMIN),
     ]  # fmt: skip

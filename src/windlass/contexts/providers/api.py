@@ -16,6 +16,7 @@ from windlass.contexts.providers.model import (
     AlreadyDecided,
     Approval,
     Approvals,
+    ApprovalState,
     Approved,
     BillingFailed,
     Candidate,
@@ -29,8 +30,8 @@ from windlass.contexts.providers.model import (
     SecondNeeded,
     Status,
 )
+from windlass.contexts.providers.outcomes import Parts
 from windlass.contexts.providers.service import Candidates, Rules
-from windlass.contexts.providers.tasks import Parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ __all__ = [
     "AlreadyDecided",
     "Approval",
     "ApprovalRules",
+    "ApprovalState",
     "Approvals",
     "Approved",
     "Billing",

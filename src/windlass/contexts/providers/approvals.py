@@ -9,6 +9,7 @@ from windlass.contexts.providers import rows
 from windlass.contexts.providers.model import (
     AlreadyDecided,
     Approval,
+    ApprovalExpired,
     ApprovalState,
     Approved,
     BillingFailed,
@@ -21,7 +22,8 @@ from windlass.contexts.providers.model import (
     SecondNeeded,
     Status,
 )
-from windlass.contexts.providers.tasks import ENDED, REVIEW_SIGNAL, SECOND_SIGNAL, Order, Parts, define, record
+from windlass.contexts.providers.outcomes import Parts, record
+from windlass.contexts.providers.tasks import ENDED, GIVE_UP_SIGNAL, REVIEW_SIGNAL, SECOND_SIGNAL, Order, define
 from windlass.engine.engine import Engine
 from windlass.engine.errors import RunCancelled, RunConflict, RunFailed, UnknownRun
 from windlass.engine.ports import Transaction
@@ -78,7 +80,7 @@ class Sagas:
                     else Modified(version=before.version)
                 )
             if before.approval is not None and before.approval.state == ApprovalState.AWAITING_SECOND:
-                return self._second(tx, actor, before, now)
+                return self._second(tx, actor, before, now, wait)
             return self._first(tx, actor, before, run_id, now, wait)
 
         approval = await self._engine.transact(begin)
@@ -93,12 +95,12 @@ class Sagas:
         until = None if expires is None else to_iso(now + int(expires * HOUR * SECOND))
         state = ApprovalState.AWAITING_SECOND if rules.second else ApprovalState.APPROVING
         approval = Approval(state.value, run_id, actor.user_id, actor.username, to_iso(now), until)
-        tried, since = rows.tried(tx.connection, before.candidate_id)
+        tried, _ = rows.tried(tx.connection, before.candidate_id)
         former = tried if tried is not None and tried != before.company_name else None
         rows.claim(tx, actor.tenant_id, before.candidate_id, before.version, approval, now)
         order = Order(
-            before.candidate_id, before.company_name, now if since is None else since, former, tried is not None, wait,
-            rules.second, None if expires is None else expires * HOUR,
+            before.candidate_id, before.company_name, former, tried is not None, wait, rules.second,
+            None if expires is None else expires * HOUR,
         )  # fmt: skip
         self._engine.begin_in(tx, self._request(order, run_id, actor))
         told = {"status": before.status, "approval": approval.view()}
@@ -114,8 +116,8 @@ class Sagas:
         )  # fmt: skip
         return self._engine.request(start)
 
-    def _second(self, tx: Transaction, actor: Actor, before: Candidate, now: int) -> Approval:
-        """Let an approval go on that waits for a second administrator."""
+    def _second(self, tx: Transaction, actor: Actor, before: Candidate, now: int, wait: bool) -> Approval:
+        """Let an approval go on that waits for a second administrator, who says whether it is to be waited for."""
         asked = before.approval
         assert asked is not None  # noqa: S101  the caller looked
         if asked.requested_by == actor.user_id:
@@ -123,7 +125,7 @@ class Sagas:
         late = asked.expires_at is not None and from_iso(asked.expires_at) <= now
         if late or not rows.second(tx, before.candidate_id, asked.run_id, now):
             raise Modified(version=before.version)
-        if not self._tell_run(tx, asked.run_id, SECOND_SIGNAL, {"approved": True, "by": actor.user_id}):
+        if not self._tell_run(tx, asked.run_id, SECOND_SIGNAL, {"approved": True, "wait": wait, "by": actor.user_id}):
             raise Modified(version=before.version)
         after = rows.have(tx.connection, before.candidate_id)
         told = {"status": before.status, "approval": None if after.approval is None else after.approval.view()}
@@ -157,14 +159,22 @@ class Sagas:
                 if left <= 0:
                     return Pending(candidate_id, approval)
             except RunFailed as failed:
-                error: Any = failed.data["error"] or {}
-                raise BillingFailed(str(error.get("message", "")).removeprefix(FAILED)) from None
+                raise await self._why(candidate_id, failed.data["error"] or {}) from None
             except RunCancelled:
                 raise Modified from None
             else:
                 if told["outcome"] != "approved":
                     raise Modified
                 return Approved(candidate_id, told["provider_id"])
+
+    async def _why(self, candidate_id: str, error: Any) -> WindlassError:
+        """Return what to tell whoever waited for an approval that failed."""
+        if error.get("type") == ApprovalExpired.__name__:
+            return ApprovalExpired()
+        if error.get("type") == BillingFailed.__name__:
+            return BillingFailed(str(error.get("message", "")).removeprefix(FAILED))
+        found = await self._engine.read(lambda connection: rows.have(connection, candidate_id))
+        return Modified(version=found.version)
 
     async def review(
         self, actor: Actor, candidate_id: str, *, version: int | None, provider_id: int | None
@@ -180,12 +190,14 @@ class Sagas:
                 return self._seen(tx, actor, before, provider_id)
             if asked is None or asked.state not in _open_to(provider_id):
                 raise NoReview
+            if provider_id is None and asked.state == ApprovalState.WAITING_FOR_BILLING:
+                return self._given_up(tx, actor, before, asked)
             if provider_id is None:
                 return self._released(tx, actor, before, asked)
             return self._adopted(tx, actor, before, asked, provider_id)
 
         try:
-            return await self._engine.transact(settle)
+            settled = await self._engine.transact(settle)
         except WindlassError:
             raise
         except Exception as error:
@@ -195,6 +207,24 @@ class Sagas:
             if other is None:
                 raise
             raise ProviderTaken(provider_id, other) from error
+        return await self._heard(settled)
+
+    async def _heard(self, settled: Candidate) -> Candidate:
+        """Wait until an approval that was given up waits for billing no more, as long as a caller may."""
+        monotonic = self._engine.clock.monotonic
+        until = monotonic() + self._rules.wait_seconds
+        found, ended = settled, False
+        while not ended and found.approval is not None and found.approval.state == ApprovalState.WAITING_FOR_BILLING:
+            left = until - monotonic()
+            try:
+                await self._engine.result(found.approval.run_id, timeout=max(min(LOOK_SECONDS, left), 0))
+                ended = True
+            except TimeoutError:
+                ended = left <= 0
+            except (RunFailed, RunCancelled):
+                ended = True
+            found = await self._engine.read(lambda connection: rows.have(connection, settled.candidate_id))
+        return found
 
     def _adopted(
         self, tx: Transaction, actor: Actor, before: Candidate, asked: Approval, provider_id: int
@@ -208,12 +238,21 @@ class Sagas:
         self._tell_run(tx, asked.run_id, REVIEW_SIGNAL, {"outcome": "approved", "provider_id": provider_id})
         return after
 
+    def _given_up(self, tx: Transaction, actor: Actor, before: Candidate, asked: Approval) -> Candidate:
+        """Ask the run to give up when its call of billing has ended: it alone knows what may have become of them."""
+        now, note = self._engine.clock.now(), f"{actor.username} gives it up: after the call of billing under way"
+        state = ApprovalState.WAITING_FOR_BILLING
+        said = {"by": actor.user_id, "by_name": actor.username}
+        if not rows.move(tx, before.candidate_id, asked.run_id, state, note, now) or not self._tell_run(
+            tx, asked.run_id, GIVE_UP_SIGNAL, said
+        ):
+            raise Modified(version=before.version)
+        return self._settled(tx, actor, before, asked)
+
     def _released(self, tx: Transaction, actor: Actor, before: Candidate, asked: Approval) -> Candidate:
         """Make the candidate pending again: the person has seen that billing has no provider for it."""
         now = self._engine.clock.now()
-        if asked.state == ApprovalState.NEEDS_REVIEW or rows.tried(tx.connection, before.candidate_id)[1] == from_iso(
-            asked.requested_at
-        ):
+        if asked.state == ApprovalState.NEEDS_REVIEW:
             rows.untried(tx, before.candidate_id, asked.run_id, now)
         if not rows.release(tx, before.candidate_id, asked.run_id, now):
             raise Modified(version=before.version)
@@ -233,15 +272,17 @@ class Sagas:
         return self._settled(tx, actor, before, asked)
 
     def _settled(self, tx: Transaction, actor: Actor, before: Candidate, asked: Approval) -> Candidate:
-        told = {"status": before.status, "approval": None}
+        after = rows.have(tx.connection, before.candidate_id)
+        told = {"status": after.status, "approval": None if after.approval is None else after.approval.view()}
         self._parts.audit(
             tx, actor, "candidate.release", f"candidate:{before.candidate_id}",
             {"status": before.status, "approval": asked.view()}, told,
         )  # fmt: skip
-        return rows.have(tx.connection, before.candidate_id)
+        return after
 
 
 def _open_to(provider_id: int | None) -> set[str]:
     """Return the states of an approval in which a person may settle it; without a provider it is given up."""
-    states = {ApprovalState.NEEDS_REVIEW.value}
-    return states if provider_id is not None else states | {ApprovalState.AWAITING_SECOND.value}
+    if provider_id is not None:
+        return {ApprovalState.NEEDS_REVIEW}
+    return {ApprovalState.NEEDS_REVIEW, ApprovalState.AWAITING_SECOND, ApprovalState.WAITING_FOR_BILLING}

@@ -26,7 +26,11 @@ MAX_LIMIT = 100
 
 @dataclass(frozen=True, slots=True)
 class ListQuery:
-    """A page of a tenant's candidates; ``q`` is a part of the company's name or e-mail address, in whatever case."""
+    """A page of a tenant's candidates.
+
+    ``q`` is a part of the company's name or e-mail address, in whatever case; letters outside of ASCII in the same.
+    ``approval`` is the state of an approval under way.
+    """
 
     tenant_id: str
     status: str | None = None
@@ -34,6 +38,7 @@ class ListQuery:
     q: str | None = None
     limit: int = DEFAULT_LIMIT
     offset: int = 0
+    approval: str | None = None
 
 
 class Page(NamedTuple):
@@ -55,7 +60,7 @@ def page(connection: sa.Connection, query: ListQuery) -> Page:
     found = [candidate(row) for row in rows]
     if len(found) < query.limit and (found or not query.offset):
         return Page(found, query.offset + len(found))
-    if query.q is None:
+    if query.q is None and query.approval is None:
         return Page(found, counts.total(connection, query.tenant_id, query.status, query.product))
     counted = sa.select(sa.func.count()).select_from(candidates).where(*wanted)
     return Page(found, connection.execute(counted).scalar_one())
@@ -66,11 +71,15 @@ def _wanted(connection: sa.Connection, query: ListQuery) -> list[sa.ColumnElemen
     wanted: list[sa.ColumnElement[bool]] = [c.tenant_id == query.tenant_id]
     if query.status is not None:
         wanted.append(c.status == query.status)
+    if query.approval is not None:
+        wanted.append(c.approval_state == query.approval)
     if query.product is not None:
         wanted.append(_offers(connection, query.product))
     if query.q is not None:
         texts = (c.company_name, c.contact_email)
-        wanted.append(sa.or_(*(sa.func.lower(text).contains(query.q.lower(), autoescape=True) for text in texts)))
+        folded = [sa.func.lower(text).contains(query.q.lower(), autoescape=True) for text in texts]
+        given = [text.contains(query.q, autoescape=True) for text in texts]  # what no database folds, such as umlauts
+        wanted.append(sa.or_(*folded, *given))
     return wanted
 
 

@@ -18,6 +18,7 @@ from windlass.contexts.providers.model import (
     CandidateNotFound,
     Changes,
     EmailTaken,
+    Failure,
     Modified,
     NewCandidate,
     Status,
@@ -35,7 +36,9 @@ _OPEN = "status = 'pending' AND approval_state IS NULL"
 _OURS = "id = :id AND status = 'pending' AND approval_run_id = :run_id AND approval_state IS NOT NULL"
 _CLAIM = f"""UPDATE candidates SET approval_state = :state, approval_run_id = :run_id, approval_by = :by,
  approval_by_name = :by_name, approval_at = :at, approval_expires_at = :expires_at, approval_note = :note,
- billing_name = coalesce(billing_name, company_name), billing_since = coalesce(billing_since, :at),
+ approval_error = NULL, approval_failed_at = NULL,
+ billing_name = CASE WHEN :state = 'awaiting_second' THEN billing_name ELSE coalesce(billing_name, company_name) END,
+ billing_since = CASE WHEN :state = 'awaiting_second' THEN billing_since ELSE coalesce(billing_since, :now) END,
  updated_at = :now WHERE id = :id AND tenant_id = :tenant AND version = coalesce(:version, version) AND {_OPEN}"""  # noqa: S608
 _REJECT = f"""UPDATE candidates SET status = 'rejected', rejection_reason = :reason, updated_at = :now,
  approval_state = CASE WHEN billing_name IS NOT NULL THEN 'needs_review' END,
@@ -45,12 +48,15 @@ _REJECT = f"""UPDATE candidates SET status = 'rejected', rejection_reason = :rea
  WHERE id = :id AND tenant_id = :tenant AND version = coalesce(:version, version) AND {_OPEN}"""  # noqa: S608
 _MOVE = f"""UPDATE candidates SET approval_state = :state, approval_note = :note, updated_at = :now
  WHERE {_OURS}"""  # noqa: S608
+_FAILED = f"""UPDATE candidates SET approval_error = :error, approval_failed_at = :now, updated_at = :now
+ WHERE {_OURS}"""  # noqa: S608
 _RELEASE = f"""UPDATE candidates SET approval_state = NULL, approval_run_id = NULL, approval_by = NULL,
  approval_by_name = NULL, approval_at = NULL, approval_expires_at = NULL, approval_note = NULL, updated_at = :now
  WHERE {_OURS}"""  # noqa: S608
 _APPROVE = f"""UPDATE candidates SET status = 'approved', provider_id = :provider_id, approval_state = NULL,
  approval_note = NULL, billing_name = NULL, billing_since = NULL, updated_at = :now WHERE {_OURS}"""  # noqa: S608
-_SECOND = f"""UPDATE candidates SET approval_state = 'approving', approval_expires_at = NULL, updated_at = :now
+_SECOND = f"""UPDATE candidates SET approval_state = 'approving', approval_expires_at = NULL, updated_at = :now,
+ billing_name = coalesce(billing_name, company_name), billing_since = coalesce(billing_since, :now)
  WHERE {_OURS} AND approval_state = 'awaiting_second'"""  # noqa: S608
 _UNTRIED = f"""UPDATE candidates SET billing_name = NULL, billing_since = NULL, updated_at = :now
  WHERE {_OURS}"""  # noqa: S608
@@ -58,9 +64,10 @@ _TRIED_AS = f"""UPDATE candidates SET billing_name = company_name, updated_at = 
 _SEEN = """UPDATE candidates SET approval_state = NULL, approval_note = NULL, approval_at = NULL, billing_name = NULL,
  billing_since = NULL, updated_at = :now WHERE id = :id AND status = 'rejected' AND approval_state = 'needs_review'"""
 _OWNER = "SELECT id FROM candidates WHERE provider_id = :provider_id AND id <> :id"
-_RIVALS = """SELECT id FROM candidates WHERE company_name = :name AND id <> :id
+_RIVALS = """SELECT id FROM candidates WHERE (company_name = :name OR billing_name = :name) AND id <> :id
  AND (approval_state IS NOT NULL OR billing_since IS NOT NULL) ORDER BY id LIMIT 1"""
 _OF_RUN = "SELECT id FROM candidates WHERE approval_run_id = :run_id AND approval_state IS NOT NULL"
+_IS_OF_RUN = f"SELECT 1 FROM candidates WHERE {_OURS}"  # noqa: S608
 
 
 def candidate(row: Any) -> Candidate:
@@ -77,6 +84,7 @@ def candidate(row: Any) -> Candidate:
         products_of(row["products"]), row["truck_count"], row["capacity_tons_per_day"], row["location"], row["status"],
         row["provider_id"], row["version"], row["rejection_reason"], iso(row["created_at"]) or "",
         iso(row["updated_at"]) or "", approval,
+        None if row["approval_error"] is None else Failure(row["approval_error"], iso(row["approval_failed_at"]) or ""),
     )  # fmt: skip
 
 
@@ -190,6 +198,11 @@ def move(tx: Transaction, candidate_id: str, run_id: str, state: ApprovalState, 
     return int(tx.execute(_MOVE, values).rowcount) == 1
 
 
+def failed(tx: Transaction, candidate_id: str, run_id: str, error: str, now: int) -> None:
+    """Note why the approval of a run has failed, until the next approval begins."""
+    tx.execute(_FAILED, {"id": candidate_id, "run_id": run_id, "error": error, "now": to_iso(now)})
+
+
 def release(tx: Transaction, candidate_id: str, run_id: str, now: int) -> bool:
     """Take the approval of a run off its candidate, which is simply pending then; False: it has it no more."""
     return int(tx.execute(_RELEASE, {"id": candidate_id, "run_id": run_id, "now": to_iso(now)}).rowcount) == 1
@@ -228,8 +241,8 @@ def tried_as(tx: Transaction, candidate_id: str, run_id: str, now: int) -> None:
 def tried(connection: sa.Connection, candidate_id: str) -> tuple[str | None, int | None]:
     """Return the name under which billing may have a provider for a candidate, and since when (microseconds)."""
     c = candidates.c
-    row = connection.execute(sa.select(c.billing_name, c.billing_since).where(c.id == candidate_id)).one()
-    return row[0], None if row[1] is None else micros(row[1])
+    row = connection.execute(sa.select(c.billing_name, c.billing_since).where(c.id == candidate_id)).first()
+    return (None, None) if row is None else (row[0], None if row[1] is None else micros(row[1]))
 
 
 def owner_of(tx: Transaction, provider_id: int, candidate_id: str) -> str | None:
@@ -239,9 +252,14 @@ def owner_of(tx: Transaction, provider_id: int, candidate_id: str) -> str | None
 
 
 def rival(tx: Transaction, name: str, candidate_id: str) -> str | None:
-    """Return another candidate of the same name for which billing may have made a provider."""
+    """Return another candidate for which billing may have made a provider under a name, its own now or before."""
     row = tx.execute(_RIVALS, {"name": name, "id": candidate_id}).fetchone()
     return None if row is None else str(row[0])
+
+
+def is_of_run(tx: Transaction, candidate_id: str, run_id: str) -> bool:
+    """Say whether a candidate is there and has the approval of a run."""
+    return tx.execute(_IS_OF_RUN, {"id": candidate_id, "run_id": run_id}).fetchone() is not None
 
 
 def of_run(tx: Transaction, run_id: str) -> str | None:

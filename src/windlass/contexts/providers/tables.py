@@ -13,6 +13,7 @@ from windlass.storage.schema import json_text, metadata, name, timestamp
 
 _provided = sa.text("provider_id IS NOT NULL")
 _approving = sa.text("approval_state IS NOT NULL")
+_asked = sa.text("billing_name IS NOT NULL")
 
 candidates = sa.Table(
     "candidates",
@@ -39,6 +40,8 @@ candidates = sa.Table(
     sa.Column("approval_at", timestamp()),
     sa.Column("approval_expires_at", timestamp()),
     sa.Column("approval_note", sa.Text),
+    sa.Column("approval_error", sa.Text),
+    sa.Column("approval_failed_at", timestamp()),
     sa.Column("billing_name", sa.Text),
     sa.Column("billing_since", timestamp()),
     sa.CheckConstraint("status IN ('pending', 'approved', 'rejected')", name="status"),
@@ -49,10 +52,11 @@ candidates = sa.Table(
     sa.Index("uq_candidates_contact_email", sa.text("lower(contact_email)"), unique=True),
     sa.Index("uq_candidates_provider_id", "provider_id", unique=True,
              postgresql_where=_provided, sqlite_where=_provided),
-    sa.Index("ix_candidates_counts", "tenant_id", "status"),
     sa.Index("ix_candidates_company_name", "company_name"),
     sa.Index("ix_candidates_approving", "approval_state", "approval_at",
              postgresql_where=_approving, sqlite_where=_approving),
+    sa.Index("ix_candidates_approval_run", "approval_run_id", postgresql_where=_approving, sqlite_where=_approving),
+    sa.Index("ix_candidates_billing_name", "billing_name", postgresql_where=_asked, sqlite_where=_asked),
 )  # fmt: skip
 
 _c = candidates.c

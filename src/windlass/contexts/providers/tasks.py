@@ -15,24 +15,25 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from windlass.contexts.providers import rows
-from windlass.contexts.providers.billing import Billing, BillingDown, BillingRefused, LookupNotOffered, NameTaken
-from windlass.contexts.providers.model import ApprovalExpired, ApprovalState, BillingFailed, Candidate
+from windlass.contexts.providers.billing import BillingDown, BillingRefused, LookupNotOffered, NameTaken
+from windlass.contexts.providers.model import ApprovalExpired, ApprovalState, BillingFailed
+from windlass.contexts.providers.outcomes import APPROVALS, Parts, move, record
 from windlass.engine.api import signal, sleep
 from windlass.engine.errors import SignalTimeout, StepFailed
 from windlass.engine.ports import Transaction
 from windlass.engine.registry import Registry
 from windlass.engine.scope import current_scope
-from windlass.engine.step import step, step_info
+from windlass.engine.step import step
 from windlass.engine.types import Status
 from windlass.engine.workflow import Workflow, workflow
-from windlass.kernel.actors import Actor
-from windlass.kernel.clock import SECOND, Clock
-from windlass.kernel.telemetry import Telemetry
+from windlass.kernel.clock import SECOND
+from windlass.kernel.stepping import step_info
 
 APPROVE = "providers.approve"
 ENDED = "providers.approval_ended"
 SECOND_SIGNAL = "second"
 REVIEW_SIGNAL = "review"
+GIVE_UP_SIGNAL = "give_up"
 RETRIES = 3
 """How often billing is asked again before an approval that somebody waits for is given up."""
 FIRST_PAUSE = 0.5
@@ -40,34 +41,14 @@ LONGEST_PAUSE = 60.0
 """Seconds between two calls of billing for an approval that goes on until billing is back."""
 SKEW_SECONDS = 60
 """By how much billing's clock may be behind ours where only the time tells whose a provider is."""
-APPROVALS = "provider_service_approvals"
 
 _RESUMED: ContextVar[bool] = ContextVar("windlass_providers_resumed", default=False)
 """Whether this may not be the first time that billing is called so: another process died before it wrote the answer."""
 
-Audit = Callable[[Transaction, Actor, str, str, object, object], None]
-Tell = Callable[[Transaction, Candidate], None]
-"""Queues the news of an approved candidate in the transaction that approves it."""
-
-
-def tell_nobody(_tx: Transaction, _candidate: Candidate) -> None:
-    """Queue nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What the saga works with."""
-
-    billing: Billing
-    clock: Clock
-    telemetry: Telemetry
-    audit: Audit
-    tell: Tell = tell_nobody
-
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An approval: ``since`` when billing may have a provider under ``name`` (microseconds).
+    """An approval of a candidate that has this name.
 
     ``former`` is another name under which it may have one; ``unclear``: an earlier approval may have left one behind.
     ``wait``: somebody waits for the end, so it is given up when billing stays away. ``second``: another administrator
@@ -76,7 +57,6 @@ class Order:
 
     candidate_id: str
     name: str
-    since: int
     former: str | None = None
     unclear: bool = False
     wait: bool = True
@@ -94,6 +74,10 @@ Answer = dict[str, Any]
 
 class Review(Exception):
     """A person must look: the argument says at what."""
+
+
+class GivenUp(Exception):
+    """An administrator gave the approval up while no call of billing can have been carried out."""
 
 
 @dataclass(slots=True)
@@ -118,6 +102,7 @@ class Saga:
         transactional = step(transactional=True, name="providers.release", retries=8, backoff=0.5)
         self.release = transactional(self._release)
         self.hold = step(transactional=True, name="providers.hold", compensate=self.release)(self._hold)
+        self.failed = step(transactional=True, name="providers.failed", retries=8)(self._failed)
         self.untried = step(transactional=True, name="providers.untried", retries=8)(self._untried)
         self.tried_as = step(transactional=True, name="providers.tried_as", retries=8)(self._tried_as)
         self.move = step(transactional=True, name="providers.move", retries=8)(self._move)
@@ -136,24 +121,38 @@ class Saga:
         """
         if not await self.hold(order.candidate_id):
             return {"outcome": "superseded"}
-        if order.second and not await self._second(order):
+        try:
+            return await self._carried_out(order)
+        except (BillingFailed, ApprovalExpired) as error:
+            await self.failed(order.candidate_id, error.message)
+            raise
+        except StepFailed:
+            await self.failed(order.candidate_id, None)
+            raise
+
+    async def _carried_out(self, order: Order) -> dict[str, Any]:
+        wanted = await self._second(order) if order.second else order
+        if wanted is None:
             return {"outcome": "released"}
+        order = wanted
         try:
             provider_id = await self._provider(order)
             return await self._recorded(order, provider_id)
+        except GivenUp:
+            await self.untried(order.candidate_id)
+            await self.release(True, order.candidate_id)
+            return {"outcome": "released"}
         except Review as review:
             return await self._reviewed(order, str(review))
 
-    async def _second(self, order: Order) -> bool:
-        """Wait for another administrator; False when the approval was given up instead."""
+    async def _second(self, order: Order) -> Order | None:
+        """Wait for another administrator; returns how that one wants it, None when it was given up instead."""
         told = {"assigned_to": ["role:admin"], "candidate_id": order.candidate_id}
         try:
             said = await signal(SECOND_SIGNAL, timeout=order.expires, status=Status.WAITING_APPROVAL, told=told)
         except SignalTimeout:
-            if not order.unclear:
-                await self.untried(order.candidate_id)
             raise ApprovalExpired from None
-        return bool(said["approved"])
+        return replace(order, wait=said["wait"]) if said["approved"] else None
 
     async def _provider(self, order: Order) -> int:
         """Return the candidate's one provider at billing.
@@ -174,7 +173,7 @@ class Saga:
             await self.untried(order.candidate_id)
             raise BillingFailed(answer["detail"])
         found = await self._insist(tries, self.find, order.name)
-        if found["is"] == "found" and not (await self._judged(order, found))["why"]:
+        if found["is"] == "found" and not (await self._judged(order, found, unclear=True))["why"]:
             return int(found["id"])
         raise BillingFailed(answer["detail"])
 
@@ -183,7 +182,7 @@ class Saga:
         order = tries.order
         found = await self._insist(tries, self.find, order.name)
         if found["is"] == "found":
-            why = (await self._judged(order, found))["why"]
+            why = (await self._judged(order, found, unclear=tries.unclear))["why"]
             if not why:
                 return int(found["id"])
             raise Review(f"billing has provider {found['id']} of the name {order.name!r}, and {why}")
@@ -194,15 +193,15 @@ class Saga:
         """Look whether an earlier approval left a provider behind, under the name the candidate had then."""
         found = await self._insist(tries, self.find, former)
         if found["is"] == "found":
-            why = (await self._judged(replace(tries.order, name=former), found))["why"]
+            why = (await self._judged(replace(tries.order, name=former), found, unclear=True))["why"]
             if not why:
                 raise Review(f"billing has provider {found['id']} of this candidate under its former name {former!r}")
         elif found["is"] != "none":
             raise Review(f"billing may have a provider of this candidate under its former name {former!r}")
         await self.tried_as(tries.order.candidate_id)
 
-    async def _judged(self, order: Order, found: Answer) -> Answer:
-        return await self.judge(order.candidate_id, order.name, order.since, order.key(), found)
+    async def _judged(self, order: Order, found: Answer, *, unclear: bool) -> Answer:
+        return await self.judge(order.candidate_id, order.name, order.key(), found, unclear)
 
     async def _insist(self, tries: Tries, call: Callable[..., Awaitable[Answer]], *args: str) -> Answer:
         """Ask billing until it answers.
@@ -226,7 +225,26 @@ class Saga:
                 raise BillingFailed(answer["reason"])
             if tries.failed == RETRIES + 1:
                 await self.move(tries.order.candidate_id, ApprovalState.WAITING_FOR_BILLING.value, answer["reason"])
-            await sleep(answer["delay"])
+            await self._pause(tries, answer["delay"])
+
+    async def _pause(self, tries: Tries, seconds: float) -> None:
+        """Wait before billing is asked again, which an administrator may give up once the candidate says that it waits.
+
+        Raises:
+            GivenUp: that was done, and billing has made no provider.
+            Review: it was done, and billing may have made one.
+        """
+        if tries.failed <= RETRIES:
+            await sleep(seconds)
+            return
+        try:
+            said = await signal(GIVE_UP_SIGNAL, timeout=seconds)
+        except SignalTimeout:
+            return
+        if not tries.unclear:
+            raise GivenUp
+        name = tries.order.name
+        raise Review(f"{said['by_name']} gave it up, and billing may have a provider of the name {name!r} by now")
 
     async def _recorded(self, order: Order, provider_id: int) -> dict[str, Any]:
         try:
@@ -239,7 +257,8 @@ class Saga:
 
     async def _reviewed(self, order: Order, note: str) -> dict[str, Any]:
         """Wait until a person has looked; what that person decides has been done by then."""
-        await self.move(order.candidate_id, ApprovalState.NEEDS_REVIEW.value, note)
+        if not await self.move(order.candidate_id, ApprovalState.NEEDS_REVIEW.value, note):
+            return {"outcome": "superseded"}
         told = {"assigned_to": ["role:admin"], "candidate_id": order.candidate_id}
         decision: dict[str, Any] = await signal(REVIEW_SIGNAL, status=Status.WAITING_HUMAN, told=told)
         return decision
@@ -249,7 +268,7 @@ class Saga:
         try:
             return {"is": "created", "id": (await self._parts.billing.create(name, key)).provider_id}
         except NameTaken as error:
-            return {"is": "taken", "detail": error.detail}
+            return {"is": "taken", "detail": error.detail, "sent": _RESUMED.get()}
         except BillingRefused as error:
             return {"is": "refused", "detail": error.detail, "sent": _RESUMED.get()}
         except BillingDown as error:
@@ -279,7 +298,7 @@ class Saga:
     # steps on the candidate
     def _hold(self, tx: Transaction, candidate_id: str) -> bool:
         """Make sure that the candidate is this run's; from here on a failure releases it."""
-        return rows.of_run(tx, step_info().run_id) == candidate_id
+        return rows.is_of_run(tx, candidate_id, step_info().run_id)
 
     def _release(self, tx: Transaction, held: bool, candidate_id: str) -> None:
         """Make a candidate pending again whose approval came to nothing."""
@@ -288,17 +307,25 @@ class Saga:
             self._parts.telemetry.event("candidate.released", candidate_id=candidate_id)
             self._parts.telemetry.count(APPROVALS, outcome="released")
 
+    def _failed(self, tx: Transaction, candidate_id: str, why: str | None) -> None:
+        """Leave behind why nothing came of it: whoever did not wait sees it on the candidate."""
+        run_id = step_info().run_id
+        rows.failed(tx, candidate_id, run_id, why or f"its run {run_id} failed", self._parts.clock.now())
+
     def _untried(self, tx: Transaction, candidate_id: str) -> None:
         rows.untried(tx, candidate_id, step_info().run_id, self._parts.clock.now())
 
     def _tried_as(self, tx: Transaction, candidate_id: str) -> None:
         rows.tried_as(tx, candidate_id, step_info().run_id, self._parts.clock.now())
 
-    def _move(self, tx: Transaction, candidate_id: str, state: str, note: str) -> None:
-        move(tx, self._parts, candidate_id, step_info().run_id, ApprovalState(state), note)
+    def _move(self, tx: Transaction, candidate_id: str, state: str, note: str) -> bool:
+        return move(tx, self._parts, candidate_id, step_info().run_id, ApprovalState(state), note)
 
-    def _judge(self, tx: Transaction, candidate_id: str, name: str, since: int, key: str, found: Answer) -> Answer:
-        """Say why a provider at billing is not, or may not be, this candidate's: ``why`` is empty when it is."""
+    def _judge(self, tx: Transaction, candidate_id: str, name: str, key: str, found: Answer, unclear: bool) -> Answer:
+        """Say why a provider at billing is not, or may not be, this candidate's: ``why`` is empty when it is.
+
+        Without a call that may have been carried out (``unclear``) only the key tells: billing had it before.
+        """
         owner = rows.owner_of(tx, found["id"], candidate_id)
         if owner is not None:
             return {"why": f"candidate {owner} has it"}
@@ -306,7 +333,8 @@ class Saga:
             return {"why": "" if found["key"] == key else "it was created under another key"}
         if found["at"] is None:
             return {"why": "billing does not say when it was created, nor under which key"}
-        if found["at"] < since - SKEW_SECONDS * SECOND:
+        since = rows.tried(tx.connection, candidate_id)[1]
+        if not unclear or since is None or found["at"] < since - SKEW_SECONDS * SECOND:
             return {"why": "it was there before this candidate was approved"}
         rival = rows.rival(tx, name, candidate_id)
         return {"why": "" if rival is None else f"it may have been created for candidate {rival}"}
@@ -316,35 +344,11 @@ class Saga:
         if rows.owner_of(tx, provider_id, candidate_id) is not None:
             return "taken"
         done = record(tx, self._parts, candidate_id, step_info().run_id, provider_id, None)
+        if done is None:
+            self._parts.telemetry.event(
+                "candidate.provider_without", candidate_id=candidate_id, provider_id=provider_id
+            )
         return "superseded" if done is None else "approved"
-
-
-def record(
-    tx: Transaction, parts: Parts, candidate_id: str, run_id: str, provider_id: int, by: Actor | None
-) -> Candidate | None:
-    """Approve a candidate in an open transaction, tell of it, and write the audit log in the name of who asked for it.
-
-    ``by`` is who decided instead. None is returned when the candidate has the approval of this run no more.
-    """
-    before = rows.have(tx.connection, candidate_id)
-    if before.approval is None or not rows.approve(tx, candidate_id, run_id, provider_id, parts.clock.now()):
-        return None
-    asked = before.approval
-    actor = by or Actor(asked.requested_by, asked.requested_by_name, before.tenant_id, role="admin")
-    after = {"status": "approved", "provider_id": provider_id}
-    parts.audit(tx, actor, "candidate.approve", f"candidate:{candidate_id}", {"status": before.status}, after)
-    approved = rows.have(tx.connection, candidate_id)
-    parts.tell(tx, approved)
-    parts.telemetry.event("candidate.approved", level="info", candidate_id=candidate_id, provider_id=provider_id)
-    parts.telemetry.count(APPROVALS, outcome="approved")
-    return approved
-
-
-def move(tx: Transaction, parts: Parts, candidate_id: str, run_id: str, state: ApprovalState, note: str) -> None:
-    """Say how far an approval is, and tell operators of one that needs a person."""
-    if rows.move(tx, candidate_id, run_id, state, note, parts.clock.now()) and state is ApprovalState.NEEDS_REVIEW:
-        parts.telemetry.event("candidate.needs_review", candidate_id=candidate_id, note=note)
-        parts.telemetry.count(APPROVALS, outcome="needs_review")
 
 
 def define(registry: Registry, parts: Parts) -> Workflow[..., Any]:

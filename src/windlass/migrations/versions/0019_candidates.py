@@ -132,6 +132,8 @@ def upgrade() -> None:
         sa.Column("approval_at", time()),
         sa.Column("approval_expires_at", time()),
         sa.Column("approval_note", sa.Text),
+        sa.Column("approval_error", sa.Text),
+        sa.Column("approval_failed_at", time()),
         sa.Column("billing_name", sa.Text),
         sa.Column("billing_since", time()),
         sa.CheckConstraint("status IN ('pending', 'approved', 'rejected')", name=op.f("ck_candidates_status")),
@@ -153,7 +155,6 @@ def _create_indexes() -> None:
         ("idx_candidates_version", ["id", "version"]),
         ("ix_candidates_tenant", ["tenant_id", *newest]),
         ("ix_candidates_tenant_status", ["tenant_id", "status", *newest]),
-        ("ix_candidates_counts", ["tenant_id", "status"]),
         ("ix_candidates_company_name", ["company_name"]),
     ):
         op.create_index(index, "candidates", columns)
@@ -161,6 +162,8 @@ def _create_indexes() -> None:
     for index, columns, unique, where in (
         ("uq_candidates_provider_id", ["provider_id"], True, "provider_id IS NOT NULL"),
         ("ix_candidates_approving", ["approval_state", "approval_at"], False, "approval_state IS NOT NULL"),
+        ("ix_candidates_approval_run", ["approval_run_id"], False, "approval_state IS NOT NULL"),
+        ("ix_candidates_billing_name", ["billing_name"], False, "billing_name IS NOT NULL"),
     ):
         op.create_index(
             index, "candidates", columns, unique=unique, postgresql_where=sa.text(where), sqlite_where=sa.text(where)

@@ -15,6 +15,11 @@ from windlass.engine.branches import gather
 MOST_AT_ONCE = 50
 
 
+def branch_path(place: int, step_id: str) -> str:
+    """Return where the journal keeps the one call of a graph's step, the ``place``-th of the definition from 0."""
+    return f"g1.{place}/{step_id}#1"
+
+
 class Graph:
     """One run of a graph.
 

@@ -14,14 +14,16 @@ from windlass.contexts.workflows.runs.carrier import Names
 from windlass.contexts.workflows.runs.controls import CONTROLS
 from windlass.contexts.workflows.runs.failures import DefinitionFailed, reason
 from windlass.contexts.workflows.runs.forks import Seed
-from windlass.contexts.workflows.runs.graph import Graph
+from windlass.contexts.workflows.runs.graph import Graph, branch_path
 from windlass.contexts.workflows.runs.kit import Facts, Kit
 from windlass.contexts.workflows.runs.outcome import RESERVED, Outcome
 from windlass.contexts.workflows.runs.plan import FRAME, Frame, Plan, Planned
 from windlass.contexts.workflows.steptypes.base import StepFailure
 from windlass.contexts.workflows.templates import condition
 from windlass.engine.api import recorded
+from windlass.engine.compensation import journal
 from windlass.engine.errors import StepFailed
+from windlass.engine.run import Run
 from windlass.engine.scope import current_scope
 
 VISITS_PER_STEP = 10
@@ -209,9 +211,14 @@ class Interpreter:
 
     async def _compensate(self) -> str | None:
         """Undo what had succeeded, last first; returns what is to be said of it, or None if there was nothing."""
-        if not self.done and current_scope("compensation").peek("compensation") is None:
+        scope = current_scope("compensation")
+        begun = scope.peek("compensation") is not None
+        found = [] if begun else await self._to_undo(scope.run)
+        if not begun and not found:
             return None  # nothing is recorded: a retry goes on where this run has failed
-        todo = recorded("compensation", lambda _run: self._to_undo())
+        todo = recorded("compensation", lambda _run: found)
+        for step_id, outputs in todo:
+            self.show(step_id, Outcome(outputs), self.names)
         open_: list[str] = []
         for step_id, outputs in todo:
             outcome = await self.once(self.plan.undo[step_id], {**self.names, step_id: outputs, "last": outputs})
@@ -219,13 +226,24 @@ class Interpreter:
                 open_.append(f"{step_id} ({outcome.failure})")
         return f"; compensation failed, a person must see to: {', '.join(open_)}" if open_ else ""
 
-    def _to_undo(self) -> list[list[Any]]:
+    async def _to_undo(self, run: Run) -> list[list[Any]]:
         """Return ids and outputs of what had succeeded, last first.
 
-        It is recorded, because a replay of branches that a failure stopped need not get as far as they had got.
+        A replay of branches that a failure stopped need not get as far as they had got, so those steps of a graph that
+        were not seen to succeed are looked for in the journal: none that was seen came after them.
         """
         steps = self.names["steps"]
-        return [[planned.step.id, steps[planned.step.id]["outputs"]] for planned in reversed(self.done)]
+        seen = [[planned.step.id, steps[planned.step.id]["outputs"]] for planned in reversed(self.done)]
+        missed = self.plan.undo.keys() - {step_id for step_id, _ in seen}
+        if not missed or not self.plan.definition.is_graph:
+            return seen
+        calls = (await journal(run)).calls
+        found = []
+        for place, planned in enumerate(self.plan.steps):
+            call = calls.get(branch_path(place, planned.step.id)) if planned.step.id in missed else None
+            if call is not None and call.settled == "step_completed" and planned.step.repeat is None:
+                found.append((call.seq, planned.step.id, (call.data or {})["output"]))
+        return [[step_id, outputs] for _, step_id, outputs in sorted(found, reverse=True)] + seen
 
 
 def _failed(text: str, error: Exception | None) -> Outcome:

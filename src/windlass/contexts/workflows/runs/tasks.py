@@ -23,9 +23,10 @@ from windlass.engine.api import call_child
 from windlass.engine.errors import Withheld
 from windlass.engine.registry import Registry
 from windlass.engine.scope import current_scope
-from windlass.engine.step import step, step_info
+from windlass.engine.step import step
 from windlass.engine.workflow import Workflow, workflow
 from windlass.kernel.spans import TRACEPARENT, Spans
+from windlass.kernel.stepping import step_info
 
 RUN = "workflows.run"
 QUEUE = "workflows"

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -22,7 +24,7 @@ from windlass import (
     step,
     workflow,
 )
-from windlass.engine.types import RunFilter
+from windlass.engine.types import Ended, RunFilter
 
 
 class World:
@@ -492,6 +494,44 @@ async def test_a_retry_from_another_process_that_carries_nothing_out(lab: Lab) -
     await mend_and_retry(handle)
 
     assert await handle.result(timeout=10) == "a"
+
+
+async def test_who_asks_after_a_retry_does_not_hear_of_the_end_before_it(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @workflow
+    async def patient() -> str:
+        await signal("go")
+        done = await do("a")
+        await signal("end")
+        return done
+
+    working, watching = await lab.engine(), await lab.engine(worker=False)
+    world.broken = {"a"}
+    handle = watching.handle((await working.start_run(patient)).run_id)
+    early = asyncio.create_task(handle.result(timeout=30))
+    await parked(handle)
+    has_read, door, read = asyncio.Event(), asyncio.Event(), watching.worker.read
+
+    async def slowly(call: Callable[[], Any]) -> Any:
+        found = await read(call)
+        if isinstance(found, list) and found and isinstance(found[0], Ended):
+            has_read.set()
+            await door.wait()
+        return found
+
+    monkeypatch.setattr(watching.worker, "read", slowly)
+    await working.signal(handle.run_id, "go")
+    await has_read.wait()
+    await mend_and_retry(handle)
+    late = asyncio.create_task(handle.result(timeout=30))
+    await wait_until_async(lambda: len(watching.worker.results.get(handle.run_id, [])) == 2, what="both")
+    door.set()
+
+    with pytest.raises(RunFailed):
+        await early
+    await working.signal(handle.run_id, "end")
+    assert await late == "a"
 
 
 async def test_nothing_that_succeeded_is_done_again_for_want_of_its_events(lab: Lab, engine: Engine) -> None:

@@ -570,9 +570,12 @@ class Worker:
         return moved
 
     async def _look_for_results(self) -> None:
-        waiting = list(self.results)
-        for ended in await self.read(lambda: self.backend.reader.ended(waiting)):
-            self.answer(ended.run_id, ended)
+        # Whoever asks later, after a retry say, must not hear what was read before.
+        asked = {run_id: list(futures) for run_id, futures in self.results.items()}
+        for ended in await self.read(lambda: self.backend.reader.ended(list(asked))):
+            for future in asked[ended.run_id]:
+                if not future.done():
+                    future.set_result(ended)
 
     async def _write_long_steps(self) -> None:
         edge = self.clock.now() - LONG_STEP

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tests.simulation.loop import PROCESS, WORLD, SimLoop
 from windlass.engine.engine import Engine
 from windlass.engine.ops import Operation
 from windlass.engine.ports import WriteSession
@@ -17,9 +16,10 @@ from windlass.kernel.clock import SECOND
 from windlass.kernel.telemetry import Silent
 from windlass.storage.batches import RECONNECT_PAUSES, BatchWriter
 from windlass.storage.committer import Committer
+from windlass.testing.simulation.loop import PROCESS, WORLD, SimLoop
 
 if TYPE_CHECKING:
-    from tests.simulation.world import World
+    from windlass.testing.simulation.world import World
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -149,7 +149,7 @@ class Process:
     def _build(self) -> None:
         world = self.world
         dice = random.Random(world.dice.getrandbits(64))
-        self.site = world.store.site(self.name, world.faults, lambda: world.checks.committed(self.name))
+        self.site = world.store.site(self.name, world.faults, lambda: world.committed(self.name))
         session = self.site.session()
         self.committer = SimCommitter(session, world.loop, dice, limit=200)
         self.own: list[SimCommitter] = []

@@ -85,7 +85,7 @@ class SimLoop(asyncio.BaseEventLoop):
         return self.call_soon(callback, *args, context=context)
 
     def run_in_executor(  # type: ignore[override]
-        self, executor: object, func: Callable[..., Any], *args: Any
+        self, executor: object, func: Callable[..., Any], *args: Any  # noqa: ARG002  as loops have it
     ) -> asyncio.Future[Any]:
         """Run a function as a thread would: at some moment, in one piece; its answer comes at a later one."""
         future = self.create_future()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Awaitable, Callable
 from typing import Self
 
@@ -17,6 +18,7 @@ class World(world.World):
     """Everything of one simulation; see the kit's ``World``."""
 
     store: Store
+    trouble = (*world.World.trouble, sqlite3.OperationalError)
 
     def __init__(
         self, seed: int | str, store: Callable[[SimClock], Store], registry: Registry, *, keep_trace: bool = False

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
-import sqlite3
 import warnings
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ T = TypeVar("T")
 
 
 class World:
-    """Everything of one simulation.
+    """Everything of one simulation. ``trouble``: what a store raises when it is away.
 
     Args:
         seed: decides everything.
@@ -34,6 +33,8 @@ class World:
         keep_trace: remember what happened, line by line.
         loop: the kind of its event loop.
     """
+
+    trouble: tuple[type[Exception], ...] = (WriteFailed, OSError, Away, Refused)
 
     def __init__(
         self,
@@ -110,7 +111,7 @@ class World:
     async def _start(self, process: Process) -> None:
         try:
             await process.engine.start()
-        except (WriteFailed, OSError, Away, Refused, sqlite3.OperationalError) as error:
+        except self.trouble as error:
             self.trace(f"{process.name} cannot start: {error!r}")
             if process.name in self.processes:
                 self.kill(process.name)

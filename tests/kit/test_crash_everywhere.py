@@ -1,0 +1,30 @@
+"""A crash after every commit of somebody's own workflow: mistakes are found, and what has none passes."""
+
+import re
+
+import pytest
+
+from tests.kit import healthy, planted
+from windlass.testing import PromiseBroken, crash_everywhere
+
+
+@pytest.mark.parametrize("mistake", planted.PLANTS)
+def test_a_planted_mistake_is_found(mistake: str) -> None:
+    workflow, args, named = planted.PLANTS[mistake]
+
+    with pytest.raises(PromiseBroken) as caught:
+        crash_everywhere(workflow, *args, effects=lambda: [*planted.SENT], fresh=planted.fresh, reboot=planted.reboot)
+
+    assert re.search(named.replace("()", r"\(\)"), str(caught.value)), str(caught.value)
+
+
+@pytest.mark.parametrize("kind", healthy.HEALTHY)
+def test_a_healthy_workflow_passes(kind: str) -> None:
+    workflow, args, more, status = healthy.HEALTHY[kind]
+    options = {"fresh": healthy.DONE.clear, "effects": lambda: [*healthy.DONE], **more}
+
+    report = crash_everywhere(workflow, *args, **options)
+
+    assert report.status == status, report
+    assert report.commits >= 4
+    assert all(lives >= report.commits for fate, lives in report.lives.items() if fate.startswith("commit crash"))

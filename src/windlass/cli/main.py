@@ -18,6 +18,7 @@ from windlass.cli import (
     info,
     keys,
     limits,
+    lint,
     people,
     queues,
     quotas,
@@ -63,6 +64,7 @@ for register in (
     limits.register,
     quotas.register,
     demo.register,
+    lint.register,
 ):
     register(app)
 quicken(app)

@@ -13,6 +13,7 @@ from windlass.cli.client.protocol import Client, Row, RunQuery
 from windlass.cli.exits import CommandError, ExitCode, explain
 from windlass.cli.waiting import ENDED, Watch, has_worker
 from windlass.kernel.errors import WindlassError
+from windlass.replay.histories import History
 
 LAST_EVENTS = 10
 PAGE = 500
@@ -144,6 +145,15 @@ async def events(
             if over or left == 0:
                 return
             await asyncio.sleep(LOOK_SECONDS)
+
+
+async def journal(run_id: str, url: str | None, api_key: str | None) -> None:
+    """Print a run with all of its events."""
+    async with open_client(url, api_key) as client:
+        events: list[Row] = []
+        while found := await client.events(run_id, len(events), PAGE):
+            events.extend(found)
+        output.as_json(History.of(await client.get_run(run_id), events).shown())
 
 
 def _print_events(found: Sequence[Row], *, json: bool) -> None:

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.kit import healthy, planted
-from windlass.testing import PromiseBroken, crash_everywhere
+from windlass.testing import Driver, PromiseBroken, crash_everywhere
 
 
 @pytest.mark.parametrize("mistake", planted.PLANTS)
@@ -28,3 +28,19 @@ def test_a_healthy_workflow_passes(kind: str) -> None:
     assert report.status == status, report
     assert report.commits >= 4
     assert all(lives >= report.commits for fate, lives in report.lives.items() if fate.startswith("commit crash"))
+
+
+async def test_an_async_test_may_do_it_too_and_a_drivers_mistake_is_its_own() -> None:
+    async def drive(run: Driver) -> None:
+        await run.sleep(60)
+        await run.cancel()
+
+    async def mistaken(run: Driver) -> None:
+        raise LookupError("the test's own")
+
+    report = crash_everywhere(healthy.signals, drive=drive)
+
+    assert (report.status, report.result) == ("cancelled", None)
+    assert "ends as cancelled whatever happens at each of its" in str(report)
+    with pytest.raises(LookupError, match="the test's own"):
+        crash_everywhere(healthy.signals, drive=mistaken)

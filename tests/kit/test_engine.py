@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import uvloop
 
 import windlass.testing
 from tests.kit import healthy
@@ -117,6 +118,52 @@ async def test_time_goes_on_by_itself_once_the_engine_has_stopped() -> None:
     assert 0.009 < loop.time() - after < 60
     async with windlass.testing.engine() as engine:
         assert await engine.run(healthy.steps, 1) == ["0", "thread"]
+
+
+@step
+async def kit_ask(port: int) -> str:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"ping\n")
+    answer = await reader.readline()
+    writer.close()
+    await writer.wait_closed()
+    return answer.decode().strip()
+
+
+@workflow(name="kit_asks")
+async def asks(port: int) -> list[str]:
+    answers = []
+    for _ in range(3):
+        await sleep(days=1)
+        answers.append(await kit_ask(port))
+    return answers
+
+
+async def test_steps_may_use_the_network_and_transactions_a_table() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write((await reader.readline()).upper())
+        writer.close()
+
+    async with windlass.testing.engine(tables=healthy.NOTES.metadata) as engine:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        async with server:
+            assert await engine.run(asks, server.sockets[0].getsockname()[1]) == ["PING"] * 3
+        assert await engine.run(healthy.money) == "credit"
+        rows = await engine.read(lambda connection: connection.execute(healthy.NOTES.select()).all())
+
+    assert [row[0] for row in rows] == ["debit", "credit"]
+
+
+def test_a_loop_whose_time_cannot_be_taken_over_says_so() -> None:
+    async def begin() -> None:
+        async with windlass.testing.engine():
+            pass
+
+    with (
+        pytest.raises(RuntimeError, match="use asyncio's own loop"),
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as r,
+    ):
+        r.run(begin())
 
 
 def test_without_async_and_with_a_driver() -> None:

@@ -127,7 +127,7 @@ class Everywhere:
         if error.get("type") in OWN_FAULTS:
             self._broken(f"it fails with {error['type']}: {error['message']}", advice=(OWN_FAULTS[error["type"]],))
         if self._findings:
-            self._broken(f"its code is not only its own: {self._findings[0].what}")
+            self._broken(f"its code uses {self._findings[0].what}, of which its journal knows nothing")
         self._replay(first)
         second = live(self._case, seed="1")
         self._same = (second.status, second.outputs, _kind(second)) == (first.status, first.outputs, _kind(first))

@@ -5,6 +5,7 @@ The code of a workflow runs again after every crash, and must then ask for the s
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -32,6 +33,12 @@ RULES = (CLOCK, RANDOM, UUID, ENVIRONMENT, OUTSIDE, TASKS, WAITS, THREADS, GLOBA
 BY_NAME = {key: rule for rule in RULES for key in (rule.code, rule.name)}
 
 
+def near(file: str) -> str:
+    """Return a file's name as seen from the working folder."""
+    path = Path(file)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file
+
+
 class Finding(NamedTuple):
     """One place that breaks a rule."""
 
@@ -41,7 +48,7 @@ class Finding(NamedTuple):
     what: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.rule.code} {self.what}: {self.rule.instead} [{self.rule.name}]"
+        return f"{near(self.file)}:{self.line}: {self.rule.code} {self.what}: {self.rule.instead} [{self.rule.name}]"
 
     def shown(self) -> dict[str, object]:
         """Return it as JSON data."""

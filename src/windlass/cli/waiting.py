@@ -9,6 +9,7 @@ from windlass.cli.client.protocol import Client, Row
 from windlass.cli.exits import CommandError, ExitCode
 from windlass.cli.output import note, number
 from windlass.cli.progress import Progress
+from windlass.kernel.versions import parts_of
 
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
 FIRST_PAUSE = 0.05
@@ -91,7 +92,7 @@ class Watch:
 async def has_worker(client: Client, workflow: str) -> bool:
     """Say whether a live process carries out a workflow; yes where nobody can tell."""
     found = await client.workers()
-    return found is None or any(workflow in process["workflows"] for process in found)
+    return found is None or any(workflow == parts_of(code)[0] for process in found for code in process["workflows"])
 
 
 def add_counts(sums: dict[str, int], result: Any) -> None:

@@ -1,0 +1,21 @@
+"""Runs that live through old code, so that new code can be tried on them."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.engine.conftest import _brisk, database, pg_suite_dsn, sqlite_model
+from tests.engine.lab import Lab
+from tests.storage.databases import memory_database
+
+__all__ = ["_brisk", "database", "pg_suite_dsn", "sqlite_model"]
+
+
+@pytest.fixture
+async def lab() -> AsyncIterator[Lab]:
+    """A database in memory to start processes on."""
+    found, store = memory_database()
+    made = Lab(found)
+    yield made
+    await made.close()
+    store.close()

@@ -6,7 +6,7 @@ import pytest
 
 from tests.engine.conftest import _brisk, database, pg_suite_dsn, sqlite_model
 from tests.engine.lab import Lab
-from tests.storage.databases import memory_database
+from tests.storage.databases import Database, memory_database
 
 __all__ = ["_brisk", "database", "pg_suite_dsn", "sqlite_model"]
 
@@ -19,3 +19,11 @@ async def lab() -> AsyncIterator[Lab]:
     yield made
     await made.close()
     store.close()
+
+
+@pytest.fixture
+async def any_lab(database: Database) -> AsyncIterator[Lab]:
+    """A database of every kind to start processes on."""
+    made = Lab(database)
+    yield made
+    await made.close()

@@ -14,6 +14,7 @@ from windlass.cli import (
     bench,
     db,
     demo,
+    deploy,
     doctor,
     info,
     keys,
@@ -63,6 +64,7 @@ for register in (
     limits.register,
     quotas.register,
     demo.register,
+    deploy.register,
 ):
     register(app)
 quicken(app)

@@ -130,7 +130,7 @@ async def test_recordings_are_files_of_lines_that_are_read_with_care(waiting: Re
 
 
 async def test_the_workflows_of_windlass_itself_are_known_by_name(tmp_path: Path) -> None:
-    settings = Settings(database_url=f"sqlite:///{tmp_path / 'w.db'}")  # type: ignore[call-arg]
+    settings = Settings(database_url=f"sqlite:///{tmp_path / 'w.db'}")
     async with run_application(settings, worker=False) as application:
         known = set(application.engine.registry) - set(default_registry)
         assert known <= OWN

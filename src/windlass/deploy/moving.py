@@ -27,14 +27,17 @@ Tell = Callable[[Transaction], None]
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """A run that was moved: ``run_id`` goes on, with ``to_version``; a fork's is a new one, ``from_run_id`` the old."""
+    """A run that was moved: ``run_id`` goes on, with ``to_version``.
+
+    A fork's is a new one, ``from_run_id`` the old; so many calls were taken over from it.
+    """
 
     run_id: str
     workflow: str
     from_version: str
     to_version: str
     from_run_id: str | None = None
-    taken_over: int = 0
+    taken_over: int | None = None
 
 
 async def migrate(engine: Engine, run_id: str, version: str, *, by: str, tell: Tell) -> Moved:
@@ -122,7 +125,8 @@ async def fork(engine: Engine, run_id: str, step: str, version: str | None, *, b
         tell(tx)
 
     await engine.transact(write)
-    return Moved(fresh, run.name, run.interface_version, definition.version, run_id, len(kept) - 2)
+    calls = {event.step_id for event in kept[2:]}
+    return Moved(fresh, run.name, run.interface_version, definition.version, run_id, len(calls))
 
 
 def _begin(tx: Transaction, taken: Recording, run: RunView, head: RunHead, now: int) -> None:

@@ -43,7 +43,7 @@ async def export(workflows: Sequence[str], target: Path | None, url: str | None,
                 out.write(Recording.of(run, await _events(client, run)).line())
                 written += 1
         out.flush()
-    output.note(f"{output.number(written)} open runs")
+    output.note(f"open runs written: {output.number(written)}")
 
 
 async def _open_runs(client: Client, workflows: Sequence[str]) -> AsyncIterator[Row]:
@@ -105,9 +105,11 @@ def _tell(checked: int, stranded: Sequence[Stranded], *, json: bool) -> None:
         output.as_json({"checked": checked, "stranded": [asdict(one) for one in stranded]})
         return
     if stranded:
-        columns = ("run", "workflow", "version", "where", "why", "detail", "what to do")
-        output.table(columns, [list(asdict(one).values()) for one in stranded])
-    output.note(f"{output.number(checked)} runs checked, {output.number(len(stranded))} would strand")
+        columns = ("run", "workflow", "version", "where", "why")
+        output.table(columns, [[getattr(one, name) for name in ("run_id", *columns[1:])] for one in stranded])
+    for one in stranded:
+        print(f"\n{one.run_id}: {one.detail}\n  {one.advice}")
+    output.note(f"runs checked: {output.number(checked)}, would strand: {output.number(len(stranded))}")
 
 
 async def migrate(run_id: str, version: str, app: list[str] | None, *, json: bool) -> None:

@@ -17,7 +17,7 @@ OPEN = ("queued", "running", "paused", "waiting_human", "waiting_approval")
 class ReadyRuns(NamedTuple):
     """Runs of a version of a workflow that wait for a process to take them, the longest for ``oldest_seconds``.
 
-    ``name`` is ``order``, or ``order@2`` for a later version.
+    ``name`` is ``order``, or ``order@2`` for a later version; see ``kernel.versions``.
     """
 
     name: str

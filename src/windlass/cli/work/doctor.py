@@ -158,7 +158,7 @@ def _queue(waiting: Sequence[overview.ReadyRuns], live: Sequence[overview.Proces
         return Check("queue", "ok", "nothing waits for a process")
     orphans = [ready for ready in waiting if not _known(ready.name, live)]
     if orphans:
-        named = ", ".join(f"{ready.name} ({number(ready.number)})" for ready in orphans)
+        named = ", ".join(f"{ready.name.removesuffix('@')} ({number(ready.number)})" for ready in orphans)
         advice = "start `windlass worker`, with --app for workflows of your own"
         return Check("queue", "failed", f"no live process carries out {named}", advice)
     oldest = max(ready.oldest_seconds for ready in waiting)

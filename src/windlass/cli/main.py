@@ -14,6 +14,7 @@ from windlass.cli import (
     bench,
     db,
     demo,
+    deploy,
     doctor,
     info,
     keys,
@@ -65,6 +66,7 @@ for register in (
     quotas.register,
     demo.register,
     lint.register,
+    deploy.register,
 ):
     register(app)
 quicken(app)

@@ -6,8 +6,8 @@ from typing import Any
 import orjson
 
 from windlass import Registry
-from windlass.deploy.recordings import Recording
 from windlass.engine.engine import Engine
+from windlass.replay.recordings import Recording
 
 SHOP = """
 from windlass import gather, signal, step, workflow

@@ -10,9 +10,9 @@ from tests.deploy.releases import SHOP, recorded, release
 from tests.engine.lab import Lab, parked
 from windlass.bootstrap import run_application
 from windlass.deploy.checking import Stranded, Why, examine
-from windlass.deploy.recordings import OWN, Recording, read_all
 from windlass.engine.registry import Registry, default_registry
 from windlass.kernel.errors import Invalid
+from windlass.replay.recordings import OWN, Recording, read_all
 from windlass.settings import Settings
 
 ORDER = '@workflow(name="shop.order", registry=registry)'

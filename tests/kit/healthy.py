@@ -7,7 +7,21 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from windlass import RunFailed, SignalTimeout, gather, map, now, random, signal, sleep, step, step_info, uuid, workflow  # noqa: A004
+from windlass import (
+    RunFailed,
+    SignalTimeout,
+    gather,
+    map,  # noqa: A004
+    now,
+    patched,
+    random,
+    signal,
+    sleep,
+    step,
+    step_info,
+    uuid,
+    workflow,
+)
 from windlass.testing import Driver
 
 DONE: list[str] = []
@@ -120,6 +134,17 @@ async def values() -> list[Any]:
     return [str(uuid()), random(), await kit_do(str(random() < 2))]
 
 
+@workflow(name="healthy_versions", version="2")
+async def versions() -> list[str]:
+    first = await kit_do("new way" if patched("kit-way") else "old way")
+    return [first, await kit_do("then")]
+
+
+@workflow(name="healthy_versions", version="1")
+async def versions_before() -> str:
+    return await child("old")
+
+
 async def speak(run: Driver) -> None:
     await run.sleep(3600)
     await run.signal("go", {"by": "ann"})
@@ -135,6 +160,8 @@ HEALTHY: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any], str]] = {
     "family": (family, (), {}, "succeeded"),
     "saga": (saga, (), {}, "failed"),
     "money": (money, (), {"tables": NOTES.metadata}, "succeeded"),
+    "versions": (versions, (), {}, "succeeded"),
+    "older version": (versions_before, (), {}, "succeeded"),
     "values": (values, (), {}, "succeeded"),
 }
 """By kind: the workflow, its input, what else is said of it, and how it ends."""

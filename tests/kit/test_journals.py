@@ -15,7 +15,7 @@ from windlass.cli.main import app
 from windlass.engine.registry import Registry
 from windlass.kernel.errors import Invalid
 from windlass.settings import load
-from windlass.testing import History, JournalDiverged, record, replay
+from windlass.testing import JournalDiverged, Recording, record, replay
 
 called: list[str] = []
 
@@ -67,7 +67,7 @@ async def test_a_recorded_run_is_replayed_and_calls_no_step(tmp_path: Path) -> N
     called.clear()
 
     assert replay(order, file).status == "succeeded"
-    assert History.read(file) == whole
+    assert Recording.read(file.read_bytes()) == whole
     assert replay(order, half).waits == ("sleep#1",)
     assert replay(healthy.saga, failed).status == "failed"
     with pytest.raises(JournalDiverged, match="'kit_charge#1', which the code does not come to"):

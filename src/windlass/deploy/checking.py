@@ -6,12 +6,12 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from windlass.deploy.recordings import Recording
 from windlass.engine.errors import NotSerializable
 from windlass.engine.registry import Definition, Registry
 from windlass.kernel.errors import Invalid
 from windlass.kernel.versions import UNBOUND
 from windlass.replay.api import Outcome, replay
+from windlass.replay.recordings import Recording
 
 _PATH = re.compile(r"'([^']*#[0-9]+)'")
 

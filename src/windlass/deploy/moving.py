@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from windlass.deploy.checking import Trouble, trial
-from windlass.deploy.recordings import OWN, Recording
 from windlass.engine.births import RUN_STARTED, insert
 from windlass.engine.codec import encode
 from windlass.engine.ending import cancel
@@ -18,6 +17,7 @@ from windlass.engine.ports import Ring, Transaction
 from windlass.engine.types import TERMINAL, Event, NewEvent, NewRun, RunHead, RunView
 from windlass.kernel.errors import Invalid
 from windlass.kernel.ids import new_id
+from windlass.replay.recordings import OWN, Recording
 
 PAGE = 1000
 DONE_ANEW = frozenset({"step", "child", "signal"})

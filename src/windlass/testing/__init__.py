@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from windlass.testing.crash import crash_everywhere
     from windlass.testing.driver import Driver
-    from windlass.testing.journals import History, JournalDiverged, record, replay
+    from windlass.testing.journals import JournalDiverged, Recording, record, replay
     from windlass.testing.linting import lint
     from windlass.testing.memory import SkippingClock, TestEngine, engine, run
     from windlass.testing.report import PromiseBroken, Report
@@ -23,7 +23,7 @@ _HOMES = {
     "crash": ("crash_everywhere",),
     "driver": ("Driver",),
     "memory": ("SkippingClock", "TestEngine", "engine", "run"),
-    "journals": ("History", "JournalDiverged", "record", "replay"),
+    "journals": ("JournalDiverged", "Recording", "record", "replay"),
     "linting": ("lint",),
     "skipping": ("NeverEnds",),
     "report": ("PromiseBroken", "Report"),
@@ -32,10 +32,10 @@ _WHERE = {name: f"windlass.testing.{module}" for module, names in _HOMES.items()
 
 __all__ = [
     "Driver",
-    "History",
     "JournalDiverged",
     "NeverEnds",
     "PromiseBroken",
+    "Recording",
     "Report",
     "SkippingClock",
     "TestEngine",

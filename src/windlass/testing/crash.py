@@ -17,7 +17,7 @@ from windlass.engine.registry import Definition, Registry, default_registry
 from windlass.engine.types import Event
 from windlass.replay.api import Outcome, replay
 from windlass.testing.driver import Driver
-from windlass.testing.life import STOPPED, Case, Life, live
+from windlass.testing.life import RUN_ID, STOPPED, Case, Life, live
 from windlass.testing.linting import lint_function
 from windlass.testing.report import PromiseBroken, Report
 from windlass.testing.rules import Finding
@@ -141,10 +141,8 @@ class Everywhere:
         """Run the code once more over its own journals: nothing may change by that, inside or outside."""
         before = self._effects()
         for run_id, head in life.heads.items():
-            if head.name not in self._case.registry and head.name != self._case.workflow.name:
-                continue
-            ours = head.name == self._case.workflow.name
-            workflow = self._case.workflow if ours else self._case.registry.get(head.name)
+            ours = run_id == RUN_ID
+            workflow = self._case.workflow if ours else self._case.registry.get(head.name, life.versions[run_id])
             found = replay(workflow, life.inputs[run_id], life.journals[run_id], outputs=life.ends[run_id][0])
             if found.outcome is Outcome.DIVERGED:
                 self._broken(f"run again over its own journal, {found.reason}", advice=ADVICE)

@@ -75,6 +75,7 @@ class Life:
     outputs: str | None = None
     error: str | None = None
     heads: dict[str, RunHead] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
     inputs: dict[str, str] = field(default_factory=dict)
     ends: dict[str, tuple[str | None, str | None]] = field(default_factory=dict)
     journals: dict[str, list[Event]] = field(default_factory=dict)
@@ -123,9 +124,9 @@ class LifeWorld(World):
         self.memory: MemoryStore | None = None
         self.life = Life()
         registry = Registry()
-        for name in case.registry:
-            registry.add(self._guarded(case.registry.get(name)))
-        if case.workflow.name not in registry:
+        for definition in case.registry.definitions:
+            registry.add(self._guarded(definition))
+        if not registry.knows(case.workflow.code):
             registry.add(self._guarded(case.workflow))
         super().__init__(seed, self._make, registry, loop=CrashLoop)
         if case.tables is not None:
@@ -259,6 +260,7 @@ class LifeWorld(World):
         life = self.life
         life.commits = self.faults.commits
         life.heads = self.store.heads()
+        life.versions = {run_id: self._tables().runs[run_id].born.interface_version for run_id in life.heads}
         life.journals = {run_id: self.store.journal(run_id) for run_id in life.heads}
         life.inputs = {run_id: self.store.inputs(run_id) for run_id in life.heads}
         life.ends = {run_id: self.store.ended(run_id) for run_id in life.heads}

@@ -23,11 +23,11 @@ from windlass.contexts.records.api import load_processors
 from windlass.deploy import moving
 from windlass.deploy.checking import Stranded, examine
 from windlass.deploy.moving import Moved, Tell
-from windlass.deploy.recordings import OWN, Recording, read_all
 from windlass.engine.ports import Transaction
 from windlass.engine.registry import default_registry
 from windlass.engine.types import TERMINAL, RunView, Status
 from windlass.kernel.errors import Invalid
+from windlass.replay.recordings import OWN, Recording, read_all
 
 PAGE = 1000
 OPEN = [status.value for status in Status if status not in TERMINAL]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Sequence
 
 import typer
@@ -13,8 +14,8 @@ from windlass.cli.client.protocol import Client, Row, RunQuery
 from windlass.cli.exits import CommandError, ExitCode, explain
 from windlass.cli.waiting import ENDED, Watch, lacking
 from windlass.kernel.errors import WindlassError
-from windlass.replay.histories import History
 from windlass.kernel.versions import FIRST
+from windlass.replay.recordings import Recording
 
 LAST_EVENTS = 10
 PAGE = 500
@@ -156,7 +157,7 @@ async def journal(run_id: str, url: str | None, api_key: str | None) -> None:
         events: list[Row] = []
         while found := await client.events(run_id, len(events), PAGE):
             events.extend(found)
-        output.as_json(History.of(await client.get_run(run_id), events).shown())
+        sys.stdout.write(Recording.of(await client.get_run(run_id), events).text())
 
 
 def _print_events(found: Sequence[Row], *, json: bool) -> None:

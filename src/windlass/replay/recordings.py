@@ -1,4 +1,4 @@
-"""Recorded runs as lines of a file: what a check needs to try new code on them, without a database."""
+"""Recorded runs as files: what a check, or a test, needs to try new code on them, without a database."""
 
 from __future__ import annotations
 
@@ -22,14 +22,16 @@ OWN = frozenset({
 """Workflows of Windlass itself: their code is no user's, and their runs hold what is not for everybody's eyes."""
 FORMAT = 1
 _FIELDS = ("format", "run_id", "workflow", "version", "status", "inputs", "events")
+_ENDED = ("outputs", "error")
 _EVENT = ("seq", "type", "step_id", "at", "payload")
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """An open run at one moment: its input as JSON text, and its journal, which is empty before it has begun.
+    """A run at one moment: its input as JSON text, and its journal, which is empty before it has begun.
 
-    ``version`` is empty for a run that is bound to none yet.
+    ``version`` is empty for a run that is bound to none yet. ``outputs`` (JSON text) is None unless it has succeeded,
+    ``error`` unless it has failed.
     """
 
     run_id: str
@@ -38,6 +40,8 @@ class Recording:
     status: str
     inputs: str
     events: tuple[Event, ...]
+    outputs: str | None = None
+    error: dict[str, Any] | None = None
 
     @classmethod
     def of(cls, run: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> Recording:
@@ -50,10 +54,21 @@ class Recording:
             for event in events
         )  # fmt: skip
         inputs = orjson.dumps(run["inputs"]).decode()
-        return cls(run["run_id"], run["name"], run["interface_version"], run["status"], inputs, journal)
+        ended = run["status"] == "succeeded"
+        outputs = orjson.dumps(run["outputs"]).decode() if ended else None
+        name, version = run["name"], run["interface_version"]
+        return cls(run["run_id"], name, version, run["status"], inputs, journal, outputs, run["error"])
 
     def line(self) -> bytes:
         """Return it as a line of a file."""
+        return orjson.dumps(self._said(), option=orjson.OPT_APPEND_NEWLINE)
+
+    def text(self) -> str:
+        """Return it as a file of its own, indented, so that people can see what changes."""
+        plain = orjson.loads(self.line())
+        return orjson.dumps(plain, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
+
+    def _said(self) -> dict[str, Any]:
         events = [
             {"seq": seq, "type": kind, "step_id": path, "at": at, "payload": orjson.Fragment(payload)}
             for _, seq, kind, path, payload, at in self.events
@@ -62,25 +77,32 @@ class Recording:
             "format": FORMAT, "run_id": self.run_id, "workflow": self.workflow, "version": self.version,
             "status": self.status, "inputs": orjson.Fragment(self.inputs), "events": events,
         }  # fmt: skip
-        return orjson.dumps(said, option=orjson.OPT_APPEND_NEWLINE)
+        if self.outputs is not None:
+            said["outputs"] = orjson.Fragment(self.outputs)
+        if self.error is not None:
+            said["error"] = self.error
+        return said
 
     @classmethod
     def read(cls, line: bytes) -> Recording:
-        """Return what ``line`` has made of one.
+        """Return what ``line`` or ``text`` has made of one.
 
         Raises:
             Invalid: it is none; says why.
         """
         try:
             said = orjson.loads(line)
-            _check(said, _FIELDS)
+            _check(said, _FIELDS, _ENDED)
             if said["format"] != FORMAT:
                 raise Invalid(f"format {said['format']!r} is not known; it was written by another version of Windlass")
             run_id = _text(said, "run_id")
             events = [_event(run_id, event) for event in said["events"]]
             inputs = orjson.dumps(said["inputs"]).decode()
-            return cls(run_id, _text(said, "workflow"), _text(said, "version"), _text(said, "status"), inputs,
-                       tuple(events))  # fmt: skip
+            outputs = orjson.dumps(said["outputs"]).decode() if "outputs" in said else None
+            return cls(
+                run_id, _text(said, "workflow"), _text(said, "version"), _text(said, "status"), inputs, tuple(events),
+                outputs, said.get("error"),
+            )  # fmt: skip
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise Invalid(f"no recorded run: {error}") from error
 
@@ -111,10 +133,10 @@ def _event(run_id: str, said: Any) -> Event:
     return Event(run_id, said["seq"], _text(said, "type"), path, orjson.dumps(said["payload"]).decode(), said["at"])
 
 
-def _check(said: Any, fields: Sequence[str]) -> None:
+def _check(said: Any, fields: Sequence[str], more: Sequence[str] = ()) -> None:
     if not isinstance(said, dict):
         raise TypeError("an object is expected")
-    wrong = sorted(said.keys() ^ set(fields))
+    wrong = sorted((said.keys() - {*more}) ^ {*fields})
     if wrong:
         raise ValueError(f"fields that are missing or unknown: {', '.join(wrong)}")
 

@@ -41,6 +41,8 @@ async def test_an_async_test_may_do_it_too_and_a_drivers_mistake_is_its_own() ->
     report = crash_everywhere(healthy.signals, drive=drive)
 
     assert (report.status, report.result) == ("cancelled", None)
+    spread = crash_everywhere(healthy.steps, 3, most=3, fates=["crash after"])
+    assert spread.lives == {"nothing goes wrong": 2, "commit crash after": 3}
     assert "ends as cancelled whatever happens at each of its" in str(report)
     with pytest.raises(LookupError, match="the test's own"):
         crash_everywhere(healthy.signals, drive=mistaken)

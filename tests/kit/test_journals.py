@@ -14,6 +14,7 @@ from windlass.bootstrap import run_application
 from windlass.cli.main import app
 from windlass.engine.registry import Registry
 from windlass.kernel.errors import Invalid
+from windlass.replay.recordings import read_all
 from windlass.settings import load
 from windlass.testing import JournalDiverged, Recording, record, replay
 
@@ -101,6 +102,7 @@ def test_the_command_line_prints_what_a_replay_reads(
     assert ended.value.code == 0
     file.write_text(capsys.readouterr().out)
     assert len(json.loads(file.read_text())["events"]) == 8
+    assert [*read_all(file)] == [Recording.read(file.read_bytes())]
     assert replay(healthy.steps, file).outputs == '["0","1","thread"]'
 
 

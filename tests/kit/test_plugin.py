@@ -1,10 +1,15 @@
 """The pytest plugin, as somebody else's tests use it: with pytest-asyncio, with anyio, with neither."""
 
+import os
 import subprocess
 import sys
 import textwrap
+import tomllib
+from importlib.metadata import entry_points
 
 import pytest
+
+from tests.support.paths import ROOT
 
 pytest_plugins = ["pytester"]
 
@@ -46,6 +51,12 @@ async def test_async(windlass, started):
     assert windlass.clock.today().month == 3
 
 
+class TestInAClass:
+    MARK
+    async def test_it(self, windlass):
+        assert await windlass.run(waits, signals=[("go", 1)]) == 1
+
+
 MARK
 async def test_never(windlass):
     with pytest.raises(NeverEnds):
@@ -82,7 +93,26 @@ def test_somebody_elses_tests(pytester: pytest.Pytester, options: list[str], mar
         "-p", "windlass.testing.plugin", *options, "--strict-markers", "-p", "no:cacheprovider", "-p", "no:valkey"
     )
 
-    done.assert_outcomes(passed=3)
+    done.assert_outcomes(passed=4)
+
+
+def test_pytest_finds_it_by_its_entry_point_and_nobody_gets_it_twice(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["pytest11"]
+    assert declared == {"windlass.testing.plugin": "windlass.testing.plugin"}
+    folder = pytester.mkdir("kit-1.dist-info")
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: kit\nVersion: 1\n")
+    (folder / "entry_points.txt").write_text("[pytest11]\nwindlass.testing.plugin = windlass.testing.plugin\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(pytester.path), str(ROOT / "src")]))
+    monkeypatch.delenv("PYTEST_PLUGINS", raising=False)
+    pytester.makepyfile("def test_it(windlass, crash_everywhere):\n    assert callable(crash_everywhere)\n")
+    others = {found.name for found in entry_points(group="pytest11")} - {*declared}
+    quick = [part for name in [*others, "cacheprovider"] for part in ("-p", f"no:{name}")]
+
+    pytester.runpytest_subprocess(*quick).assert_outcomes(passed=1)
+    monkeypatch.setenv("PYTEST_PLUGINS", "windlass.testing.plugin")
+    pytester.runpytest_subprocess(*quick, "-p", "windlass.testing.plugin").assert_outcomes(passed=1)
 
 
 def test_nothing_is_loaded_before_a_test_asks() -> None:

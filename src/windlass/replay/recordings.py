@@ -108,13 +108,16 @@ class Recording:
 
 
 def read_all(place: Path) -> Iterator[Recording]:
-    """Yield the recordings of a file, or of the files ``*.ndjson`` of a folder.
+    """Yield the recordings of a file, or of the files ``*.ndjson`` of a folder; a file ``*.json`` holds one alone.
 
     Raises:
         Invalid: a line is no recording; names file and line.
         OSError: a file cannot be read.
     """
     for path in sorted(place.glob("*.ndjson")) if place.is_dir() else [place]:
+        if path.suffix == ".json":
+            yield Recording.read(path.read_bytes())
+            continue
         with path.open("rb") as lines:
             for number, line in enumerate(lines, 1):
                 if not line.strip():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,8 +35,9 @@ OWN_FAULTS = {
 """Errors that no workflow ends with on purpose."""
 
 AGAIN = (
-    "the code runs again after every crash and hears from the journal what it heard before: whatever else it looks at"
+    "the code runs again after each crash and hears from the journal what it heard before: whatever else it looks at"
 )
+STEPS = "a step runs again when its process dies before its record: only step_info().idempotency_key stays the same"
 ADVICE = (f"{AGAIN} (clock, dice, globals, files, what a step did to its arguments) must come from a step's result",)
 
 
@@ -72,7 +74,7 @@ def crash_everywhere(  # noqa: PLR0913  what a test can say of its workflow
         fates: what happens to each commit; all that there is by default.
         registry: where the workflow is registered, when that is not the process's own registry.
         lint: look through its source for what no run shows, as the order of sets.
-        most: how many commits are gone through at most.
+        most: how many commits are gone through at most; of more, every second, every third and so on.
         kwargs: input by name.
 
     Raises:
@@ -101,15 +103,16 @@ class Everywhere:
         """Live through all of them."""
         first = self._undisturbed()
         lives = Counter({"nothing goes wrong": 2})
+        stride = max(1, math.ceil(first.commits / self._most))
         for fate in self._fates:
             commit = 1
-            while commit <= self._most:
+            while True:
                 life = live(self._case, fate=fate, commit=commit)
                 if not life.met and life.stuck is None:
                     break
                 self._check(life, commit, fate)
                 lives[f"commit {fate}"] += 1
-                commit += 1
+                commit += stride
         if self._linted:
             self._broken(f"its code breaks a rule: {self._linted[0].what}")
         return Report(
@@ -145,7 +148,8 @@ class Everywhere:
             workflow = self._case.workflow if ours else self._case.registry.get(head.name, life.versions[run_id])
             found = replay(workflow, life.inputs[run_id], life.journals[run_id], outputs=life.ends[run_id][0])
             if found.outcome is Outcome.DIVERGED:
-                self._broken(f"run again over its own journal, {found.reason}", advice=ADVICE)
+                said = found.reason.removeprefix(f"workflow {workflow.name}: ")
+                self._broken(f"run again over its own journal, {said}", advice=ADVICE)
         if self._effects() != before:
             self._broken(
                 "run again over its own journal, it does something outside of its steps",
@@ -160,7 +164,8 @@ class Everywhere:
         if life.stuck is not None:
             self._broken(life.stuck, life, *at)
         if life.status != first.status or _kind(life) != _kind(first):
-            self._broken(f"it ends as {_how(life)}, and without a crash as {_how(first)}", life, *at, advice=ADVICE)
+            said = f"it ends as {_how(life)}, and without a crash as {_how(first)}"
+            self._broken(said, life, *at, advice=(*ADVICE, STEPS))
         if self._same and life.outputs != first.outputs:
             self._broken(f"it returns {life.outputs}, and without a crash {first.outputs}", life, *at, advice=ADVICE)
         self._sane(life, *at)

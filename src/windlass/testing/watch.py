@@ -39,7 +39,7 @@ _TELLERS = (
 
 _FUNCTIONS: dict[object, tuple[Rule, str]] = {
     **{getattr(time, name): (CLOCK, f"time.{name}()") for name in (
-        "time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "localtime", "gmtime",
+        "time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "localtime",
     )},
     dt.datetime.now: (CLOCK, "datetime.now()"),
     dt.datetime.utcnow: (CLOCK, "datetime.utcnow()"),

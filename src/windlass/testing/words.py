@@ -13,7 +13,7 @@ MUTATING = frozenset({
 _EXACT: dict[str, Rule] = {
     **dict.fromkeys((
         "time.time", "time.time_ns", "time.monotonic", "time.monotonic_ns", "time.perf_counter", "time.perf_counter_ns",
-        "time.localtime", "time.gmtime", "time.ctime", "time.strftime", "datetime.datetime.now",
+        "time.localtime", "time.gmtime", "time.ctime", "datetime.datetime.now",
         "datetime.datetime.utcnow", "datetime.datetime.today", "datetime.date.today", "pendulum.now", "arrow.now",
         "arrow.utcnow",
     ), CLOCK),
@@ -52,8 +52,10 @@ _METHODS: dict[str, Rule] = {
     "create_task": TASKS, "run_in_executor": THREADS, "read_text": OUTSIDE, "write_text": OUTSIDE,
     "read_bytes": OUTSIDE, "write_bytes": OUTSIDE,
 }  # fmt: skip
-_PURE = frozenset({"random.Random", "urllib.request.Request", "numpy.random.default_rng", "shutil.which"})
-"""Harmless when they get arguments: dice with a seed, a request that nobody sends."""
+_PURE = frozenset(
+    {"random.Random", "time.gmtime", "urllib.request.Request", "numpy.random.default_rng", "shutil.which"}
+)
+"""Harmless when they get arguments: dice with a seed, a request not sent."""
 
 
 def rule_of(name: str, *, bare: bool) -> Rule | None:

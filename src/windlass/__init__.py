@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     )
     from windlass.engine.handle import Handle
     from windlass.engine.registry import Registry
-    from windlass.engine.step import Step, StepInfo, step, step_info
+    from windlass.engine.step import Step, step
     from windlass.engine.workflow import Workflow, workflow
+    from windlass.kernel.stepping import StepInfo, step_info
 
 __version__ = "0.1.0"
 
@@ -60,10 +61,11 @@ _HOMES = {
         "UnknownWorkflow",
     ),
     "registry": ("Registry",),
-    "step": ("Step", "StepInfo", "step", "step_info"),
+    "step": ("Step", "step"),
     "workflow": ("Workflow", "workflow"),
 }
 _WHERE = {name: f"windlass.engine.{module}" for module, names in _HOMES.items() for name in names}
+_WHERE |= dict.fromkeys(("StepInfo", "step_info"), "windlass.kernel.stepping")
 _WHERE |= dict.fromkeys(("deprecate_patch", "patched"), "windlass.deploy.patches")
 
 __all__ = [

@@ -174,7 +174,7 @@ class Engine:
         """Start the run of a request by a kind of start; when this returns it is on disk. See ``start_run``."""
         run = request.run
         code = code_of(run.name, run.interface_version)
-        holder = None if run.wake_at is not None else self.worker.birth(run.queue, code, run.lane)
+        holder = None if run.wake_at is not None else self.worker.birth(run.queue, code)
         run.holder = holder
         landed = False
         try:

@@ -76,6 +76,8 @@ class Run:
         self.cancelling = False
         self.held_back = False
         self.divergence: NonDeterminismError | None = None
+        if claimed.missing:
+            self.diverged(f"{claimed.missing} of its events are missing, and it would do again what they recorded")
         self.progress = 0
         self.replaying = self.history is not None
         self._ticks = LIVE
@@ -473,6 +475,8 @@ class Run:
             reason = by["reason"] or "paused_by_user"
             park = Park("paused", soonest, Status.PAUSED, reason, heard=self.mail.unwanted)
             news: list[InboxRow] | None = await self.commit([event], park=park)
+        elif self._between and not ready:
+            news = []  # what it was to wait for has ended meanwhile: it goes on by itself
         else:
             waits = "timer" if soonest is not None and not self.mail.awaited else self._reason()
             ready = ready or self.held_back

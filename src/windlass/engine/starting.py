@@ -100,14 +100,14 @@ def request(start: Start, registry: Registry, now: int, rules: LaneRules) -> Sta
     if run.lane:
         run.ageing = ageing_of(run.priority, rules.ageing)
     if start.idempotency_key is None:
-        return StartRequest(run, own_id=start.run_id is not None)
+        return StartRequest(run, own_id=start.run_id is not None, rules=rules)
     if start.run_id is not None:
         raise Invalid("give run_id or idempotency_key, not both", field="idempotency_key")
     check_text("idempotency_key", start.idempotency_key)
     check_number("key_seconds", start.key_seconds, 0, LONGEST_SECONDS)
     said = inputs if start.fingerprint is None else start.fingerprint
     digest = hashlib.sha256(f"{name}\n{said}".encode()).hexdigest()
-    return StartRequest(run, start.idempotency_key, digest, now + int(start.key_seconds * SECOND))
+    return StartRequest(run, start.idempotency_key, digest, now + int(start.key_seconds * SECOND), rules=rules)
 
 
 def _known(workflow: Definition | str, registry: Registry) -> Definition | None:

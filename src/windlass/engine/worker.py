@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from typing import Any, TypeVar
 
-from windlass.engine.claiming import Turns
 from windlass.engine.control import CLAIM, TAKEOVER, TakeoverRequest, retire
 from windlass.engine.errors import Fenced, Suspend, WriteFailed
 from windlass.engine.host import Held
@@ -41,6 +40,7 @@ from windlass.kernel.ids import new_id
 from windlass.kernel.lanes import LaneRules
 from windlass.kernel.telemetry import Telemetry
 from windlass.kernel.threads import DaemonThreads
+from windlass.kernel.turns import Turns
 
 T = TypeVar("T")
 
@@ -303,7 +303,7 @@ class Worker:
             if claim.done() and claim.exception() is None and holder == self.holder and not self._reliving:
                 for claimed in claim.result().runs:
                     self.adopt(claimed)
-        self.backlog = self._turns.more(request, answer)
+        self.backlog = self._turns.more(request.cursor, answer)
         self._set_alarm(answer.next_wake)
         return self.backlog
 
@@ -325,11 +325,10 @@ class Worker:
             self.telemetry.run_started(run.workflow.name, run.run_id, claimed.tenant_id, claimed.attributes)
         run.start()
 
-    def birth(self, queue: str, code: str, lane: str = "") -> str | None:
+    def birth(self, queue: str, code: str) -> str | None:
         """Return our holder id when a new run may start here at once: nothing waits before it and there is room."""
         if (
             self.backlog
-            or lane
             or not self.claims
             or self.stopping
             or self._reliving

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
         CompensationFailed,
         Fatal,
         NonDeterminismError,
-        NotSerializable,
         Overloaded,
         RunCancelled,
         RunConflict,
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from windlass.engine.registry import Registry
     from windlass.engine.step import Step, step
     from windlass.engine.workflow import Workflow, workflow
+    from windlass.kernel.errors import NotSerializable
     from windlass.kernel.stepping import StepInfo, step_info
 
 __version__ = "0.1.0"
@@ -49,7 +49,6 @@ _HOMES = {
         "CompensationFailed",
         "Fatal",
         "NonDeterminismError",
-        "NotSerializable",
         "Overloaded",
         "RunCancelled",
         "RunConflict",
@@ -65,6 +64,7 @@ _HOMES = {
     "workflow": ("Workflow", "workflow"),
 }
 _WHERE = {name: f"windlass.engine.{module}" for module, names in _HOMES.items() for name in names}
+_WHERE["NotSerializable"] = "windlass.kernel.errors"
 _WHERE |= dict.fromkeys(("StepInfo", "step_info"), "windlass.kernel.stepping")
 _WHERE |= dict.fromkeys(("deprecate_patch", "patched"), "windlass.deploy.patches")
 

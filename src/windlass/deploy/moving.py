@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from windlass.deploy.checking import Trouble, trial
 from windlass.engine.births import RUN_STARTED, insert
-from windlass.engine.codec import encode
 from windlass.engine.compensation import NAME as COMPENSATION
 from windlass.engine.ending import cancel
 from windlass.engine.engine import Engine
@@ -19,6 +18,7 @@ from windlass.engine.types import TERMINAL, Event, NewEvent, NewRun, RunHead, Ru
 from windlass.kernel.errors import Invalid
 from windlass.kernel.ids import new_id
 from windlass.replay.recordings import OWN, Recording
+from windlass.values.codec import encode
 
 PAGE = 1000
 DONE_ANEW = frozenset({"step", "child", "signal"})

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from windlass.engine.errors import NotSerializable, StepTimeout, Suspend
+from windlass.engine.errors import StepTimeout, Suspend
 from windlass.engine.failures import code_error
 from windlass.executors.api import CannotTravel, Errand, place
 from windlass.kernel.deadlines import within
+from windlass.kernel.errors import NotSerializable
 
 if TYPE_CHECKING:
     from windlass.engine.run import Run

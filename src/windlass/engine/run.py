@@ -22,7 +22,7 @@ from windlass.engine.errors import (
 )
 from windlass.engine.failures import cancelled_itself, describe, failed_steps, own_error
 from windlass.engine.heads import to_json
-from windlass.engine.history import History
+from windlass.engine.history import History, lacking
 from windlass.engine.host import Host
 from windlass.engine.journal import ADVANCE
 from windlass.engine.mailbox import Mailbox
@@ -75,9 +75,7 @@ class Run:
         self.pausing: InboxRow | None = None
         self.cancelling = False
         self.held_back = False
-        self.divergence: NonDeterminismError | None = None
-        if claimed.missing:
-            self.diverged(f"{claimed.missing} of its events are missing, and it would do again what they recorded")
+        self.divergence: NonDeterminismError | None = lacking(claimed)
         self.progress = 0
         self.replaying = self.history is not None
         self._ticks = LIVE

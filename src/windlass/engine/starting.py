@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from windlass.engine.codec import encode
 from windlass.engine.errors import UnknownWorkflow
 from windlass.engine.registry import Definition, Registry, check_name, check_text
 from windlass.engine.types import NewRun, StartRequest
@@ -18,6 +17,7 @@ from windlass.kernel.errors import Invalid
 from windlass.kernel.ids import new_id
 from windlass.kernel.lanes import LaneRules, ageing_of
 from windlass.kernel.versions import UNBOUND
+from windlass.values.codec import encode
 
 KEY_SECONDS = 24 * 3600
 

@@ -23,12 +23,12 @@ from typing import (
 )
 
 from windlass.engine.attempt import elsewhere, in_thread, too_long
-from windlass.engine.codec import Signature, digest
 from windlass.engine.compensation import Undo
 from windlass.engine.errors import FINAL, Fenced, StepTimeout, Suspend, Withheld
 from windlass.engine.failures import own_error
 from windlass.engine.heads import to_json
 from windlass.engine.ops import heard
+from windlass.engine.options import Options
 from windlass.engine.outcomes import completed, failure, opening, tell_end, tell_start
 from windlass.engine.registry import check_name
 from windlass.engine.run import Run
@@ -40,10 +40,10 @@ from windlass.executors.api import check_name as check_executor
 from windlass.kernel.checks import LONGEST_SECONDS, Errors, check_number, error_types
 from windlass.kernel.clock import SECOND
 from windlass.kernel.deadlines import within
-from windlass.kernel.options import Options
 from windlass.kernel.retry import RetryPolicy
 from windlass.kernel.stepping import RUNNING, StepInfo
 from windlass.kernel.telling import told, trace
+from windlass.values.codec import Signature, digest
 
 if TYPE_CHECKING:
     from windlass.engine.history import Recorded

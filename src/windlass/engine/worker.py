@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from typing import Any, TypeVar
 
+from windlass.engine.claiming import Turns
 from windlass.engine.control import CLAIM, TAKEOVER, TakeoverRequest, retire
 from windlass.engine.errors import Fenced, Suspend, WriteFailed
 from windlass.engine.host import Held
@@ -40,7 +41,6 @@ from windlass.kernel.ids import new_id
 from windlass.kernel.lanes import LaneRules
 from windlass.kernel.telemetry import Telemetry
 from windlass.kernel.threads import DaemonThreads
-from windlass.kernel.turns import Turns
 
 T = TypeVar("T")
 
@@ -303,7 +303,7 @@ class Worker:
             if claim.done() and claim.exception() is None and holder == self.holder and not self._reliving:
                 for claimed in claim.result().runs:
                     self.adopt(claimed)
-        self.backlog = self._turns.more(request.cursor, answer)
+        self.backlog = self._turns.more(request, answer)
         self._set_alarm(answer.next_wake)
         return self.backlog
 

@@ -2,28 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
-
-class Answer(Protocol):
-    """What a claim has found: its runs, whether to ask again at once, and where the next one goes on."""
-
-    @property
-    def runs(self) -> Sequence[object]:
-        """Return the claimed runs."""
-        ...
-
-    @property
-    def more(self) -> bool:
-        """Whether others may be found at once."""
-        ...
-
-    @property
-    def cursor(self) -> str:
-        """Return at which tenant the next claim goes on."""
-        ...
+from windlass.engine.types import ClaimRequest, ClaimResult
 
 
 @dataclass
@@ -42,10 +23,10 @@ class Turns:
         """Begin with lanes and without them in turn."""
         self.lanes_first = not self.lanes_first
 
-    def more(self, begun: str, answer: Answer) -> bool:
-        """Take note of the answer to a claim that had begun at a cursor, and say whether to ask again at once."""
+    def more(self, request: ClaimRequest, answer: ClaimResult) -> bool:
+        """Take note of an answer, and say whether to ask again at once."""
         more = answer.more
-        if begun and not answer.cursor:
+        if request.cursor and not answer.cursor:
             more, self.fruitful = more or self.fruitful, False
         elif answer.cursor and answer.runs:
             self.fruitful = True

@@ -50,6 +50,7 @@ async def test_an_unrelated_change_strands_no_run(waiting: Recording) -> None:
     found = {change: examine(waiting, release(SHOP, change)) for change in UNRELATED}
 
     assert found == dict.fromkeys(UNRELATED)
+    assert examine(replace(waiting, workflow="records.process"), release(SHOP)) is None
 
 
 DEF = "async def order(card: str, items: list[str]) -> list[str]:\n"

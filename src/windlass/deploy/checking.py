@@ -10,7 +10,7 @@ from windlass.engine.registry import Definition, Registry
 from windlass.kernel.errors import Invalid, NotSerializable
 from windlass.kernel.versions import UNBOUND
 from windlass.replay.api import Outcome, replay
-from windlass.replay.recordings import Recording
+from windlass.replay.recordings import OWN, Recording
 
 _PATH = re.compile(r"'([^']*#[0-9]+)'")
 
@@ -49,8 +49,10 @@ class Stranded:
 
 
 def examine(recording: Recording, registry: Registry) -> Stranded | None:
-    """Try the code of a registry on a recorded run; None when the run would go on with it."""
+    """Try the code of a registry on a recorded run; None when the run would go on with it, or is Windlass's own."""
     name, version = recording.workflow, recording.version
+    if name in OWN:
+        return None
     if name not in registry:
         detail = f"no workflow {name} is registered"
         return _told(recording, Trouble(Why.WORKFLOW_GONE, detail), "register it again, or cancel the run")

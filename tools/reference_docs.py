@@ -54,6 +54,8 @@ EVENTS = {
     "run_requeued": "the run went back to its queue because its holder died, or because nothing would have woken it",
     "run_paused": "the run does nothing until it is resumed; `by` says who paused it",
     "run_resumed": "a paused run may go on",
+    "run_migrated": "the run was bound to another version of its workflow: `from`, `to`, and `by` whom",
+    "run_forked": "the run takes over what `from_run_id` had come to before `from_step`: the events that follow",
     "run_retried": "a failed run was opened again at the steps that failed it",
     "run_completed": "the run succeeded; its output is in the run",
     "run_failed": "the run failed; `failed_steps` are those that `retry` opens again",
@@ -77,7 +79,7 @@ EVENTS = {
     "human_timeout": "nobody has answered in the time that was given",
     "child_started": "a child run was started; `run_id` is its id",
     "child_completed": "a child ended, however: `status` and `result`",
-    "value_recorded": "`now`, `uuid` or `random` gave the code this `value`",
+    "value_recorded": "`now`, `uuid` or `random` gave the code this `value`; `patched` marks a run so",
     "webhook_delivery": "an attempt to deliver a webhook that tells of the run: `host`, `status` (delivered, failed,"
     " blocked), `code`, `reason`, `source`, `attempt`, `webhook_id`; the end of the run may come before it",
 }
@@ -131,8 +133,7 @@ CODES = {
 def event_types() -> set[str]:
     """Return the type of every event that the code writes."""
     found: set[str] = {status.value for status in WITH_PEOPLE}
-    inside = [*(SOURCE / "engine").rglob("*.py"), *(SOURCE / "contexts").rglob("*.py")]
-    for path in inside:
+    for path in (path for folder in ("engine", "contexts", "deploy") for path in (SOURCE / folder).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 place = {"NewEvent": 0, "Event": 2, "note": 0, "note_in": 2}.get(node.func.id)

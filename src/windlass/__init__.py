@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from windlass.deploy.patches import deprecate_patch, patched
     from windlass.engine.api import now, random, signal, sleep, sleep_until, uuid
     from windlass.engine.branches import gather, map  # noqa: A004
     from windlass.engine.engine import Engine
@@ -65,6 +66,7 @@ _HOMES = {
 _WHERE = {name: f"windlass.engine.{module}" for module, names in _HOMES.items() for name in names}
 _WHERE["NotSerializable"] = "windlass.kernel.errors"
 _WHERE |= dict.fromkeys(("StepInfo", "step_info"), "windlass.kernel.stepping")
+_WHERE |= dict.fromkeys(("deprecate_patch", "patched"), "windlass.deploy.patches")
 
 __all__ = [
     "BareTaskError",
@@ -87,9 +89,11 @@ __all__ = [
     "UnknownRun",
     "UnknownWorkflow",
     "Workflow",
+    "deprecate_patch",
     "gather",
     "map",
     "now",
+    "patched",
     "random",
     "signal",
     "sleep",

@@ -61,6 +61,8 @@ class Session:
             "PORT": str(self._port),
             "BILLING_SERVICE_URL": f"http://localhost:{self._billing}",
             "LOG_FILE": "logs/app.log",
+            # An environment that was made before the plugin had its entry point does not know it by itself.
+            "PYTEST_PLUGINS": "windlass.testing.plugin",
             **{name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ},
         }
         served = False

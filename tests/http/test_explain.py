@@ -151,6 +151,12 @@ CAUSES = [
     Cause("queue_paused", started(done, queue="shut"), "shut"),
     Cause("backlog", started(done, queue="elsewhere"), "elsewhere"),
     Cause("no_worker", written("name = 'explain.unknown'"), "explain.unknown"),
+    Cause(
+        "unknown_version",
+        written("interface_version = '9'"),
+        "explain.sleeps@9",
+        detail="it is of version 9; live processes carry out 1",
+    ),
     Cause("holder_dead", written(f"{PARKED}, holder = 'nobody'"), "nobody"),
     Cause("write_failed", written(f"{PARKED}, wait_reason = 'write_failed', wake_at = 9000000000000000"), timed=True),
     Cause("no_wake_up", written(f"{PARKED}, wait_reason = NULL")),

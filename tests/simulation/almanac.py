@@ -10,7 +10,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tests.simulation.process import EPOCH, Process, ProcessGone
 from tests.simulation.sqlite_site import SimSqlite
 from tests.simulation.world import World
 from windlass.contexts.schedules import runs, store
@@ -23,6 +22,7 @@ from windlass.engine.registry import Registry
 from windlass.engine.types import NewRun
 from windlass.engine.workflow import workflow
 from windlass.kernel.clock import SECOND, from_iso
+from windlass.testing.simulation.process import EPOCH, Process, ProcessGone
 
 ROLE: dict[str, Any] = {"worker": True, "concurrency": 10, "threads": 2}
 JOB = "job"

@@ -13,8 +13,6 @@ from typing import Any, TypeVar
 
 from tests.simulation.chaos import Chaos, rates
 from tests.simulation.checks import Violation
-from tests.simulation.faults import Fate as CommitFate
-from tests.simulation.process import SimClock
 from tests.simulation.scenario import MakeStore
 from tests.simulation.sites import SimMemory
 from tests.simulation.sqlite_site import SimSqlite
@@ -45,6 +43,8 @@ from windlass.engine.types import TERMINAL
 from windlass.kernel.actors import Actor
 from windlass.kernel.telemetry import Silent
 from windlass.storage.memory.store import MemoryStore
+from windlass.testing.simulation.faults import Fate as CommitFate
+from windlass.testing.simulation.process import SimClock
 
 T = TypeVar("T")
 REGISTRY = Registry()

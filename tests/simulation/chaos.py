@@ -7,9 +7,9 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
-from tests.simulation.faults import BAD_FATES, Rates
 from tests.simulation.world import World
 from windlass.kernel.clock import SECOND
+from windlass.testing.simulation.faults import BAD_FATES, Rates
 
 JUMP_SECONDS = 90
 

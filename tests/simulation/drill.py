@@ -8,12 +8,12 @@ from typing import Any
 
 from tests.simulation.chaos import Chaos
 from tests.simulation.checks import Violation
-from tests.simulation.faults import Fate
 from tests.simulation.scenario import BACKENDS, rest
 from tests.simulation.shapes import REGISTRY, forget_pace
 from tests.simulation.verdict import verify
 from tests.simulation.workload import Client
 from tests.simulation.world import World
+from windlass.testing.simulation.faults import Fate
 
 Life = Callable[[Client], Coroutine[Any, Any, None]]
 

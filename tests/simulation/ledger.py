@@ -7,9 +7,9 @@ from collections import Counter
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.simulation.loop import PROCESS
 from windlass.engine.engine import Engine
 from windlass.kernel.stepping import step_info
+from windlass.testing.simulation.loop import PROCESS
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

@@ -17,9 +17,7 @@ import psycopg
 import sqlalchemy as sa
 from psycopg.types.string import TextLoader
 
-from tests.simulation.faults import Faults, FaultySession
-from tests.simulation.process import LEASE_SECONDS, SimClock
-from tests.simulation.sites import EFFECTS, SLOTS, Bells, FaultyReader, Site, in_own_context
+from tests.simulation.sites import EFFECTS, SLOTS, Bells
 from windlass.engine.ports import Backend, Keeper, Ring
 from windlass.engine.types import Event, InboxRow, RunHead
 from windlass.storage import rows as shapes
@@ -27,6 +25,9 @@ from windlass.storage import schema
 from windlass.storage.postgres.backend import PostgresBackend
 from windlass.storage.postgres.session import PostgresSession
 from windlass.storage.queries import micros
+from windlass.testing.simulation.faults import Faults, FaultySession
+from windlass.testing.simulation.process import LEASE_SECONDS, SimClock
+from windlass.testing.simulation.sites import FaultyReader, Site, in_own_context
 
 _EXPIRE = "UPDATE workflow_leases SET expires_at = clock_timestamp() - interval '1 second' WHERE holder = %s"
 _LIVE = "SELECT 1 FROM workflow_leases WHERE holder = %s AND state = 'live' AND expires_at > clock_timestamp()"

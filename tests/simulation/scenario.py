@@ -10,7 +10,6 @@ from typing import Any
 from tests.simulation import documents
 from tests.simulation.chaos import Chaos, rates
 from tests.simulation.checks import Violation, name
-from tests.simulation.process import SimClock
 from tests.simulation.shapes import REGISTRY, forget_pace
 from tests.simulation.sites import SimMemory, Store
 from tests.simulation.sqlite_site import SimSqlite
@@ -19,6 +18,7 @@ from tests.simulation.workload import Client
 from tests.simulation.world import World
 from windlass.engine.types import TERMINAL, Status
 from windlass.storage.memory.store import MemoryStore
+from windlass.testing.simulation.process import SimClock
 
 CALM_SECONDS = 600.0
 """How long everything may take to end once nothing goes wrong any more; clocks may be off by many seconds."""

@@ -14,9 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tests.simulation.faults import Away, Fate, Faults, FaultySession, Refused
-from tests.simulation.process import LEASE_SECONDS
-from tests.simulation.sites import EFFECTS, SLOTS, Bells, FaultyReader, Site
+from tests.simulation.sites import EFFECTS, SLOTS, Bells
 from windlass.engine.ports import Backend, Ring
 from windlass.engine.types import Event, InboxRow, RunHead
 from windlass.kernel.clock import from_iso
@@ -25,6 +23,9 @@ from windlass.storage import schema
 from windlass.storage.sqlite.backend import FileLease, SqliteBackend
 from windlass.storage.sqlite.session import SqliteSession, connect
 from windlass.storage.sqlite.transaction import SqliteTransaction
+from windlass.testing.simulation.faults import Away, Fate, Faults, FaultySession, Refused
+from windlass.testing.simulation.process import LEASE_SECONDS
+from windlass.testing.simulation.sites import FaultyReader, Site
 
 _READING = ("SELECT", "PRAGMA JOURNAL", "PRAGMA SYNC", "PRAGMA TEMP", "PRAGMA BUSY", "PRAGMA WAL_AUTO", "ROLLBACK")
 _SMALL_WAL = 16 * 1024

@@ -6,11 +6,11 @@ import pytest
 
 from tests.simulation.approvals import BAD, NATURES, Nature, drill, simulate
 from tests.simulation.checks import Violation
-from tests.simulation.faults import BAD_FATES
-from tests.simulation.faults import Fate as CommitFate
 from tests.simulation.postgres_site import on_postgres
 from tests.support.billing import Fate
 from windlass.contexts.providers.tasks import Saga
+from windlass.testing.simulation.faults import BAD_FATES
+from windlass.testing.simulation.faults import Fate as CommitFate
 
 MOST = 300
 SEEDS = 100

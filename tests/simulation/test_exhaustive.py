@@ -3,7 +3,7 @@
 import pytest
 
 from tests.simulation.drill import SHAPES, drill
-from tests.simulation.faults import BAD_FATES, Fate
+from windlass.testing.simulation.faults import BAD_FATES, Fate
 
 MOST = 500
 

@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tests.simulation.almanac import BEGINS, JOB, Almanac
-from tests.simulation.faults import BAD_FATES, Fate
 from windlass.kernel.clock import SECOND, to_datetime
+from windlass.testing.simulation.faults import BAD_FATES, Fate
 
 YEAR = 366 * 86_400 * SECOND
 MOST = 300

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from tests.simulation.documents import FOLLOWER, RUN
-from tests.simulation.faults import Away, Refused
-from tests.simulation.process import Process, ProcessGone
 from tests.simulation.world import World
 from windlass.engine.engine import Engine
 from windlass.engine.errors import RunConflict, UnknownRun
@@ -19,6 +17,8 @@ from windlass.engine.starting import Start
 from windlass.engine.types import ControlResult
 from windlass.kernel.errors import Unavailable
 from windlass.kernel.lanes import lane_of
+from windlass.testing.simulation.faults import Away, Refused
+from windlass.testing.simulation.process import Process, ProcessGone
 
 T = TypeVar("T")
 

@@ -7,6 +7,7 @@ from windlass.engine.control import CLAIM, TAKEOVER, TakeoverRequest
 from windlass.engine.errors import Fenced
 from windlass.engine.journal import ADVANCE
 from windlass.engine.types import ClaimRequest, Park, Status
+from windlass.kernel.lanes import lane_of
 
 
 def test_a_claim_hands_over_everything_needed_to_go_on(scene: Scene) -> None:
@@ -19,7 +20,7 @@ def test_a_claim_hands_over_everything_needed_to_go_on(scene: Scene) -> None:
     scene.later()
     scene.signal(run, "x", payload='{"c":3}')
 
-    (claimed,) = scene.claimed(second)
+    (claimed,) = scene.claimed(second, names=["w@3"])
 
     assert (claimed.tenant_id, claimed.owner, claimed.key, claimed.interface_version) == ("t", "o", "k", "3")
     assert (scene.parsed(claimed.inputs), scene.parsed(claimed.attributes)) == ({"a": 1}, {"b": 2})
@@ -106,6 +107,34 @@ def test_only_known_workflows_are_claimed(scene: Scene) -> None:
     assert scene.backend.reader.poll("h", ["unknown"], scene.now).ready is True
     assert scene.claim(scene.holder(), names=["b", "a", "c"]) == known
     assert scene.claim(scene.holder(), names=[]) == []
+
+
+def test_only_known_versions_are_claimed(scene: Scene) -> None:
+    versions = ("1", "2", "10", "")
+    runs = {
+        version: {scene.start(interface_version=version, lane=lane) for lane in ("", lane_of(f"t{version}"))}
+        for version in versions
+    }
+    old, new = scene.holder(), scene.holder()
+
+    assert scene.backend.reader.poll("h", ["w@3"], scene.now).ready is False
+    assert all(scene.backend.reader.poll("h", [code], scene.now).ready for code in ("w", "w@2", "w@10", "w@"))
+    assert scene.claim(old, names=["w@1", "w@3", "v@2"]) == []
+    assert set(scene.claim(old, names=["w"])) == runs["1"]
+    taken = scene.claimed(new, names=["w@2", "w@10", "w@"])
+    assert {run.head.run_id for run in taken} == runs["2"] | runs["10"] | runs[""]
+    bound = {run.head.run_id: run.interface_version for run in taken}
+    assert all(bound[run] == scene.view(run).interface_version for run in bound)
+    assert {bound[run] for run in runs[""]} == {"2"}
+
+
+def test_a_run_that_is_bound_to_another_version_is_claimed_by_its_code(scene: Scene) -> None:
+    first, second = scene.start(), scene.start()
+    scene.call(lambda tx: tx.bind_runs([(first, "2"), (second, "3")]))
+
+    assert scene.claim(scene.holder()) == []
+    assert scene.claim(scene.holder(), names=["w", "w@3"]) == [second]
+    assert scene.claim(scene.holder(), names=["w", "w@2"]) == [first]
 
 
 def test_only_the_queues_asked_for_are_claimed(scene: Scene) -> None:

@@ -326,8 +326,8 @@ def _engine(
     telemetry: Telemetry | None,
 ) -> Engine:
     registry = Registry()
-    for name in default_registry:
-        registry.add(default_registry.get(name))
+    for workflow in default_registry.definitions:
+        registry.add(workflow)
     return Engine(
         backend,
         commits,

@@ -14,10 +14,12 @@ from windlass.cli import (
     bench,
     db,
     demo,
+    deploy,
     doctor,
     info,
     keys,
     limits,
+    lint,
     people,
     queues,
     quotas,
@@ -63,6 +65,8 @@ for register in (
     limits.register,
     quotas.register,
     demo.register,
+    lint.register,
+    deploy.register,
 ):
     register(app)
 quicken(app)

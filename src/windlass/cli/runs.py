@@ -112,6 +112,17 @@ def events(
 
 
 @group.command()
+def journal(run_id: RunId, url: Url = None, api_key: ApiKey = None) -> None:
+    """Print a run with its whole journal as JSON, to be replayed against new code.
+
+    See windlass.testing.replay.
+    """
+    from windlass.cli.work import runs as work
+
+    run(work.journal(run_id, url, api_key))
+
+
+@group.command()
 def wait(
     run_id: RunId,
     timeout: Annotated[float | None, typer.Option(min=0, metavar="SECONDS", help="Wait no longer than that.")] = None,

@@ -9,6 +9,7 @@ from windlass.cli.client.protocol import Client, Row
 from windlass.cli.exits import CommandError, ExitCode
 from windlass.cli.output import note, number
 from windlass.cli.progress import Progress
+from windlass.kernel.versions import UNBOUND, code_of, parts_of
 
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
 FIRST_PAUSE = 0.05
@@ -82,16 +83,18 @@ class Watch:
                 return
 
     async def _say_if_lonely(self, run: Row) -> None:
-        if run["holder"] is None and run["status"] == "queued" and not await has_worker(self._client, run["name"]):
-            note(
-                f"run {self._run_id} waits: no live process carries out {run['name']}; start one with `windlass worker`"
-            )
+        if run["holder"] is None and run["status"] == "queued" and (lacks := await lacking(self._client, run)):
+            note(f"run {self._run_id} waits: no live process carries out {lacks}; start one with `windlass worker`")
 
 
-async def has_worker(client: Client, workflow: str) -> bool:
-    """Say whether a live process carries out a workflow; yes where nobody can tell."""
+async def lacking(client: Client, run: Row) -> str | None:
+    """Return the version of a workflow that no live process carries out, by its code; None where nobody can tell."""
     found = await client.workers()
-    return found is None or any(workflow in process["workflows"] for process in found)
+    name, version = run["name"], run["interface_version"]
+    there = [parts_of(code) for process in found or () for code in process["workflows"]]
+    if found is None or (name, version) in there or (version == UNBOUND and name in dict(there)):
+        return None
+    return name if version == UNBOUND else code_of(name, version)
 
 
 def add_counts(sums: dict[str, int], result: Any) -> None:

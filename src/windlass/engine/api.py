@@ -175,7 +175,7 @@ async def _start_child(
     worker = run.worker
     now, lane = worker.clock.now(), options.get("lane", "")
     inputs = workflow.signature.pack(*given, f"input of {workflow.name}")
-    holder = None if lane else worker.birth(workflow.queue, workflow.name)
+    holder = None if lane else worker.birth(workflow.queue, workflow.code)
     child = NewRun(
         new_id(), workflow.name, inputs, now, queue=workflow.queue, priority=workflow.priority,
         tenant_id=run.claimed.tenant_id, owner=run.claimed.owner, interface_version=workflow.version,

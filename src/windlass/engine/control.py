@@ -36,6 +36,7 @@ from windlass.engine.types import (
 from windlass.kernel.clock import to_iso
 from windlass.kernel.errors import Invalid
 from windlass.kernel.telling import storable
+from windlass.kernel.versions import UNBOUND, first_version
 
 TAKEOVER_CHUNK = 1000
 
@@ -269,11 +270,11 @@ def take(tx: Transaction, unit: ClaimRequest) -> tuple[list[ClaimedRun], LaneCla
     """Take runs of lanes and others, half and half where both wait; returns all, and what was found in lanes."""
 
     def from_lanes(room: int) -> LaneClaim:
-        return tx.claim_lanes(unit.holder, unit.names, unit.queues, room, unit.rules, unit.cursor)
+        return tx.claim_lanes(unit.holder, unit.codes, unit.queues, room, unit.rules, unit.cursor)
 
     share = (unit.limit + unit.lanes_first) // 2
     lanes = from_lanes(share) if share else LaneClaim([], False, unit.cursor)
-    runs = tx.claim_ready(unit.holder, unit.names, unit.queues, unit.limit - len(lanes.runs))
+    runs = tx.claim_ready(unit.holder, unit.codes, unit.queues, unit.limit - len(lanes.runs))
     rest = unit.limit - len(lanes.runs) - len(runs)
     if rest and len(lanes.runs) == share:
         further = from_lanes(rest)
@@ -296,6 +297,11 @@ class Claims(Operation[ClaimRequest, ClaimResult]):
             return Fenced(unit.holder)
         tx.promote_due(unit.now, TAKEOVER_CHUNK)
         runs, lanes = take(tx, unit)
+        unbound = [run for run in runs if run.interface_version == UNBOUND]
+        for run in unbound:
+            run.interface_version = first_version(run.head.name, unit.codes)
+        if unbound:
+            tx.bind_runs([(run.head.run_id, run.interface_version) for run in unbound])
         known = [run.head.run_id for run in runs if run.head.last_seq > 0]
         journals = tx.load_events(known) if known else {}
         inboxes = tx.load_inbox([run.head.run_id for run in runs]) if runs else {}

@@ -34,6 +34,7 @@ from windlass.kernel.feed import News
 from windlass.kernel.ids import new_id
 from windlass.kernel.lanes import LaneRules
 from windlass.kernel.telemetry import Silent, Telemetry
+from windlass.kernel.versions import code_of
 from windlass.values.codec import encode
 
 T = TypeVar("T")
@@ -172,7 +173,8 @@ class Engine:
     async def begin(self, request: StartRequest, *, bounded: bool = True, op: StartRuns = START) -> Started:
         """Start the run of a request by a kind of start; when this returns it is on disk. See ``start_run``."""
         run = request.run
-        holder = None if run.wake_at is not None else self.worker.birth(run.queue, run.name)
+        code = code_of(run.name, run.interface_version)
+        holder = None if run.wake_at is not None else self.worker.birth(run.queue, code)
         run.holder = holder
         landed = False
         try:

@@ -66,7 +66,8 @@ class History:
         data = orjson.loads(event.payload)
         if call is None:
             call = self.calls[path] = Recorded(path, event.seq, event.seq, kind_of(event.type))
-            self.orders.setdefault(scope_of(path), []).append(path)
+            if event.type != "value_recorded" or not data.get("deprecated"):  # else the code may call it or not
+                self.orders.setdefault(scope_of(path), []).append(path)
         if data.get("input") is not None:
             call.digest = data["input"]
         if event.type in OUTCOMES:

@@ -114,6 +114,10 @@ class Transaction(Protocol):
         """Remember of each run the highest number, from 1, of an attempt of one of its steps that failed."""
         ...
 
+    def bind_runs(self, rows: Sequence[tuple[str, str]]) -> None:
+        """Bind runs to versions of their workflows."""
+        ...
+
     def write_heads(self, heads: Sequence[RunHead]) -> None:
         """Write back every changeable column of the heads."""
         ...
@@ -127,9 +131,9 @@ class Transaction(Protocol):
         ...
 
     def claim_ready(
-        self, holder: str, names: Sequence[str], queues: Sequence[str] | None, limit: int
+        self, holder: str, codes: Sequence[str], queues: Sequence[str] | None, limit: int
     ) -> list[ClaimedRun]:
-        """Take up to ``limit`` ready runs, best first: priority, woken before new, longest ready.
+        """Take up to ``limit`` ready runs of these codes, best first: priority, woken before new, longest ready.
 
         Skips runs that others have locked, and queues that are paused or at their limit; sets ``holder`` and
         clears ``ready_at``. Sets ``claim_rank`` to resumed. Journals and inboxes are loaded by the caller.
@@ -137,7 +141,7 @@ class Transaction(Protocol):
         ...
 
     def claim_lanes(
-        self, holder: str, names: Sequence[str], queues: Sequence[str] | None, limit: int, rules: LaneRules, cursor: str
+        self, holder: str, codes: Sequence[str], queues: Sequence[str] | None, limit: int, rules: LaneRules, cursor: str
     ) -> LaneClaim:
         """Take up to ``limit`` ready runs of lanes, each with a seat of every limit that it shares.
 
@@ -310,7 +314,7 @@ class Reader(Protocol):
         """Return up to ``limit`` events of each run with ``seq`` above its own number, in order."""
         ...
 
-    def poll(self, holder: str, names: Sequence[str], now: int, rules: LaneRules = LaneRules()) -> Poll:  # noqa: B008
+    def poll(self, holder: str, codes: Sequence[str], now: int, rules: LaneRules = LaneRules()) -> Poll:  # noqa: B008
         """Answer the once-a-second question of a process."""
         ...
 

@@ -16,6 +16,7 @@ from windlass.kernel.clock import SECOND
 from windlass.kernel.errors import Invalid
 from windlass.kernel.ids import new_id
 from windlass.kernel.lanes import LaneRules, ageing_of
+from windlass.kernel.versions import UNBOUND
 from windlass.values.codec import encode
 
 KEY_SECONDS = 24 * 3600
@@ -90,7 +91,7 @@ def request(start: Start, registry: Registry, now: int, rules: LaneRules) -> Sta
         owner=start.owner,
         key=start.key,
         attributes=encode(dict(start.attributes or {}), "attributes"),
-        interface_version=known.version if known is not None else "1",
+        interface_version=known.version if known is not None else UNBOUND,
         workflow_id=start.workflow_id,
         on_end=None if start.on_end is None else check_name(start.on_end),
         wake_at=_wake_at(now, start.delay, start.at),
@@ -111,8 +112,8 @@ def request(start: Start, registry: Registry, now: int, rules: LaneRules) -> Sta
 
 def _known(workflow: Definition | str, registry: Registry) -> Definition | None:
     if isinstance(workflow, Definition):
-        if workflow.name not in registry:
-            raise UnknownWorkflow(f"workflow {workflow.name!r} is not registered with this engine")
+        if not registry.knows(workflow.code):
+            raise UnknownWorkflow(f"workflow {workflow.code!r} is not registered with this engine")
         return workflow
     return registry.get(workflow) if workflow in registry else None
 

@@ -275,14 +275,14 @@ class Lease(NamedTuple):
 
 
 class ClaimRequest(NamedTuple):
-    """What a worker can take: its workflow names, its queues, and how many runs.
+    """What a worker can take: runs of its codes, of its queues, and how many; see ``Registry.codes``.
 
     Half of them come from lanes where both wait; ``lanes_first`` says who gets the odd one. ``cursor`` is where the
     last claim stopped looking for tenants.
     """
 
     holder: str
-    names: tuple[str, ...]
+    codes: tuple[str, ...]
     queues: tuple[str, ...] | None
     limit: int
     now: int

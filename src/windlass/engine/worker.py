@@ -226,7 +226,7 @@ class Worker:
         def ring(kind: str) -> None:
             loop.call_soon_threadsafe(self.heard, kind)
 
-        names = ",".join(self.registry) if self.claims else ""
+        names = ",".join(one.code for one in self.registry.definitions) if self.claims else ""
         lease = Lease(holder, socket.gethostname(), os.getpid(), names)
         self._keeper = self._lease.enter_context(self.backend.keep_lease(holder, self.lease_seconds, lost))
         await self.commits.submit(CALL, lambda tx: tx.add_lease(lease, self.lease_seconds))
@@ -289,10 +289,9 @@ class Worker:
                 self.telemetry.event("claim.failed", error=repr(error))
 
     async def _claim(self, room: int) -> bool:
-        names = tuple(self.registry)
         self._turns.next()
         request = ClaimRequest(
-            self.holder, names, self.queues, min(room, 1000), self.clock.now(),
+            self.holder, self.registry.codes, self.queues, min(room, 1000), self.clock.now(),
             self.lanes, self._turns.cursor, self._turns.lanes_first,
         )  # fmt: skip
         holder = self.holder
@@ -319,14 +318,14 @@ class Worker:
 
     def adopt(self, claimed: ClaimedRun) -> None:
         """Run what has been claimed for this holder."""
-        run = Run(self, self.registry.get(claimed.head.name), claimed)
+        run = Run(self, self.registry.get(claimed.head.name, claimed.interface_version), claimed)
         self.runs[run.run_id] = run
         self.active += 1
         if run.history is None:
             self.telemetry.run_started(run.workflow.name, run.run_id, claimed.tenant_id, claimed.attributes)
         run.start()
 
-    def birth(self, queue: str, name: str) -> str | None:
+    def birth(self, queue: str, code: str) -> str | None:
         """Return our holder id when a new run may start here at once: nothing waits before it and there is room."""
         if (
             self.backlog
@@ -336,7 +335,7 @@ class Worker:
             or self.active + self.births >= self.concurrency
             or self.limits(queue)
             or (self.queues is not None and queue not in self.queues)
-            or name not in self.registry
+            or not self.registry.knows(code)
         ):
             return None
         self.births += 1
@@ -536,14 +535,14 @@ class Worker:
             except Exception as error:
                 self.telemetry.event("poll.failed", error=repr(error))
 
-    def _ask(self, holder: str, names: tuple[str, ...]) -> Poll:
-        return self.backend.reader.poll(holder, names, self.clock.now(), self.lanes)
+    def _ask(self, holder: str, codes: tuple[str, ...]) -> Poll:
+        return self.backend.reader.poll(holder, codes, self.clock.now(), self.lanes)
 
     async def _look(self) -> None:
-        names = tuple(self.registry) if self.claims else ()
+        codes = self.registry.codes if self.claims else ()
         holder = self.holder
         held = dict(self.runs)
-        poll: Poll = await self.read(lambda: self._ask(holder, names))
+        poll: Poll = await self.read(lambda: self._ask(holder, codes))
         self.restricted = poll.restricted
         for row in poll.inbox:
             # A run claimed meanwhile has its inbox already, and may have consumed what was read before.

@@ -16,8 +16,10 @@ R = TypeVar("R")
 class Workflow(Definition, Generic[P, R]):
     """A durable function. Called inside another workflow it runs as a child; else start it with an ``Engine``."""
 
-    def __init__(self, fn: Callable[P, Awaitable[R]], *, name: str, queue: str, priority: int, version: str) -> None:
-        super().__init__(fn, name=name, queue=queue, priority=priority, version=version)
+    def __init__(
+        self, fn: Callable[P, Awaitable[R]], *, name: str, queue: str, priority: int, version: str, current: bool
+    ) -> None:
+        super().__init__(fn, name=name, queue=queue, priority=priority, version=version, current=current)
         self.compensate = compensate
         self.__doc__ = fn.__doc__
         self.__name__ = getattr(fn, "__name__", name)
@@ -42,6 +44,7 @@ def workflow(
     queue: str = "default",
     priority: int = 0,
     version: str = "1",
+    current: bool = False,
     registry: Registry | None = None,
 ) -> Callable[[Callable[P, Awaitable[R]]], Workflow[P, R]]: ...
 def workflow(
@@ -52,6 +55,7 @@ def workflow(
     queue: str = "default",
     priority: int = 0,
     version: str = "1",
+    current: bool = False,
     registry: Registry | None = None,
 ) -> Workflow[P, R] | Callable[[Callable[P, Awaitable[R]]], Workflow[P, R]]:
     """Make an async function a durable workflow.
@@ -61,7 +65,8 @@ def workflow(
         name: how runs refer to it, for ever; the function's qualified name by default.
         queue: where its runs wait for a worker.
         priority: smaller goes first.
-        version: of its interface, kept with each run.
+        version: of its interface, kept with each run: only code of this version carries it out.
+        current: whether new runs get this version, also when another one is higher.
         registry: where it is registered; the process's default registry by default.
     """
 
@@ -72,6 +77,7 @@ def workflow(
             queue=queue,
             priority=priority,
             version=version,
+            current=current,
         )
         (default_registry if registry is None else registry).add(made)
         return made

@@ -8,6 +8,11 @@ import time
 from collections.abc import Callable
 
 
+def wall_ms() -> int:
+    """Return wall time in milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
 class Ids:
     """A source of UUIDv7 strings (36 characters) that sort in the order they were made.
 
@@ -18,7 +23,7 @@ class Ids:
 
     def __init__(
         self,
-        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        now_ms: Callable[[], int] = wall_ms,
         randbytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self._now_ms = now_ms
@@ -29,8 +34,8 @@ class Ids:
         self._pool = b""
         self._at = 0
 
-    def follow(self, now_ms: Callable[[], int], randbytes: Callable[[int], bytes]) -> None:
-        """Take time and randomness from other sources from now on; ids begin anew."""
+    def follow(self, now_ms: Callable[[], int] = wall_ms, randbytes: Callable[[int], bytes] = os.urandom) -> None:
+        """Take time and randomness from other sources from now on, or from the machine; ids begin anew."""
         with self._lock:
             self._now_ms, self._randbytes = now_ms, randbytes
             self._last_ms = self._counter = self._at = 0

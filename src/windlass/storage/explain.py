@@ -16,8 +16,9 @@ from windlass.engine.errors import UnknownRun
 from windlass.engine.types import TERMINAL, RunView
 from windlass.kernel.clock import to_iso
 from windlass.kernel.lanes import LaneRules, default_of, limits_of
+from windlass.kernel.versions import UNBOUND
 from windlass.storage.limits import KINDS, shown
-from windlass.storage.overview import processes
+from windlass.storage.overview import processes, versions_of
 from windlass.storage.queries import micros, text, views
 from windlass.storage.queues import held
 from windlass.storage.schema import (
@@ -40,6 +41,7 @@ _CLOSES = frozenset({
 })  # fmt: skip
 ADVICE = {
     "no_worker": "start a process that carries this workflow out: `windlass worker`",
+    "unknown_version": "start a process that has this version too, or `windlass deploy migrate` the run",
     "queue_paused": "let the queue go on: `windlass queues resume`",
     "queue_full": "wait for the runs ahead, or raise the queue's limit",
     "overall_full": "wait for other runs, or raise the limit over all queues",
@@ -219,8 +221,12 @@ def _unclaimed(connection: sa.Connection, facts: _Facts, dead: Collection[str], 
                 None,
                 f"the queue drains: runs still worked on: {going}" if going else None,
             )
-    if not any(run.name in process.workflows for process in processes(connection, dead)):
+    there = versions_of(run.name, processes(connection, dead))
+    if not there:
         return "no_worker", run.name, since, None, "no live process carries this workflow out"
+    if run.interface_version not in {UNBOUND, *there}:
+        detail = f"it is of version {run.interface_version}; live processes carry out {', '.join(there)}"
+        return "unknown_version", f"{run.name}@{run.interface_version}", since, None, detail
     for setting, reason in ((own, "queue_full"), (overall, "overall_full")):
         if setting is not None and setting.concurrency_limit is not None:
             taken = _taken(connection, setting.queue)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 import sqlalchemy as sa
 
 from windlass.kernel.clock import SECOND
-from windlass.storage.schema import workflow_leases, workflow_runs
+from windlass.kernel.versions import parts_of, rank_of
+from windlass.storage.schema import CODE, workflow_leases, workflow_runs
 
 OPEN = ("queued", "running", "paused", "waiting_human", "waiting_approval")
 
 
 class ReadyRuns(NamedTuple):
-    """Runs of a workflow that wait for a process to take them, the longest for ``oldest_seconds``."""
+    """Runs of a version of a workflow that wait for a process to take them, the longest for ``oldest_seconds``.
+
+    ``name`` is ``order``, or ``order@2`` for a later version; see ``kernel.versions``.
+    """
 
     name: str
     number: int
@@ -22,7 +26,7 @@ class ReadyRuns(NamedTuple):
 
 
 class ProcessView(NamedTuple):
-    """A process with a live lease, and the names of the workflows it carries out."""
+    """A process with a live lease, and what it carries out: names of workflows, ``order@2`` for a later version."""
 
     holder: str
     host: str
@@ -35,10 +39,11 @@ def ready_runs(connection: sa.Connection, now: int) -> list[ReadyRuns]:
     runs = workflow_runs.c
     due = sa.and_(runs.wake_at <= now, runs.status.not_in(["paused"]))
     since = sa.func.coalesce(runs.ready_at, runs.wake_at)
-    waiting = sa.select(runs.name, sa.func.count(), sa.func.min(since)).where(
+    code: sa.ColumnElement[str] = sa.literal_column(f"({CODE})")
+    waiting = sa.select(code, sa.func.count(), sa.func.min(since)).where(
         runs.status.in_(OPEN), runs.holder.is_(None), sa.or_(runs.ready_at.is_not(None), due)
     )
-    rows = connection.execute(waiting.group_by(runs.name).order_by(runs.name))
+    rows = connection.execute(waiting.group_by(code).order_by(code))
     return [ReadyRuns(name, count, max(0, now - oldest) / SECOND) for name, count, oldest in rows]
 
 
@@ -52,3 +57,9 @@ def processes(connection: sa.Connection, dead: Collection[str]) -> list[ProcessV
         for holder, host, pid, names in rows
         if holder not in dead
     ]
+
+
+def versions_of(name: str, live: Iterable[ProcessView]) -> list[str]:
+    """Return the versions of a workflow that live processes carry out, in order."""
+    known = {parts_of(code) for process in live for code in process.workflows}
+    return sorted((version for found, version in known if found == name), key=rank_of)

@@ -107,11 +107,11 @@ class SqlReader:
         """Return events of several runs, each after a number of its own."""
         return self._backend.read(lambda connection: _news(connection, since, limit))
 
-    def poll(self, holder: str, names: Sequence[str], now: int, rules: LaneRules = LaneRules()) -> Poll:  # noqa: B008
+    def poll(self, holder: str, codes: Sequence[str], now: int, rules: LaneRules = LaneRules()) -> Poll:  # noqa: B008
         """Answer the once-a-second question of a process."""
-        return self._backend.read(lambda connection: self._poll(connection, holder, names, now, rules))
+        return self._backend.read(lambda connection: self._poll(connection, holder, codes, now, rules))
 
-    def _poll(self, connection: sa.Connection, holder: str, names: Sequence[str], now: int, rules: LaneRules) -> Poll:
+    def _poll(self, connection: sa.Connection, holder: str, codes: Sequence[str], now: int, rules: LaneRules) -> Poll:
         runs = workflow_runs.c
         soonest = connection.execute(
             sa.select(runs.wake_at)
@@ -124,7 +124,7 @@ class SqlReader:
             sa.select(queues.queue).where(sa.or_(queues.paused, queues.concurrency_limit.is_not(None)))
         ).scalars()
         due = soonest is not None and soonest <= now
-        can_claim = bool(names) and (due or claimable(connection, names, rules))
+        can_claim = bool(codes) and (due or claimable(connection, codes, rules))
         return Poll(
             can_claim,
             soonest,

@@ -60,6 +60,8 @@ For an IN, SQLite would build a table of the names for every index and every run
 _of_somebody = sa.text(OF_SOMEBODY)
 _begun = sa.text(f"{OF_SOMEBODY} AND started_at IS NOT NULL")
 _ended = sa.text(f"{OF_SOMEBODY} AND ended_at IS NOT NULL")
+CODE = "CASE interface_version WHEN '1' THEN name ELSE name || '@' || interface_version END"
+"""By what a process knows whether it carries a run out; see ``kernel.versions``."""
 ERROR_CLASS = "substr(error ->> 'message', 1, 40)"
 """How the error of a failed run begins: runs that failed alike are found by it."""
 FAILED = "status = 'failed'"

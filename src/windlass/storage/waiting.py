@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from windlass.kernel.lanes import LaneRules
 from windlass.storage.lanes.asking import anything
 from windlass.storage.lanes.choosing import Open
-from windlass.storage.schema import workflow_runs
+from windlass.storage.schema import CODE, workflow_runs
 
 READY = "holder IS NULL AND ready_at IS NOT NULL AND lane = ''"
 """Runs of no lane that may be claimed."""
@@ -33,14 +33,14 @@ Slots in use beyond a limit that was lowered count: only then are they all count
 """
 
 
-def claimable(connection: sa.Connection, names: Sequence[str], rules: LaneRules) -> bool:
+def claimable(connection: sa.Connection, codes: Sequence[str], rules: LaneRules) -> bool:
     """Say whether a claim would find runs of these workflows, in some queue that is open."""
     closed = set(connection.exec_driver_sql(CLOSED_QUEUES).scalars())
     if "*" in closed:
         return False
     opened = [queue for queue in connection.exec_driver_sql(WAITING_QUEUES).scalars() if queue not in closed]
-    if anything(connection, rules, Open(frozenset(names), None, closed)):
+    if anything(connection, rules, Open(frozenset(codes), None, closed)):
         return True
-    runs = workflow_runs.c
-    ready = sa.select(sa.literal(1)).where(sa.text(READY), runs.queue.in_(opened), runs.name.in_(list(names))).limit(1)
+    known = sa.literal_column(CODE).in_(list(codes))
+    ready = sa.select(sa.literal(1)).where(sa.text(READY), workflow_runs.c.queue.in_(opened), known).limit(1)
     return bool(opened) and connection.execute(ready).first() is not None

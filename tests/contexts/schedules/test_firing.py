@@ -15,6 +15,7 @@ from tests.contexts.schedules.stage import (
     open_ticks,
 )
 from tests.support.waiting import wait_until_async
+from windlass import Registry, workflow
 from windlass.contexts.schedules import runs
 from windlass.contexts.schedules.api import Aim, Order, UnknownTarget
 from windlass.engine.ports import Transaction
@@ -204,6 +205,28 @@ async def test_require_online_skips_when_nobody_knows_the_code(stage: Stage) -> 
 
     assert found["last_status"] == "skipped_offline"
     assert [status for _, status in await stage.told(schedules, made.id)] == ["queued", "skipped_offline"]
+
+
+async def test_a_schedule_starts_the_version_that_new_runs_get_here_or_where_the_code_is(stage: Stage) -> None:
+    others = Registry()
+    for version in ("2", "3"):
+
+        @workflow(name="greet", version=version, registry=others)
+        async def greet(version: str = version) -> str:
+            return version
+
+    stage.known.add(others.get("greet", "2"))
+    here = await stage.process()
+    stage.known = Registry()
+    made, _ = await here.create(ANN, hourly())
+    await stage.come(here, made.id)
+    engine = await stage.lab.engine(registry=others)
+    await stage.lab.stop(engine_of(here))
+    elsewhere = await stage.process()
+    await stage.come(elsewhere, made.id)
+
+    first, second = await stage.fires(elsewhere, made.id)
+    assert [await engine.result(fire["run_id"], 20) for fire in (first, second)] == ["2", "3"]
 
 
 class Saved:

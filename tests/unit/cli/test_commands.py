@@ -15,7 +15,7 @@ from windlass.contexts.records.sheets import flat
 
 RUN: dict[str, Any] = {
     "status": "running", "status_reason": None, "wait_reason": None, "wake_at": None, "holder": None, "deaths": 0,
-    "name": "flow", "queue": "mail",
+    "name": "flow", "queue": "mail", "interface_version": "1",
 }  # fmt: skip
 UNTIL = {"wake_at": "2026-11-22T16:30:06.000000Z"}
 
@@ -74,6 +74,15 @@ async def test_a_ready_run_waits_for_a_process(workers: list[Any] | None, why: s
     _, client = scripted(workers=[workers])
 
     assert await why_it_waits(client, RUN | {"status": "queued"}) == why
+
+
+@pytest.mark.parametrize("version,lacks", [("1", "flow"), ("2", None), ("3", "flow@3"), ("", None)])
+async def test_a_run_waits_for_a_process_with_its_version(version: str, lacks: str | None) -> None:
+    _, client = scripted(workers=[[{"workflows": ("other",)}, {"workflows": ("flow@2", "other@3")}]])
+
+    why = await why_it_waits(client, RUN | {"status": "queued", "interface_version": version})
+
+    assert (f"no live process carries out {lacks};" in str(why)) == (lacks is not None)
 
 
 def test_a_limit_is_a_number_or_none() -> None:

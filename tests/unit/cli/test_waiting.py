@@ -9,7 +9,7 @@ from windlass.cli import waiting
 from windlass.cli.exits import CommandError, ExitCode
 from windlass.cli.waiting import Watch, add_counts
 
-QUEUED = {"status": "queued", "name": "flow", "holder": None}
+QUEUED = {"status": "queued", "name": "flow", "interface_version": "1", "holder": None}
 RUNNING = {"status": "running", "name": "flow", "holder": "h"}
 DONE = {"status": "succeeded", "name": "flow", "holder": None}
 

@@ -78,7 +78,7 @@ async def _work(settings: Settings, queues: Sequence[str] | None, log: Log, port
         )
         if meter is not None and port is not None:
             await stack.enter_async_context(_shown(create_monitor(settings, log, meter, application), settings, port))
-        names = sorted(application.engine.registry)
+        names = sorted(one.code for one in application.engine.registry.definitions)
         log.events.info("started", database=str(settings.database), queues=queues, workflows=names)
         note(f"Windlass works on {settings.database}: {', '.join(queues or ['every queue'])}; {', '.join(names)}")
         await stop.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Sequence
 
 import typer
@@ -11,8 +12,10 @@ from windlass.cli import output
 from windlass.cli.client.open import open_client
 from windlass.cli.client.protocol import Client, Row, RunQuery
 from windlass.cli.exits import CommandError, ExitCode, explain
-from windlass.cli.waiting import ENDED, Watch, has_worker
+from windlass.cli.waiting import ENDED, Watch, lacking
 from windlass.kernel.errors import WindlassError
+from windlass.kernel.versions import FIRST
+from windlass.replay.recordings import Recording
 
 LAST_EVENTS = 10
 PAGE = 500
@@ -49,6 +52,8 @@ async def show(run_id: str, url: str | None, api_key: str | None, *, json: bool)
     shown = {"run": run["run_id"], "workflow": _workflow(run), "status": run["status"]}
     if why:
         shown["why"] = why
+    if run["interface_version"] != FIRST:
+        shown["version"] = run["interface_version"] or "not bound to one yet"
     for name in ("queue", "priority", "parent_run_id", "holder", "deaths", "owner", "key", "attributes"):
         if run[name] not in (None, 0, {}):
             shown[name.removesuffix("_run_id")] = run[name]
@@ -94,8 +99,8 @@ async def why_it_waits(client: Client, run: Row) -> str | None:
         return f"{_RESTS.get(waits, f'waits ({waits})')} until {output.text(run['wake_at'])}"
     if waits and run["status"] != "queued":
         return f"waits for {waits}"
-    if not await has_worker(client, run["name"]):
-        return f"no live process carries out {run['name']}; start one with `windlass worker`"
+    if lacks := await lacking(client, run):
+        return f"no live process carries out {lacks}; start one with `windlass worker`"
     return f"ready: waits for a place in the queue {run['queue']!r}"
 
 
@@ -144,6 +149,15 @@ async def events(
             if over or left == 0:
                 return
             await asyncio.sleep(LOOK_SECONDS)
+
+
+async def journal(run_id: str, url: str | None, api_key: str | None) -> None:
+    """Print a run with all of its events."""
+    async with open_client(url, api_key) as client:
+        events: list[Row] = []
+        while found := await client.events(run_id, len(events), PAGE):
+            events.extend(found)
+        sys.stdout.write(Recording.of(await client.get_run(run_id), events).text())
 
 
 def _print_events(found: Sequence[Row], *, json: bool) -> None:

@@ -14,6 +14,7 @@ from windlass.engine.ports import Transaction
 from windlass.engine.types import TERMINAL, ControlRequest, NewRun, StartRequest, Status
 from windlass.kernel.clock import SECOND
 from windlass.kernel.ids import new_id
+from windlass.kernel.versions import parts_of
 from windlass.storage.schema import workflow_leases, workflow_runs
 from windlass.values.codec import encode
 
@@ -88,4 +89,4 @@ def going(connection: sa.Connection, run_ids: Iterable[str]) -> set[str]:
 def carried_out(connection: sa.Connection, name: str) -> bool:
     """Say whether a live process carries out the workflow of this name."""
     lists = connection.scalars(sa.select(workflow_leases.c.workflows).where(workflow_leases.c.state == "live"))
-    return any(name in names.split(",") for names in lists)
+    return any(name == parts_of(code)[0] for codes in lists for code in codes.split(","))

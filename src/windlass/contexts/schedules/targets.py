@@ -12,6 +12,7 @@ from windlass.engine.registry import Definition, Registry
 from windlass.engine.types import NewRun
 from windlass.kernel.clock import to_iso
 from windlass.kernel.errors import NotSerializable
+from windlass.kernel.versions import UNBOUND
 from windlass.values.codec import encode
 
 
@@ -48,7 +49,7 @@ class PythonTarget:
             queue="default" if known is None else known.queue,
             priority=0 if known is None else known.priority,
             tenant_id=aim.tenant_id, owner=aim.user_id, attributes=encode(about, "attributes"),
-            interface_version="1" if known is None else known.version,
+            interface_version=UNBOUND if known is None else known.version,
         )  # fmt: skip
         start(tx, run)
         return order.run_id

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from windlass.kernel.lanes import LaneRules
 from windlass.storage.lanes.choosing import LANES, TENANTS, Lane, Open, Plan, Tenant, choose
+from windlass.storage.schema import CODE
 
 READY = "holder IS NULL AND ready_at IS NOT NULL AND lane <> ''"
 DUE = "ready_at + (priority + claim_rank) * ageing"
@@ -93,7 +94,7 @@ def lanes_query(d: Dialect, asked: str, default: str) -> str:
     full = f"{_free(_workflow('l.lane', d), default)} <= 0"
     passed = f"CASE WHEN l.place > 0 AND {full} THEN {_workflow('l.lane', d)} || '0' ELSE l.lane END"
     following = _first(f"r.lane > {passed} AND r.lane <= l.last")
-    first_run = f"""(SELECT r.queue || ' ' || r.name FROM workflow_runs r WHERE {READY} AND r.lane = l.lane
+    first_run = f"""(SELECT r.queue || ' ' || {CODE} FROM workflow_runs r WHERE {READY} AND r.lane = l.lane
  ORDER BY {DUE}, r.run_id LIMIT 1)"""
     key = _key("l.lane")
     return f"""WITH RECURSIVE l (tenant, lane, last, side, place) AS (

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from windlass.engine.types import ClaimedRun, NewRun
 from windlass.kernel.lanes import LaneRules, default_of, limits_of, tenant_of
+from windlass.kernel.versions import code_of
 
 STRIDE = 1_000_000
 """How long a turn is of a tenant of weight 1; one of weight 2 is half as long."""
@@ -40,7 +41,8 @@ class Tenant(NamedTuple):
 class Lane(NamedTuple):
     """A lane that was looked at: what its first run is, and how many seats its workflow and its key have free.
 
-    ``place`` counts the lanes looked at on its side of the tenant's cursor: 0 behind, 1 in front.
+    ``code`` is that of this run's version. ``place`` counts the lanes looked at on its side of the tenant's cursor: 0
+    behind, 1 in front.
     """
 
     tenant: str
@@ -48,21 +50,21 @@ class Lane(NamedTuple):
     side: int
     place: int
     queue: str
-    workflow: str
+    code: str
     free_workflow: int
     free_key: int
 
 
 class Open(NamedTuple):
-    """What a claimer may take: runs of these workflows of the engine, in these queues (None: in all) but the closed."""
+    """What a claimer may take: runs of these codes of the engine, in these queues (None: in all) but the closed."""
 
-    names: Collection[str]
+    codes: Collection[str]
     queues: Collection[str] | None = None
     closed: Collection[str] = ()
 
-    def admits(self, queue: str, workflow: str) -> bool:
-        """Say whether runs of a queue and workflow may be taken."""
-        if "*" in self.closed or queue in self.closed or workflow not in self.names:
+    def admits(self, queue: str, code: str) -> bool:
+        """Say whether runs of a queue and code may be taken."""
+        if "*" in self.closed or queue in self.closed or code not in self.codes:
             return False
         return self.queues is None or queue in self.queues
 
@@ -109,7 +111,7 @@ def choose(tenants: Sequence[Tenant], lanes: Iterable[Lane], newest: int, room: 
     for lane in lanes:
         if lane.place >= LANES and (lane.tenant not in seen or seen[lane.tenant].side == lane.side):
             seen[lane.tenant] = lane
-        if door.admits(lane.queue, lane.workflow):
+        if door.admits(lane.queue, lane.code):
             free |= dict(zip(limits_of(lane.name)[1:], _frees(lane), strict=False))
             queues[lane.tenant].append(lane.name)
     turns = [(_start(tenant, newest), tenant.name) for tenant in tenants]
@@ -158,7 +160,7 @@ def in_turn(plan: Plan, found: Iterable[ClaimedRun], door: Open, free: Mapping[s
     """Return the runs that were found in the order of the plan; ``free`` are seats counted since (None: as planned)."""
     ready: dict[str, deque[ClaimedRun]] = {}
     for run in found:
-        if door.admits(run.head.queue, run.head.name):
+        if door.admits(run.head.queue, code_of(run.head.name, run.interface_version)):
             ready.setdefault(run.head.lane, deque()).append(run)
     left = None if free is None else dict(free)
     runs = []

@@ -10,6 +10,7 @@ import orjson
 
 from windlass.engine.types import NewRun
 from windlass.kernel.lanes import LaneRules, default_of, limits_of, tenant_of
+from windlass.kernel.versions import code_of
 from windlass.storage.lanes.asking import Found, plan
 from windlass.storage.lanes.choosing import LANES, TENANTS, Open, places
 from windlass.storage.memory.store import MemoryStore, Turn
@@ -60,8 +61,9 @@ class Asking:
             workflow = names[1] if found.split("/")[1] else ""
             free = self._free(found, workflow) if workflow else 1
             key = names[-1] if found[-1] != "/" else ""
+            code = code_of(first.name, first.interface_version)
             yield (
-                tenant, found, side, place, f"{first.queue} {first.name}", free, self._free(found, key) if key else 0,
+                tenant, found, side, place, f"{first.queue} {code}", free, self._free(found, key) if key else 0,
             )  # fmt: skip
             lane = found if free > 0 else f"{workflow}0"
 

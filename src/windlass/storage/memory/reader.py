@@ -61,10 +61,10 @@ class MemoryReader:
         """Return events of several runs, each after a number of its own."""
         return [event for run_id, seq in since.items() for event in self.events(run_id, seq, limit)]
 
-    def poll(self, holder: str, names: Sequence[str], now: int, rules: LaneRules = LaneRules()) -> Poll:  # noqa: B008
+    def poll(self, holder: str, codes: Sequence[str], now: int, rules: LaneRules = LaneRules()) -> Poll:  # noqa: B008
         """Answer the once-a-second question of a process."""
         store = self._store
-        known = frozenset(names)
+        known = frozenset(codes)
         with store.turn():
             wake = store.runs.next_wake()
             soonest = None if wake is None else wake[0]

@@ -10,13 +10,14 @@ from typing import NamedTuple
 
 from windlass.engine.types import FRESH, TERMINAL, ClaimedRun, NewRun, RunHead, Status
 from windlass.kernel.clock import to_iso
+from windlass.kernel.versions import code_of
 from windlass.storage.memory.tables import Ranking, Table, UndoLog
 from windlass.storage.state import copied
 
 ReadyKey = tuple[int, int, int, str]
 WakeKey = tuple[int, str]
 Shelf = tuple[str, str]
-"""Queue and workflow name: what a claim chooses by."""
+"""Queue and code: what a claim chooses by."""
 
 
 class RunRow(NamedTuple):
@@ -32,7 +33,7 @@ class RunRow(NamedTuple):
     @property
     def shelf(self) -> Shelf:
         """Return where a claim finds it."""
-        return self.born.queue, self.born.name
+        return self.born.queue, code_of(self.born.name, self.born.interface_version)
 
     @property
     def ready_key(self) -> ReadyKey | None:
@@ -116,6 +117,9 @@ class RunTable(Table[str, RunRow]):
         if row is None:
             return
         was_ready, is_ready = old and old.ready_key, new and new.ready_key
+        if old is not None and new is not None and old.born is not new.born and old.shelf != new.shelf:
+            self._ready.setdefault(old.shelf, Ranking()).replace(was_ready, None)
+            was_ready = None
         if was_ready != is_ready:
             self._ready.setdefault(row.shelf, Ranking()).replace(was_ready, is_ready)
         was_due, is_due = old and old.due_key, new and new.due_key

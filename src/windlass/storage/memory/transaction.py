@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import count, islice
 from typing import Any
 
@@ -87,6 +88,11 @@ class MemoryTransaction(TransactionState):
             row = self._store.runs[run_id]
             self._store.runs.put(run_id, row._replace(failed_attempts=max(row.failed_attempts or 0, attempt)))
 
+    def bind_runs(self, rows: Sequence[tuple[str, str]]) -> None:
+        for run_id, version in rows:
+            row = self._store.runs[run_id]
+            self._store.runs.put(run_id, row._replace(born=replace(row.born, interface_version=version)))
+
     def write_heads(self, heads: Sequence[RunHead]) -> None:
         for head in heads:
             row = self._store.runs[head.run_id]
@@ -102,14 +108,14 @@ class MemoryTransaction(TransactionState):
         return list(islice(filter(self._store.is_forsaken, children), limit))
 
     def claim_ready(
-        self, holder: str, names: Sequence[str], queues: Sequence[str] | None, limit: int
+        self, holder: str, codes: Sequence[str], queues: Sequence[str] | None, limit: int
     ) -> list[ClaimedRun]:
-        known = frozenset(names)
+        known = frozenset(codes)
         chosen = None if queues is None else frozenset(queues)
 
         def wanted(shelf: Shelf) -> bool:
-            queue, name = shelf
-            return name in known and (chosen is None or queue in chosen) and self._store.room(queue) > 0
+            queue, code = shelf
+            return code in known and (chosen is None or queue in chosen) and self._store.room(queue) > 0
 
         taken: list[ClaimedRun] = []
         for row in self._store.runs.ready(wanted):
@@ -119,10 +125,10 @@ class MemoryTransaction(TransactionState):
         return taken
 
     def claim_lanes(
-        self, holder: str, names: Sequence[str], queues: Sequence[str] | None, limit: int, rules: LaneRules, cursor: str
+        self, holder: str, codes: Sequence[str], queues: Sequence[str] | None, limit: int, rules: LaneRules, cursor: str
     ) -> LaneClaim:
         store = self._store
-        door = Open(names, queues, store.closed_queues())
+        door = Open(codes, queues, store.closed_queues())
         found = Asking(store, rules).plan(cursor, limit, door)
         rows = {
             row.born.run_id: row for lane, many in found.plan.wanted.items() for row in store.runs.ready_in(lane, many)

@@ -15,7 +15,7 @@ from windlass.storage.postgres.wire import Wire
 OVERALL = "*"
 
 
-def claim(wire: Wire, holder: str, names: Sequence[str], queues: Sequence[str] | None, limit: int) -> list[ClaimedRun]:
+def claim(wire: Wire, holder: str, codes: Sequence[str], queues: Sequence[str] | None, limit: int) -> list[ClaimedRun]:
     """Take up to ``limit`` runs for a holder; see ``engine.ports.Transaction.claim_ready``.
 
     A slot counts only once it is locked: another claimer's are passed over, and looked for again by its next claim.
@@ -25,7 +25,7 @@ def claim(wire: Wire, holder: str, names: Sequence[str], queues: Sequence[str] |
     wire.send(sql.SHARE_LIMITS)
     reply = wire.send(sql.LIMITS)
     while len(taken) < limit:
-        found = _ready(wire, names, queues, full, limit - len(taken))
+        found = _ready(wire, codes, queues, full, limit - len(taken))
         limits: dict[str, int] = dict(reply.rows)
         chosen = seat(wire, found, limits, full) if limits else found
         if chosen:
@@ -37,11 +37,11 @@ def claim(wire: Wire, holder: str, names: Sequence[str], queues: Sequence[str] |
 
 
 def _ready(
-    wire: Wire, names: Sequence[str], queues: Sequence[str] | None, full: Sequence[str], limit: int
+    wire: Wire, codes: Sequence[str], queues: Sequence[str] | None, full: Sequence[str], limit: int
 ) -> list[ClaimedRun]:
     wire.send(sql.SORTS, "off")
     reply = wire.send(
-        sql.READY, orjson.dumps(names), None if queues is None else orjson.dumps(queues), orjson.dumps(full), limit
+        sql.READY, orjson.dumps(codes), None if queues is None else orjson.dumps(queues), orjson.dumps(full), limit
     )
     wire.send(sql.SORTS, "on")
     wire.settle()

@@ -39,7 +39,7 @@ TURN = f"""UPDATE workflow_turns t SET turn = coalesce((v->>1)::bigint, turn), l
 def claim_lanes(
     wire: Wire,
     holder: str,
-    names: Sequence[str],
+    codes: Sequence[str],
     queues: Sequence[str] | None,
     limit: int,
     rules: LaneRules,
@@ -47,7 +47,7 @@ def claim_lanes(
 ) -> LaneClaim:
     """Take up to ``limit`` runs of lanes for a holder; see ``engine.ports.Transaction.claim_lanes``."""
     closed: set[str] = set()
-    door = Open(names, queues, closed)
+    door = Open(codes, queues, closed)
     wire.send(sql.SHARE_LIMITS)
     limited = wire.send(sql.LIMITS)
     shut = wire.send(sql.CLOSED)

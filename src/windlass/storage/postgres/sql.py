@@ -139,6 +139,7 @@ BUMP = f"""UPDATE workflow_runs r SET last_seq = (v->>1)::bigint, deaths = (v->>
  {_ROWS} WHERE r.run_id = v->>0"""
 FAILURES = f"""UPDATE workflow_runs r SET failed_attempts = greatest(r.failed_attempts, (v->>1)::smallint)
  {_ROWS} WHERE r.run_id = v->>0"""
+BIND = f"UPDATE workflow_runs r SET interface_version = v->>1 {_ROWS} WHERE r.run_id = v->>0"
 _WRITE = """UPDATE workflow_runs r SET status = v->>1, status_reason = v->>2, wait_reason = v->>3, holder = v->>4,
  last_seq = (v->>5)::bigint, claim_rank = (v->>6)::smallint, ready_at = (v->>7)::bigint,
  wake_at = (v->>8)::bigint, deaths = (v->>9)::smallint, started_at = (v->>10)::timestamptz"""
@@ -207,7 +208,7 @@ SET_WEIGHT = """INSERT INTO workflow_turns (tenant, weight) VALUES ($1, $2)
 FREE_SLOTS = f"UPDATE workflow_queue_slots SET run_id = NULL WHERE run_id = ANY ({ids('$1')})"
 _BEST = "priority, claim_rank, ready_at, run_id"
 _READY = f"""FROM workflow_runs r WHERE r.holder IS NULL AND r.ready_at IS NOT NULL AND r.lane = ''
- AND r.name = ANY ({ids("$1")}) AND r.queue"""
+ AND ({schema.CODE}) = ANY ({ids("$1")}) AND r.queue"""
 READY = f"""WITH opened AS MATERIALIZED (SELECT queue FROM ({WAITING_QUEUES}) w
  WHERE ($2::jsonb IS NULL OR queue = ANY ({ids("$2")})) AND queue <> ALL ({ids("$3")})
  AND NOT EXISTS (SELECT 1 FROM ({CLOSED_QUEUES}) c WHERE c.queue IN (w.queue, '*'))),

@@ -139,6 +139,9 @@ class PostgresTransaction(TransactionState):
     def note_failures(self, rows: Sequence[tuple[str, int]]) -> None:
         self._write(sql.FAILURES, rows)
 
+    def bind_runs(self, rows: Sequence[tuple[str, str]]) -> None:
+        self._write(sql.BIND, rows)
+
     def write_heads(self, heads: Sequence[RunHead]) -> None:
         rows = [
             (
@@ -167,17 +170,17 @@ class PostgresTransaction(TransactionState):
         return [row[0] for row in self._wire.ask(sql.CHILDREN, orjson.dumps(run_ids), limit)]
 
     def claim_ready(
-        self, holder: str, names: Sequence[str], queues: Sequence[str] | None, limit: int
+        self, holder: str, codes: Sequence[str], queues: Sequence[str] | None, limit: int
     ) -> list[ClaimedRun]:
-        taken = claim(self._wire, holder, names, queues, limit)
+        taken = claim(self._wire, holder, codes, queues, limit)
         self._touch(run.head.run_id for run in taken)
         self.heads.update((run.head.run_id, run.head) for run in taken)
         return taken
 
     def claim_lanes(
-        self, holder: str, names: Sequence[str], queues: Sequence[str] | None, limit: int, rules: LaneRules, cursor: str
+        self, holder: str, codes: Sequence[str], queues: Sequence[str] | None, limit: int, rules: LaneRules, cursor: str
     ) -> LaneClaim:
-        found = claim_lanes(self._wire, holder, names, queues, limit, rules, cursor)
+        found = claim_lanes(self._wire, holder, codes, queues, limit, rules, cursor)
         self._touch(run.head.run_id for run in found.runs)
         self.heads.update((run.head.run_id, run.head) for run in found.runs)
         return found

@@ -12,6 +12,7 @@ import orjson
 from windlass.engine.types import RESUMED, ClaimedRun
 from windlass.kernel.checks import MOST_PLACES
 from windlass.storage import rows as shapes
+from windlass.storage.schema import CODE
 from windlass.storage.waiting import READY, WAITING_QUEUES
 
 OVERALL = "*"
@@ -19,8 +20,8 @@ TOGETHER = 32
 """How many queues one statement merges; more are asked for one part after the other."""
 
 _COLUMNS = ",".join(shapes.HEAD + shapes.CLAIMED)
-_OF_KNOWN_NAMES = (
-    f"""SELECT {_COLUMNS} FROM workflow_runs WHERE {READY} AND name IN (SELECT value FROM json_each(?1))"""
+_OF_KNOWN_CODES = (
+    f"""SELECT {_COLUMNS} FROM workflow_runs WHERE {READY} AND {CODE} IN (SELECT value FROM json_each(?1))"""
 )
 _WAITING = f"SELECT json_group_array(queue) FROM ({WAITING_QUEUES})"
 _SLOTS = """SELECT json_group_array(json_array(q.queue, q.paused, q.concurrency_limit,
@@ -35,7 +36,7 @@ _TAKE_SLOT = """UPDATE workflow_queue_slots SET run_id = :run_id WHERE queue = :
 @lru_cache(maxsize=TOGETHER)
 def ready(many: int) -> str:
     """Return the statement that merges so many queues; it reads no more of each than it needs."""
-    merged = " UNION ALL ".join(f"{_OF_KNOWN_NAMES} AND queue = ?{3 + place}" for place in range(many))
+    merged = " UNION ALL ".join(f"{_OF_KNOWN_CODES} AND queue = ?{3 + place}" for place in range(many))
     return f"""SELECT json_group_array(json_array({_COLUMNS})) FROM ({merged}
  ORDER BY priority, claim_rank, ready_at, run_id LIMIT ?2)"""
 
@@ -68,7 +69,7 @@ class Limits:
 
 
 def claim(
-    raw: sqlite3.Connection, holder: str, names: Sequence[str], queues: Sequence[str] | None, limit: int
+    raw: sqlite3.Connection, holder: str, codes: Sequence[str], queues: Sequence[str] | None, limit: int
 ) -> list[ClaimedRun]:
     """Take up to ``limit`` runs for a holder; see ``engine.ports.Transaction.claim_ready``.
 
@@ -79,7 +80,7 @@ def claim(
     waiting = [queue for queue in answer(raw, _WAITING) if queues is None or queue in queues] if room else []
     taken: list[ClaimedRun] = []
     while len(taken) < room:
-        found = _best(raw, names, [queue for queue in waiting if limits.free.get(queue, 1)], room - len(taken))
+        found = _best(raw, codes, [queue for queue in waiting if limits.free.get(queue, 1)], room - len(taken))
         chosen = limits.fit(found)
         if chosen:
             hold(raw, holder, chosen, limits.limited)
@@ -104,9 +105,9 @@ def answer(raw: sqlite3.Connection, sql: str, params: Sequence[object] = ()) -> 
     return found
 
 
-def _best(raw: sqlite3.Connection, names: Sequence[str], queues: Sequence[str], limit: int) -> list[ClaimedRun]:
+def _best(raw: sqlite3.Connection, codes: Sequence[str], queues: Sequence[str], limit: int) -> list[ClaimedRun]:
     """Return the first ``limit`` runs of the queues."""
-    known = orjson.dumps(names).decode()
+    known = orjson.dumps(codes).decode()
     found: list[ClaimedRun] = []
     for at in range(0, len(queues), TOGETHER):
         part = queues[at : at + TOGETHER]

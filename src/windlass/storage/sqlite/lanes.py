@@ -47,7 +47,7 @@ def first_of(many: int) -> str:
 def claim_lanes(
     raw: sqlite3.Connection,
     holder: str,
-    names: Sequence[str],
+    codes: Sequence[str],
     queues: Sequence[str] | None,
     limit: int,
     rules: LaneRules,
@@ -57,7 +57,7 @@ def claim_lanes(
     if raw.execute(_ANY).fetchone()[0] is None:
         return LaneClaim([], False, "")
     limits = claims.Limits(raw)
-    door = Open(names, queues, limits.closed)
+    door = Open(codes, queues, limits.closed)
     found = asking.plan(
         lambda values: claims.answer(raw, _TENANTS, values),
         lambda values: claims.answer(raw, _LANES, values),

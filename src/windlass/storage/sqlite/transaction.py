@@ -83,6 +83,7 @@ _STAND = _Rows.update("workflow_runs", ("run_id", "status", "started_at"), chang
 its value is another or not, and the status is in most of them. A run that parks and goes on keeps both."""
 _FAILURES = """UPDATE workflow_runs SET failed_attempts = max(coalesce(failed_attempts, 0), v.value->>1)
  FROM json_each(?) v WHERE run_id = v.value->>0"""
+_BIND = _Rows.update("workflow_runs", ("run_id", "interface_version"))
 _FINISH = _Rows.update("workflow_runs", ("run_id", "outputs_json", "error", "ended_at"))
 _EVENTS = _Rows.insert("workflow_events", shapes.EVENTS)
 _RUNS = _Rows.insert("workflow_runs", shapes.RUNS)
@@ -218,6 +219,9 @@ class SqliteTransaction(TransactionState):
     def note_failures(self, rows: Sequence[tuple[str, int]]) -> None:
         self._run(_FAILURES, rows)
 
+    def bind_runs(self, rows: Sequence[tuple[str, str]]) -> None:
+        self._change(_BIND, rows)
+
     def write_heads(self, heads: Sequence[RunHead]) -> None:
         self._change(_WRITE,
             [
@@ -237,17 +241,17 @@ class SqliteTransaction(TransactionState):
         return self._json(_CHILDREN, orjson.dumps(run_ids).decode(), limit)
 
     def claim_ready(
-        self, holder: str, names: Sequence[str], queues: Sequence[str] | None, limit: int
+        self, holder: str, codes: Sequence[str], queues: Sequence[str] | None, limit: int
     ) -> list[ClaimedRun]:
-        taken = claim(self._raw, holder, names, queues, limit)
+        taken = claim(self._raw, holder, codes, queues, limit)
         self._touch(run.head.run_id for run in taken)
         self.heads.update((run.head.run_id, run.head) for run in taken)
         return taken
 
     def claim_lanes(
-        self, holder: str, names: Sequence[str], queues: Sequence[str] | None, limit: int, rules: LaneRules, cursor: str
+        self, holder: str, codes: Sequence[str], queues: Sequence[str] | None, limit: int, rules: LaneRules, cursor: str
     ) -> LaneClaim:
-        found = claim_lanes(self._raw, holder, names, queues, limit, rules, cursor)
+        found = claim_lanes(self._raw, holder, codes, queues, limit, rules, cursor)
         self._touch(run.head.run_id for run in found.runs)
         self.heads.update((run.head.run_id, run.head) for run in found.runs)
         return found

@@ -12,6 +12,7 @@ from windlass.cli.work.doctor.findings import REPAIR, Check, naming
 from windlass.contexts.records.api import wrong_counts
 from windlass.engine.ports import Backend
 from windlass.kernel.clock import SECOND, SystemClock, to_iso
+from windlass.kernel.versions import UNBOUND, parts_of
 from windlass.storage import invariant, overview, strays
 from windlass.storage.invariant import MEANINGS, Adrift
 from windlass.storage.strays import Gap
@@ -87,10 +88,9 @@ def _queue(waiting: Sequence[overview.ReadyRuns], live: Sequence[overview.Proces
     total = sum(ready.number for ready in waiting)
     if not total:
         return Check("queue", "ok", "nothing waits for a process")
-    known = {name for process in live for name in process.workflows}
-    orphans = [ready for ready in waiting if ready.name not in known]
+    orphans = [ready for ready in waiting if not _known(ready.name, live)]
     if orphans:
-        named = ", ".join(f"{ready.name} ({number(ready.number)})" for ready in orphans)
+        named = ", ".join(f"{ready.name.removesuffix('@')} ({number(ready.number)})" for ready in orphans)
         advice = "start `windlass worker`, with --app for workflows of your own"
         return Check("queue", "failed", f"no live process carries out {named}", advice)
     oldest = max(ready.oldest_seconds for ready in waiting)
@@ -98,6 +98,12 @@ def _queue(waiting: Sequence[overview.ReadyRuns], live: Sequence[overview.Proces
     if oldest > LATE_SECONDS:
         return Check("queue", "warning", said, "start more workers, or look at `windlass queues list` for limits")
     return Check("queue", "ok", said)
+
+
+def _known(code: str, live: Sequence[overview.ProcessView]) -> bool:
+    name, version = parts_of(code)
+    there = overview.versions_of(name, live)
+    return version in there or (version == UNBOUND and bool(there))
 
 
 def _seats(stray: Sequence[str]) -> Check:

@@ -7,19 +7,17 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from contextvars import Context, copy_context
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from tests.simulation.loop import PROCESS, WORLD, SimLoop
 from windlass.engine.engine import Engine
 from windlass.engine.ops import Operation
 from windlass.engine.ports import WriteSession
+from windlass.engine.registry import Registry
 from windlass.kernel.clock import SECOND
 from windlass.kernel.telemetry import Silent
 from windlass.storage.batches import RECONNECT_PAUSES, BatchWriter
 from windlass.storage.committer import Committer
-
-if TYPE_CHECKING:
-    from tests.simulation.world import World
+from windlass.testing.simulation.loop import PROCESS, WORLD, SimLoop
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -124,6 +122,24 @@ class Told(Silent):
         self._process.world.trace(f"{self._process.name} {name} {fields}")
 
 
+class Room(Protocol):
+    """What a process finds around it; see ``World``."""
+
+    loop: SimLoop
+    dice: random.Random
+    store: Any
+    faults: Any
+    registry: Registry
+
+    def trace(self, line: str) -> None:
+        """Remember what happened."""
+        ...
+
+    def committed(self, process: str) -> None:
+        """Hear that a commit of a process has reached the disk."""
+        ...
+
+
 class Process:
     """An operating system process with one engine.
 
@@ -132,7 +148,7 @@ class Process:
         options: go to the engine.
     """
 
-    def __init__(self, world: World, name: str, **options: Any) -> None:
+    def __init__(self, world: Room, name: str, **options: Any) -> None:
         self.world = world
         self.name = name
         self.options = options
@@ -149,7 +165,7 @@ class Process:
     def _build(self) -> None:
         world = self.world
         dice = random.Random(world.dice.getrandbits(64))
-        self.site = world.store.site(self.name, world.faults, lambda: world.checks.committed(self.name))
+        self.site = world.store.site(self.name, world.faults, lambda: world.committed(self.name))
         session = self.site.session()
         self.committer = SimCommitter(session, world.loop, dice, limit=200)
         self.own: list[SimCommitter] = []

@@ -85,7 +85,10 @@ class SimLoop(asyncio.BaseEventLoop):
         return self.call_soon(callback, *args, context=context)
 
     def run_in_executor(  # type: ignore[override]
-        self, executor: object, func: Callable[..., Any], *args: Any
+        self,
+        executor: object,  # noqa: ARG002  there is one kind of thread
+        func: Callable[..., Any],
+        *args: Any,
     ) -> asyncio.Future[Any]:
         """Run a function as a thread would: at some moment, in one piece; its answer comes at a later one."""
         future = self.create_future()

@@ -5,19 +5,25 @@ SHELL := /bin/sh
 
 BIN := .venv/bin
 STAMP := .venv/.ready
+RUNS := .venv/.runs
 CODE := src tests $(wildcard benchmarks examples tools)
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-setup: $(STAMP) ## Make .venv; .venv/bin/windlass is there afterwards
+setup: $(STAMP) ## Make .venv with all that tests and linters need; .venv/bin/windlass is there afterwards
 	@:
 
 $(STAMP): pyproject.toml uv.lock scripts/setup.sh scripts/uv.sh
 	@sh scripts/setup.sh
+	@touch $@ $(RUNS)
+
+# What the product needs to run: a newcomer does not wait for browsers' drivers, clusters and linters.
+$(RUNS): pyproject.toml uv.lock scripts/setup.sh scripts/uv.sh
+	@sh scripts/setup.sh product
 	@touch $@
 
-run: setup ## Set up and start the product on port 8000 with SQLite
+run: $(RUNS) ## Set up and start the product on port 8000 with SQLite
 	@LOG_FILE=logs/app.log $(BIN)/windlass up
 
 test: setup ## Set up and pass every test that needs no system package

@@ -10,8 +10,8 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from benchmarks import load
 from benchmarks.contender import Options, Outcome, Shape, main, p50_ms
@@ -129,47 +129,99 @@ def _paced(events: int, first_ms: int) -> dict[str, Any]:
     return {"name": "bench.paced", "steps": made}
 
 
-def _followed(streams: int, runs: int, events: int, first_ms: int, options: Options) -> list[float]:
-    """Return the seconds from the moment an event bears to its arrival, for every event of every stream."""
+class Heard(NamedTuple):
+    """How long an event took to the client's socket, in seconds: from the moment it bears, and from its commit."""
+
+    told: float
+    committed: float
+
+
+def _followed(streams: int, runs: int, events: int, first_ms: int, options: Options) -> list[Heard]:
+    """Return how long every event of every stream took."""
     os.environ.update(WITHOUT_LIMITS)
     with server("windlass", options.database, options) as port:
+        _commits(port)
         body = {"definition": _paced(events, first_ms), "inputs": {}}
         ids = [_posted(port, f"{RUNS}/run", body)["run_id"] for _ in range(runs)]
-        return asyncio.run(_follow_all(port, [ids[n % runs] for n in range(streams)], events))
+        followed = asyncio.run(_follow_all(port, [ids[n % runs] for n in range(streams)]))
+        committed = _commits(port)
+    if any(len(one.arrived) != events for one in followed):
+        raise RuntimeError(f"a stream told of {min(len(one.arrived) for one in followed)} of {events} steps")
+    return [
+        Heard(
+            arrived - from_iso(told["created_at"]) / _SECOND, arrived - committed[f"{one.run_id}/{told['event_seq']}"]
+        )
+        for one in followed
+        for told, arrived in one.arrived
+    ]
 
 
-async def _follow_all(port: int, run_ids: Iterable[str], events: int) -> list[float]:
-    found = await asyncio.gather(*(_follow(port, run_id) for run_id in run_ids))
-    if any(len(one) != events for one in found):
-        raise RuntimeError(f"a stream told of {min(map(len, found))} of {events} steps")
-    return [seconds for one in found for seconds in one]
-
-
-async def _follow(port: int, run_id: str) -> list[float]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(f"GET {RUNS}/runs/{run_id}/events/stream HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
-    found = []
-    async for line in reader:
-        if line.startswith(b"event: end"):
-            break
-        if line.startswith(b"data: ") and b"step_completed" in line:
-            now, told = time.time(), json.loads(line[6:])
-            if told["payload"]["type"] == "log":
-                found.append(now - from_iso(told["created_at"]) / _SECOND)
-    writer.close()
+def _commits(port: int) -> dict[str, float]:
+    """Return when events were committed; the server notes it from the first time on that it is asked."""
+    found: dict[str, float] = json.loads(load.fetch(port, "/bench/commits", method="GET")[1])
     return found
 
 
+async def _follow_all(port: int, run_ids: Sequence[str]) -> list[_Follower]:
+    loop = asyncio.get_running_loop()
+    followers = [_Follower(run_id, loop.create_future()) for run_id in run_ids]
+
+    async def follow(one: _Follower) -> None:
+        transport, _ = await loop.create_connection(lambda: one, "127.0.0.1", port)
+        await one.ended
+        transport.close()
+
+    await asyncio.gather(*map(follow, followers))
+    return followers
+
+
+class _Follower(asyncio.Protocol):
+    """A client that follows a run; it takes the time as soon as its socket has something, and reads it then."""
+
+    def __init__(self, run_id: str, ended: asyncio.Future[None]) -> None:
+        self.run_id = run_id
+        self.ended = ended
+        self.arrived: list[tuple[dict[str, Any], float]] = []
+        self._rest = b""
+
+    def connection_made(self, transport: Any) -> None:
+        """Ask for the events."""
+        path = f"{RUNS}/runs/{self.run_id}/events/stream"
+        transport.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+
+    def data_received(self, data: bytes) -> None:
+        """Note when each step of the kind that is looked for was heard of."""
+        now = time.time()
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            if line.startswith(b"event: end") and not self.ended.done():
+                self.ended.set_result(None)
+            if line.startswith(b"data: ") and b"step_completed" in line:
+                told = json.loads(line[6:])
+                if told["payload"]["type"] == "log":
+                    self.arrived.append((told, now))
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        """Wait for no more."""
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+
 def _stream(options: Options) -> Outcome:
-    """Median milliseconds from the end of a step, before its commit, to the socket of the client that follows."""
-    return Outcome(p50_ms(_followed(1, 1, options.size, 500, options)))
+    """Median milliseconds from the end of a step, before its commit, to the socket of the client that follows.
+
+    The detail says how many of them have passed since that commit.
+    """
+    found = _followed(1, 1, options.size, 500, options)
+    return Outcome(p50_ms([one.told for one in found]), {"from_commit_ms": p50_ms([one.committed for one in found])})
 
 
 def _streams(options: Options) -> Outcome:
     """The same with so many streams open on one process, all of whose runs go on at the same time."""
     runs = max(1, options.size // _STREAMS_A_RUN)
     found = _followed(options.size, runs, _EVENTS, 3000 if options.size >= _STREAMS else 500, options)
-    return Outcome(p50_ms(found), {"slowest_ms": max(found) * 1000, "events": len(found)})
+    told = [one.told for one in found]
+    return Outcome(p50_ms(told), {"slowest_ms": max(told) * 1000, "events": len(told)})
 
 
 SHAPES: dict[str, Shape] = {

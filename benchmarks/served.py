@@ -1,8 +1,9 @@
 """The servers that the HTTP benchmarks ask, each a process with one uvicorn worker on uvloop.
 
 ``windlass`` is the product's own application with three routes beside it: ``/bench/{workflow}`` starts a run and
-answers its result, ``/bench/nothing`` does all of ``POST /records`` but the storing. ``session`` is the yardstick
-of ``session_app``, ``billing`` the demo billing. ``worker`` answers nobody: it carries out the runs of a database.
+answers its result, ``/bench/nothing`` does all of ``POST /records`` but the storing, ``/bench/commits`` answers when
+events were committed. ``session`` is the yardstick of ``session_app``, ``billing`` the demo billing. ``worker`` answers
+nobody: it carries out the runs of a database.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import asyncio
 import json
 import socket
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,12 +33,15 @@ from windlass.contexts.records.model import fresh
 from windlass.demo.billing.faults import Faults, Switch
 from windlass.demo.billing.server import Server
 from windlass.demo.billing.store import Store
+from windlass.engine.ports import Ring
+from windlass.engine.types import Event
 from windlass.http.app import create_app
 from windlass.http.logs import Told, open_log
 from windlass.http.query import read_query
 from windlass.http.responses import Json
 from windlass.http.routing import application, route
 from windlass.settings import load
+from windlass.storage.committer import Committer
 
 _FLOWS: dict[str, Workflow[[int], int]] = {"chain": chain, "parent": parent}
 
@@ -57,6 +62,23 @@ async def nothing(request: Request) -> Response:
     return Json(made.view(), 201, {"Location": f"/records/{made.id}"})
 
 
+async def commits(request: Request) -> Response:
+    """Answer when each event was on disk whose commit came after the first request, by run and number."""
+    noted: dict[str, float] | None = getattr(request.app.state, "noted", None)
+    committer = application(request).engine.commits
+    if noted is None and isinstance(committer, Committer):
+        noted = request.app.state.noted = {}
+        hand_on = committer.on_rings
+
+        def note(rings: Sequence[Ring], written: Sequence[Event]) -> None:
+            now = time.time()
+            noted.update((f"{event.run_id}/{event.seq}", now) for event in written)
+            hand_on(rings, written)
+
+        committer.on_rings = note
+    return Json(noted)
+
+
 def windlass_app(database: str, **given: Any) -> FastAPI:
     """Return the product's application, with the routes of the benchmarks."""
     settings = load(database_url=database, auto_migrate=True, **given)
@@ -65,6 +87,7 @@ def windlass_app(database: str, **given: Any) -> FastAPI:
     app = create_app(settings, log=log, served=True)
     answers: dict[int, type[BaseModel] | dict[str, Any]] = {200: {"description": "The result"}}
     app.router.routes.append(route("POST", "/bench/nothing", nothing, tag="bench", answers=answers))
+    app.router.routes.append(route("GET", "/bench/commits", commits, tag="bench", answers=answers))
     app.router.routes.append(route("POST", "/bench/{flow}", start, tag="bench", answers=answers))
     return app
 

@@ -22,6 +22,7 @@ from tests.support.fixtures import (
     valkey_url,
 )
 from tests.support.paths import ROOT
+from tests.support.settings import read_settings_quickly
 
 __all__ = [
     "migrated_pg_dsn",
@@ -37,6 +38,8 @@ __all__ = [
     "valkey_server",
     "valkey_url",
 ]
+
+read_settings_quickly()
 
 
 def pytest_collection_finish() -> None:

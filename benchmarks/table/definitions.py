@@ -13,6 +13,8 @@ _STREAMS = {s: side("windlass documents", "streams", "ms", s, 1000, 50, at_a_tim
 _COMMIT = {s: side("bare", "commit", "ms", s, 1000, 20, at_a_time=1) for s in DATABASES}
 _HEARD = Goal(4, 2, times, at_least=False)
 """The commit of the event itself, and three more until it is heard."""
+_TOLD = Goal(3, 1, times, at_least=False)
+"""Without it."""
 
 BENCHMARK = Benchmark(
     name="definitions",
@@ -28,6 +30,16 @@ BENCHMARK = Benchmark(
         ),
         *(
             Ratio(f"from a step's end to the client over one bare commit, {s}", _STREAM[s], _COMMIT[s], _HEARD)
+            for s in DATABASES
+        ),
+        *(
+            Ratio(
+                f"from its commit to the client over one bare commit, {s}",
+                _STREAM[s],
+                _COMMIT[s],
+                _TOLD,
+                part="from_commit_ms",
+            )
             for s in DATABASES
         ),
     ),

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
         CompensationFailed,
         Fatal,
         NonDeterminismError,
-        NotSerializable,
         Overloaded,
         RunCancelled,
         RunConflict,
@@ -33,8 +32,10 @@ if TYPE_CHECKING:
     )
     from windlass.engine.handle import Handle
     from windlass.engine.registry import Registry
-    from windlass.engine.step import Step, StepInfo, step, step_info
+    from windlass.engine.step import Step, step
     from windlass.engine.workflow import Workflow, workflow
+    from windlass.kernel.errors import NotSerializable
+    from windlass.kernel.stepping import StepInfo, step_info
 
 __version__ = "0.1.0"
 
@@ -48,7 +49,6 @@ _HOMES = {
         "CompensationFailed",
         "Fatal",
         "NonDeterminismError",
-        "NotSerializable",
         "Overloaded",
         "RunCancelled",
         "RunConflict",
@@ -60,10 +60,12 @@ _HOMES = {
         "UnknownWorkflow",
     ),
     "registry": ("Registry",),
-    "step": ("Step", "StepInfo", "step", "step_info"),
+    "step": ("Step", "step"),
     "workflow": ("Workflow", "workflow"),
 }
 _WHERE = {name: f"windlass.engine.{module}" for module, names in _HOMES.items() for name in names}
+_WHERE["NotSerializable"] = "windlass.kernel.errors"
+_WHERE |= dict.fromkeys(("StepInfo", "step_info"), "windlass.kernel.stepping")
 _WHERE |= dict.fromkeys(("deprecate_patch", "patched"), "windlass.deploy.patches")
 
 __all__ = [

@@ -93,6 +93,9 @@ def test_the_doctor_finds_what_is_adrift_and_mends_it(request: pytest.FixtureReq
     assert mended["runs"]["result"] == "ok"
     assert mended["queue"]["said"] == "no live process carries out flow (2)"
 
+    spoil(address, f"UPDATE workflow_runs SET interface_version = '2' WHERE run_id = '{lost}'")
+    assert "no live process carries out flow (1), flow@2 (1)" in windlass("doctor", code=1).out
+
 
 def spoil(address: str, statement: str) -> None:
     """Change a database behind everybody's back."""

@@ -75,6 +75,8 @@ def test_a_change_is_checked_without_a_database_and_open_runs_are_moved_over(tmp
     assert (said["checked"], {one["why"] for one in said["stranded"]}) == (2, {"version_unknown"})
     assert f"windlass deploy fork {runs[0]} --from-step charge#1" in str(said)
     assert "there is no nothing.ndjson" in nowhere("deploy", "check", "--histories", "nothing.ndjson", code=2).err
+    (tmp_path / "empty").mkdir()
+    assert "there is no empty/*.ndjson" in nowhere("deploy", "check", "--histories", "empty", code=2).err
     (tmp_path / "torn.ndjson").write_text(lines[:-5])
     torn = nowhere("deploy", "check", "--histories", "torn.ndjson", "--app", "flows", code=2).err
     assert "torn.ndjson, line 2: no recorded run" in torn

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from examples.debian import convert
 from tests.acceptance.main_job import GATED_APP, Server, SlowLine, ended, wait_for_records
 from tests.support.paths import EXAMPLES
+from tests.support.waiting import wait_until
 
 SAMPLE = EXAMPLES / "debian" / "sample" / "Packages.xz"
 ENTRIES = 2000
@@ -80,13 +81,19 @@ def _interrupted_import(server: Server, file: Path) -> set[str]:
     return {str(record["id"]) for record in singles}
 
 
-def _interrupted_processing(server: Server) -> str:
-    """Start to process everything, kill the server in the middle and start it again; return the run's id."""
+def _interrupted_processing(server: Server, database: str) -> str:
+    """Start to process everything, kill the server in the middle and start it again; return the run's id.
+
+    In the middle means: with some settled, and some claimed that can get no further.
+    """
     with (server.folder / "gate").open("rb") as gate:
         fcntl.flock(gate, fcntl.LOCK_EX)
         started = server.post("/records/process", {})
         assert started["matched"] == ENTRIES + SINGLES
         before = wait_for_records(server, FREE_CALLS, done=True)
+        wait_until((server.folder / "at the gate").exists, 60, "a record at the gate")
+        claimed = "SELECT run_id FROM workflow_runs WHERE name = 'records.process' AND holder IS NOT NULL"
+        assert _rows(database, claimed)
         server.kill()
     assert before < ENTRIES
     server.start()
@@ -160,7 +167,7 @@ def test_the_main_job_survives_kills_and_finishes_by_itself(server: Server, data
     server.start("gated")
 
     acknowledged = _interrupted_import(server, file)
-    run_id = _interrupted_processing(server)
+    run_id = _interrupted_processing(server, database)
     ended(server.command("runs", "wait", run_id))
 
     _check_records(server, file, acknowledged)

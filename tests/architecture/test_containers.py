@@ -94,3 +94,11 @@ def test_the_provider_registration_alone_has_the_names_of_its_runbook() -> None:
     assert (PROVIDERS.parent / Path(script).name).stat().st_mode & 0o111
     mounted, _, _ = services["backup"]["volumes"][0].partition(":")
     assert (mounted, str(Path(script).parent)) == (".", services["backup"]["volumes"][0].split(":")[1])
+
+
+@pytest.mark.parametrize("path", [COMPOSE, PROVIDERS], ids=["all", "providers"])
+def test_what_everybody_may_log_in_to_is_for_this_machine(path: Path) -> None:
+    services = yaml.safe_load(path.read_text())["services"]
+    published = {name: port for name, one in services.items() for port in one.get("ports", ())}
+    assert published
+    assert [name for name, port in published.items() if not port.startswith("127.0.0.1:")] == []

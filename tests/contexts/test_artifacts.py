@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from tests.support.databases import ON_ONE_DATABASE
 from windlass import signal, step, workflow
 from windlass.bootstrap import Application, run_application
 from windlass.contexts.artifacts.api import (
@@ -196,6 +197,7 @@ async def test_who_does_not_own_the_run_finds_nothing(running: Application) -> N
     ).name == "a.txt"
 
 
+@ON_ONE_DATABASE
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\\b", "a\x00b", "a\nb", " a", "x" * 256, "\ud800"])
 async def test_a_wrong_name_is_refused(running: Application, name: str) -> None:
     run_id = await start(running)

@@ -11,6 +11,7 @@ import jwt
 import pytest
 import sqlalchemy as sa
 
+from tests.support.databases import ON_ONE_DATABASE
 from windlass.bootstrap import Application
 from windlass.contexts.identity import logins
 from windlass.contexts.identity.api import KEEPER, Identity, NotAuthenticated, Rules, TooManyLogins, VirtualKey
@@ -63,7 +64,7 @@ async def test_a_user_logs_in_and_is_known_by_the_token(identity: Identity) -> N
     added = await identity.add_user(OPERATOR, "Ann", WORD, "acme", "admin", [RUNS_READ])
 
     token = await identity.login("ANN", WORD)
-    actor = await identity.authenticate(bearer(token.access_token))
+    actor = (await identity.recognise(bearer(token.access_token))).actor
 
     assert (added.user.user_id, added.new_tenant, token.expires_in) == ("1", True, 1800)
     assert actor == Actor("1", "Ann", "acme", "admin", frozenset({RUNS_READ}), "user")
@@ -87,6 +88,7 @@ async def test_a_name_is_taken_in_whatever_case(identity: Identity) -> None:
     assert await identity.list_users("acme") == []
 
 
+@ON_ONE_DATABASE
 @pytest.mark.parametrize(
     "given,field",
     [
@@ -229,26 +231,27 @@ FORGERIES: dict[str, Callable[[str, dict[str, Any]], str]] = {
 }
 
 
+@ON_ONE_DATABASE
 @pytest.mark.parametrize("forgery", FORGERIES)
 async def test_a_forged_token_is_refused(identity: Identity, forgery: str) -> None:
     await identity.add_user(OPERATOR, "ann", WORD)
     token = (await identity.login("ann", WORD)).access_token
     said = jwt.decode(token, options={"verify_signature": False})
-    assert (await identity.authenticate(bearer(jwt.encode(said, KEY, "HS256")))).username == "ann"
+    assert (await identity.recognise(bearer(jwt.encode(said, KEY, "HS256")))).actor.username == "ann"
 
     with pytest.raises(NotAuthenticated, match=r"^Could not validate credentials$"):
-        await identity.authenticate(bearer(FORGERIES[forgery](token, said)))
+        await identity.recognise(bearer(FORGERIES[forgery](token, said)))
 
 
 async def test_a_token_ends(identity: Identity, hands: Hands) -> None:
     await identity.add_user(OPERATOR, "ann", WORD)
     token = (await identity.login("ann", WORD)).access_token
     hands.seconds += 1799
-    await identity.authenticate(bearer(token))
+    await identity.recognise(bearer(token))
 
     hands.seconds += 1
     with pytest.raises(NotAuthenticated):
-        await identity.authenticate(bearer(token))
+        await identity.recognise(bearer(token))
 
 
 async def test_a_disabled_user_is_out(identity: Identity, running: Application, hands: Hands) -> None:
@@ -256,20 +259,20 @@ async def test_a_disabled_user_is_out(identity: Identity, running: Application, 
     other = Identity(running.engine, identity.rules, hands)
     await identity.add_user(OPERATOR, "ann", WORD)
     headers = bearer((await identity.login("ann", WORD)).access_token)
-    assert (await other.authenticate(headers)).username == "ann"
+    assert (await other.recognise(headers)).actor.username == "ann"
 
     await identity.change_user(OPERATOR, "ann", is_active=False)
 
     with pytest.raises(NotAuthenticated):
-        await identity.authenticate(headers)
-    assert (await other.authenticate(headers)).username == "ann"
+        await identity.recognise(headers)
+    assert (await other.recognise(headers)).actor.username == "ann"
     hands.seconds += identity.rules.cache_seconds
     with pytest.raises(NotAuthenticated):
-        await other.authenticate(headers)
+        await other.recognise(headers)
 
     await identity.change_user(OPERATOR, "ann", is_active=True)
     with pytest.raises(NotAuthenticated):
-        await identity.authenticate(headers)
+        await identity.recognise(headers)
     await identity.login("ann", WORD)
 
 
@@ -279,7 +282,7 @@ async def test_a_new_password_ends_the_tokens_of_before(identity: Identity) -> N
 
     await identity.set_password(OPERATOR, "Ann", "another one")
 
-    for attempt in (identity.authenticate(headers), identity.login("ann", WORD)):
+    for attempt in (identity.recognise(headers), identity.login("ann", WORD)):
         with pytest.raises(NotAuthenticated):
             await attempt
     assert (await identity.login("ann", "another one")).access_token
@@ -292,7 +295,7 @@ async def test_rights_are_those_of_the_table(identity: Identity) -> None:
     changed = await identity.change_user(OPERATOR, "ann", role="admin", grant=["workflows.admin"], revoke=[RUNS_READ])
 
     assert (changed.role, changed.permissions) == ("admin", ("workflows.admin",))
-    assert (await identity.authenticate(headers)).permissions == {"workflows.admin"}
+    assert (await identity.recognise(headers)).actor.permissions == {"workflows.admin"}
     assert await identity.change_user(OPERATOR, "ann", role="admin") == changed
     with pytest.raises(Invalid, match="at once"):
         await identity.change_user(OPERATOR, "ann", grant=[RUNS_READ], revoke=[RUNS_READ])
@@ -302,7 +305,7 @@ async def test_rights_are_those_of_the_table(identity: Identity) -> None:
 
 
 async def test_the_api_key_is_an_administrator(identity: Identity) -> None:
-    assert await identity.authenticate({"x-api-key": "api-key-of-old"}) == KEEPER
+    assert (await identity.recognise({"x-api-key": "api-key-of-old"})).actor == KEEPER
     for headers, text in (
         ({}, "Not authenticated"),
         ({"x-api-key": "api-key-of-olf"}, "Could not validate credentials"),
@@ -311,7 +314,7 @@ async def test_the_api_key_is_an_administrator(identity: Identity) -> None:
         ({"authorization": "Bearer "}, "Not authenticated"),
     ):
         with pytest.raises(NotAuthenticated, match=f"^{text}$"):
-            await identity.authenticate(headers)
+            await identity.recognise(headers)
 
 
 async def test_in_development_without_a_key_everybody_is_the_developer(running: Application) -> None:
@@ -320,11 +323,11 @@ async def test_in_development_without_a_key_everybody_is_the_developer(running: 
     token = (await identity.login("ann", WORD)).access_token
 
     for headers in ({}, {"x-api-key": ""}, {"x-api-key": "whatever"}, {"authorization": "Bearer "}):
-        assert await identity.authenticate(headers) == DEVELOPER
-    assert (await identity.authenticate(bearer(token))).username == "ann"
+        assert (await identity.recognise(headers)).actor == DEVELOPER
+    assert (await identity.recognise(bearer(token))).actor.username == "ann"
     for headers in (bearer("nonsense"), {"x-api-key": "wk_nonsense"}):
         with pytest.raises(NotAuthenticated):
-            await identity.authenticate(headers)
+            await identity.recognise(headers)
 
 
 async def test_processes_of_development_share_a_secret(running: Application) -> None:
@@ -332,7 +335,7 @@ async def test_processes_of_development_share_a_secret(running: Application) -> 
     token = (await running.identity.login("ann", WORD)).access_token
     other = Identity(running.engine, Rules())
 
-    assert (await other.authenticate(bearer(token))).username == "ann"
+    assert (await other.recognise(bearer(token))).actor.username == "ann"
 
 
 async def test_a_short_secret_signs_in_development(running: Application) -> None:
@@ -341,7 +344,7 @@ async def test_a_short_secret_signs_in_development(running: Application) -> None
 
     token = (await identity.login("ann", WORD)).access_token
 
-    assert (await identity.authenticate(bearer(token))).username == "ann"
+    assert (await identity.recognise(bearer(token))).actor.username == "ann"
 
 
 async def test_nobody_logs_in_with_a_single_user(running: Application) -> None:
@@ -353,10 +356,10 @@ async def test_nobody_logs_in_with_a_single_user(running: Application) -> None:
     with pytest.raises(Invalid, match="AUTH_MODE=single_user"):
         await identity.login("ann", WORD)
     with pytest.raises(NotAuthenticated):
-        await identity.authenticate(bearer(token))
+        await identity.recognise(bearer(token))
     with pytest.raises(Invalid):
         await identity.mint_for("1", VirtualKey())
-    assert await identity.authenticate({"x-api-key": "key"}) == KEEPER
+    assert (await identity.recognise({"x-api-key": "key"})).actor == KEEPER
 
 
 async def test_a_service_key_is_shown_once_and_can_be_revoked(
@@ -366,22 +369,22 @@ async def test_a_service_key_is_shown_once_and_can_be_revoked(
     wanted = Actor(f"key:{added.key.key_id}", "the nightly job", "acme", "user", frozenset({RUNS_READ}), "service_key")
     other = Identity(running.engine, identity.rules, hands)
 
-    assert await identity.authenticate({"x-api-key": added.text}) == wanted
-    assert await identity.authenticate(bearer(added.text)) == wanted
+    assert (await identity.recognise({"x-api-key": added.text})).actor == wanted
+    assert (await identity.recognise(bearer(added.text))).actor == wanted
     kept = await running.engine.read(lambda c: c.execute(sa.select(service_keys)).all())
     assert added.text.split("_", 2)[2] not in str(kept)
-    assert await other.authenticate({"x-api-key": added.text}) == wanted
+    assert (await other.recognise({"x-api-key": added.text})).actor == wanted
     for text in (f"{added.text[:-1]}{'a' if added.text[-1] != 'a' else 'b'}", "wk_", f"wk_{'0' * 12}_{'x' * 43}"):
         with pytest.raises(NotAuthenticated):
-            await identity.authenticate({"x-api-key": text})
+            await identity.recognise({"x-api-key": text})
 
     assert await identity.revoke_key(OPERATOR, added.key.key_id)
     assert not await identity.revoke_key(OPERATOR, added.key.key_id)
     with pytest.raises(NotAuthenticated):
-        await identity.authenticate({"x-api-key": added.text})
+        await identity.recognise({"x-api-key": added.text})
     hands.seconds += identity.rules.cache_seconds
     with pytest.raises(NotAuthenticated):
-        await other.authenticate({"x-api-key": added.text})
+        await other.recognise({"x-api-key": added.text})
     with pytest.raises(NotFound):
         await identity.revoke_key(OPERATOR, "nope")
     assert [key.revoked_at is not None for key in await identity.list_keys("acme")] == [True]
@@ -390,11 +393,11 @@ async def test_a_service_key_is_shown_once_and_can_be_revoked(
 async def test_a_service_key_can_have_an_end(identity: Identity, hands: Hands) -> None:
     added = await identity.add_key(OPERATOR, "job", days=0.5)
     hands.seconds += 43_199
-    assert (await identity.authenticate({"x-api-key": added.text})).kind == "service_key"
+    assert (await identity.recognise({"x-api-key": added.text})).actor.kind == "service_key"
 
     hands.seconds += 1
     with pytest.raises(NotAuthenticated):
-        await identity.authenticate({"x-api-key": added.text})
+        await identity.recognise({"x-api-key": added.text})
     for days in (0, -1, 1e9):
         with pytest.raises(Invalid):
             await identity.add_key(OPERATOR, "job", days=days)
@@ -416,14 +419,14 @@ async def test_a_known_caller_costs_no_query(
     monkeypatch.setattr(running.engine, "read", counted)
 
     for headers in ({"x-api-key": added.text}, bearer(token)):
-        await asyncio.gather(*(identity.authenticate(headers) for _ in range(50)))
-        assert (await identity.authenticate(headers)).kind in {"service_key", "user"}
+        await asyncio.gather(*(identity.recognise(headers) for _ in range(50)))
+        assert (await identity.recognise(headers)).actor.kind in {"service_key", "user"}
     assert len(reads) == 3
 
 
 async def test_a_virtual_key_carries_what_it_is_narrowed_down_to(identity: Identity, hands: Hands) -> None:
     await identity.add_user(OPERATOR, "ann", WORD, role="admin")
-    ann = await identity.authenticate(bearer((await identity.login("ann", WORD)).access_token))
+    ann = (await identity.recognise(bearer((await identity.login("ann", WORD)).access_token))).actor
 
     minted = await identity.mint(
         ann,
@@ -441,12 +444,12 @@ async def test_a_virtual_key_carries_what_it_is_narrowed_down_to(identity: Ident
             await identity.mint(nobody, VirtualKey())
 
     lesser = await identity.mint_for("1", VirtualKey())
-    assert (await identity.authenticate(bearer(lesser.token))).role == "user"
+    assert (await identity.recognise(bearer(lesser.token))).actor.role == "user"
     await identity.change_user(OPERATOR, "ann", role="user")
-    assert (await identity.authenticate(bearer(minted.token))).role == "user"
+    assert (await identity.recognise(bearer(minted.token))).actor.role == "user"
     hands.seconds += 300
     with pytest.raises(NotAuthenticated):
-        await identity.authenticate(bearer(minted.token))
+        await identity.recognise(bearer(minted.token))
 
 
 async def test_uses_are_counted_on_disk_and_over_processes(

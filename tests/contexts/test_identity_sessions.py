@@ -38,7 +38,7 @@ async def identity(running: Application, hands: Hands) -> AsyncIterator[Identity
 
 async def refused(identity: Identity, *tokens: Token) -> bool:
     """Whether none of the tokens lets anybody in, neither the bearer tokens nor those for further ones."""
-    attempts = [identity.authenticate(bearer(one.access_token)) for one in tokens]
+    attempts = [identity.recognise(bearer(one.access_token)) for one in tokens]
     outcomes: list[object] = [*await asyncio.gather(*attempts, return_exceptions=True)]
     for one in tokens:
         outcomes += await asyncio.gather(identity.refresh(one.refresh_token), return_exceptions=True)
@@ -63,7 +63,7 @@ async def test_a_refresh_token_gets_the_next_and_is_spent(
     third = await identity.refresh(second.refresh_token)
 
     assert len({one.refresh_token for one in (first, second, third)}) == 3
-    assert (await identity.authenticate(bearer(third.access_token))).username == "ann"
+    assert (await identity.recognise(bearer(third.access_token))).actor.username == "ann"
     kept = await running.engine.read(lambda c: c.execute(sa.select(login_sessions)).all())
     assert len(kept) == 1
     assert third.refresh_token.rpartition("_")[2] not in str(kept)
@@ -80,7 +80,7 @@ async def test_a_copied_refresh_token_ends_the_login_for_both(
     first, elsewhere = await identity.login("ann", WORD), await identity.login("ann", WORD)
     second = await identity.refresh(first.refresh_token)
     for one in (identity, other):
-        await one.authenticate(bearer(second.access_token))
+        await one.recognise(bearer(second.access_token))
 
     with pytest.raises(NotAuthenticated):
         await identity.refresh(first.refresh_token, "r-1")
@@ -111,15 +111,15 @@ async def test_a_login_ends_in_every_process(identity: Identity, running: Applic
     new = await identity.refresh(old.refresh_token)
     elsewhere = await identity.login("ann", WORD)
     for one in (old, new):
-        await other.authenticate(bearer(one.access_token))
+        await other.recognise(bearer(one.access_token))
 
     await identity.logout(bearer(old.access_token), None, "r-2")
 
     assert await refused(identity, old, new)
-    assert (await other.authenticate(bearer(old.access_token))).username == "ann"
+    assert (await other.recognise(bearer(old.access_token))).actor.username == "ann"
     hands.seconds += RULES.cache_seconds
     assert await refused(other, old, new)
-    assert (await other.authenticate(bearer(elsewhere.access_token))).username == "ann"
+    assert (await other.recognise(bearer(elsewhere.access_token))).actor.username == "ann"
     await identity.logout(bearer(old.access_token))
     await identity.logout({}, elsewhere.refresh_token)
     assert await refused(identity, elsewhere)
@@ -134,8 +134,8 @@ async def test_what_cannot_log_out_is_told_so(identity: Identity) -> None:
     minted = (await identity.mint_for("1", VirtualKey())).token
     await identity.logout(bearer(minted))
     with pytest.raises(NotAuthenticated):
-        await identity.authenticate(bearer(minted))
-    assert (await identity.authenticate(bearer(token.access_token))).username == "ann"
+        await identity.recognise(bearer(minted))
+    assert (await identity.recognise(bearer(token.access_token))).actor.username == "ann"
     key = (await identity.add_key(OPERATOR, "job")).text
     with pytest.raises(Invalid, match="revoke it"):
         await identity.logout(bearer(key))
@@ -191,15 +191,15 @@ async def test_two_keys_are_read_and_the_first_signs(identity: Identity, running
 
     for one in (announced, swapped):
         for token in (old, new):
-            assert (await one.authenticate(bearer(token.access_token))).username == "ann"
+            assert (await one.recognise(bearer(token.access_token))).actor.username == "ann"
     assert kids[0] != kids[1]
     said = jwt.decode(old.access_token, options={"verify_signature": False})
     nameless = jwt.encode(said, KEY, "HS256")
-    assert (await swapped.authenticate(bearer(nameless))).username == "ann"
+    assert (await swapped.recognise(bearer(nameless))).actor.username == "ann"
     crossed = [jwt.encode(said, KEY, "HS256", {"kid": kid}) for kid in (kids[1], "f" * 16)]
     for one, forged in ((identity, new.access_token), (alone, old.access_token), *((swapped, it) for it in crossed)):
         with pytest.raises(NotAuthenticated):
-            await one.authenticate(bearer(forged))
+            await one.recognise(bearer(forged))
     assert (await alone.refresh(old.refresh_token)).access_token
 
 
@@ -214,13 +214,13 @@ async def test_the_administrator_of_development_is_nobody_elsewhere(
     assert [user.username for user in await dev.list_users()] == ["ann"]
 
     outcomes = await asyncio.gather(*(dev.login("Admin@Example.com", seeds.PASSWORD) for _ in range(3)))
-    actor = await dev.authenticate(bearer(outcomes[0].access_token))
+    actor = (await dev.recognise(bearer(outcomes[0].access_token))).actor
     minted = await dev.mint(actor, VirtualKey())
 
     assert (actor.username, actor.role) == (seeds.NAME, "admin")
     assert (await dev.get_user(seeds.NAME)).seeded
     assert await refused(identity, *outcomes)
-    for attempt in (identity.login(seeds.NAME, seeds.PASSWORD), identity.authenticate(bearer(minted.token))):
+    for attempt in (identity.login(seeds.NAME, seeds.PASSWORD), identity.recognise(bearer(minted.token))):
         with pytest.raises(NotAuthenticated):
             await attempt
     await identity.set_password(OPERATOR, seeds.NAME, "a word of its own")

@@ -15,10 +15,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.contexts.test_identity import KEY, OPERATOR, WORD, Hands, bearer
+from tests.support.waiting import wait_until_async
 from windlass.bootstrap import Application
 from windlass.contexts.identity import seeds
-from windlass.contexts.identity.api import AuditQuery, Identity, NotAuthenticated, Provider, Rules
-from windlass.contexts.identity.provider import ProviderClient
+from windlass.contexts.identity.api import AuditQuery, Identity, NotAuthenticated, Provider, Rules, Token
+from windlass.contexts.identity.provider import AWAY, LEAST_SECONDS, ProviderClient
 from windlass.contexts.identity.tables import external_users
 from windlass.kernel.actors import Forbidden
 from windlass.kernel.errors import NotFound, Unavailable
@@ -45,6 +46,7 @@ class Site:
         self.tokens: dict[str, Any] = {}
         self.user_info: dict[str, Any] = {}
         self.asked: list[tuple[str, dict[str, str], dict[str, str]]] = []
+        self.stalled: asyncio.Event | None = None
 
     @staticmethod
     def key(public: Any, kid: str, **more: str) -> dict[str, Any]:
@@ -57,6 +59,10 @@ class Site:
     ) -> Mapping[str, Any]:
         """Answer."""
         self.asked.append((url, dict(form or {}), dict(headers or {})))
+        if self.stalled is not None:
+            await self.stalled.wait()
+        if self.stalled is not None or url.endswith("/broken"):
+            raise Unavailable(f"{AWAY}: TimeoutError: ")
         answers: dict[str, Any] = {
             "/.well-known/openid-configuration": self.said,
             "/keys": {"keys": self.keys},
@@ -124,7 +130,7 @@ async def test_who_logs_in_elsewhere_becomes_a_user_once(
     assert headers["Authorization"] == f"Basic {base64.b64encode(b'windlass:s3cret').decode()}"
     digest = hashlib.sha256(form["code_verifier"].encode()).digest()
     assert base64.urlsafe_b64encode(digest).rstrip(b"=").decode() not in begun.address  # each login has its own
-    actor = await identity.authenticate(bearer(token.access_token))
+    actor = (await identity.recognise(bearer(token.access_token))).actor
     assert (actor.username, actor.role, actor.kind) == ("ann@example.com", "admin", "user")
     for word in ("", "admin123", WORD):
         with pytest.raises(NotAuthenticated):
@@ -132,7 +138,7 @@ async def test_who_logs_in_elsewhere_becomes_a_user_once(
 
     again = await log_in(identity, site, hands, email="ann@other.example", realm={"roles": "user"})
 
-    known = await identity.authenticate(bearer(again.access_token))
+    known = (await identity.recognise(bearer(again.access_token))).actor
     assert (known.user_id, known.username, known.role) == (actor.user_id, "ann@example.com", "user")
     assert (await identity.refresh(again.refresh_token)).access_token
     told = [(entry["action"], entry["request_id"]) for entry in await identity.entries(AuditQuery())]
@@ -210,7 +216,7 @@ async def test_an_answer_to_another_browser_is_none(identity: Identity, site: Si
     with pytest.raises(NotAuthenticated):
         await identity.finish_external_login(mine.kept, answer)
     with pytest.raises(NotAuthenticated):
-        await identity.authenticate(bearer(mine.kept))
+        await identity.recognise(bearer(mine.kept))
 
 
 async def test_who_may_come_is_said_here(running: Application, site: Site, hands: Hands) -> None:
@@ -233,9 +239,21 @@ async def test_who_may_come_is_said_here(running: Application, site: Site, hands
 
     token, *_ = await asyncio.gather(*(log_in(closed, site, hands) for _ in range(3)))
 
-    actor = await closed.authenticate(bearer(token.access_token))
+    actor = (await closed.recognise(bearer(token.access_token))).actor
     assert (actor.user_id, actor.role, actor.tenant_id) == (ann.user_id, "admin", "acme")
     assert (await closed.entries(AuditQuery(action="user.link")))[0]["target"] == f"user:{ann.user_id}"
+    with pytest.raises(Forbidden, match="no account"):
+        await log_in(closed, site, hands, sub="a-2")  # the address has been given to somebody else
+    assert (await log_in(closed, site, hands)).access_token
+    elsewhere = Identity(running.engine, RULES, hands, Provider("https://other.example", "windlass"))
+    site.said["issuer"] = "https://other.example"
+    assert (await log_in(elsewhere, site, hands, sub="a-2", iss="https://other.example")).access_token
+    site.said["issuer"] = ISSUER
+    await closed.add_user(OPERATOR, "bob@example.com", WORD)
+    bobs = [log_in(closed, site, hands, sub=sub, email="bob@example.com") for sub in ("b-1", "b-2")]
+    assert sorted(str(type(one)) for one in await asyncio.gather(*bobs, return_exceptions=True)) == sorted(
+        map(str, (Forbidden, Token))
+    )
     await closed.change_user(OPERATOR, "ann@example.com", is_active=False)
     for sub in ("a-1", "a-2"):
         with pytest.raises(Forbidden, match="no account"):
@@ -271,3 +289,24 @@ async def test_a_provider_may_change_its_keys_and_tell_more_when_asked(
     site.said["issuer"] = "https://evil.example"
     with pytest.raises(Unavailable, match="the login provider does not answer"):
         await public.begin_external_login(BACK)
+
+
+async def test_who_waits_for_a_provider_that_is_away_waits_once(identity: Identity, site: Site, hands: Hands) -> None:
+    site.stalled = asyncio.Event()
+    waiting = [asyncio.create_task(identity.begin_external_login(BACK)) for _ in range(5)]
+    await wait_until_async(lambda: len(site.asked) == 1)
+    site.stalled.set()
+    answers = await asyncio.gather(*waiting, return_exceptions=True)
+    site.stalled = None
+    with pytest.raises(Unavailable, match=AWAY):
+        await identity.begin_external_login(BACK)  # it was away a moment ago
+    assert {type(answer) for answer in answers} == {Unavailable}
+    assert len(site.asked) == 1
+
+    hands.seconds += LEAST_SECONDS
+    site.said["jwks_uri"] = f"{ISSUER}/broken"
+    for _ in range(2):
+        with pytest.raises(Unavailable, match=AWAY):
+            await log_in(identity, site, hands)
+    assert [url for url, *_ in site.asked if url.endswith("/broken")] == [f"{ISSUER}/broken"]
+    assert (await identity.begin_external_login(BACK)).address  # what it says of itself is known

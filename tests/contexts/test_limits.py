@@ -230,8 +230,11 @@ async def test_a_queue_is_counted_once_a_second_and_no_further_than_its_limit(
         seconds[0] = 6.5
         await start(process)
         few = await process.engine.read(lambda connection: waiting(connection, "default", 3))
+        seconds[0] = 8.0
+        await asyncio.gather(*(start(process) for _ in range(12)))
+        await asyncio.gather(*(start(process, actor=FOREIGN) for _ in range(12)))
 
-    assert (counts, few) == ([0, 0, 7, 7], 3)
+    assert (counts, few) == ([0, 0, 7, 7, 8, 8, 0], 3)
 
 
 @pytest.mark.parametrize("tenant_id", ["default", None])

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from tests.contexts.asked import ADMIN, ANN, BOB, CID, OWNER, Office, asked, person, start, steps, tell
 from tests.engine.lab import Lab, event_types, payloads, status_of
 from tests.storage.databases import postgres_database, sqlite_database
+from tests.support.databases import ON_ONE_DATABASE
 from tests.support.waiting import wait_until_async
 from windlass import Engine, StepFailed, gather, signal, sleep, step, workflow
 from windlass.contexts.people import listing, store
@@ -162,6 +163,7 @@ async def test_a_form_is_checked_on_approval(office: Office, engine: Engine) -> 
     assert (await handle.result(timeout=10))[0] == "rejected"
 
 
+@ON_ONE_DATABASE
 @pytest.mark.parametrize(
     "options,words",
     [

@@ -211,6 +211,7 @@ async def test_work_goes_on_after_a_restart(database_url: str, monkeypatch: pyte
     known = Processors()
     known.add("c", work)
     settings = {"process_wait_seconds": 0.05}
+    monkeypatch.setattr("windlass.bootstrap.STOP_SECONDS", 0.1)
     async with running_with(database_url, known, monkeypatch, **settings) as application:
         for number in range(20):
             await application.records.create(orjson.dumps({"source": "s", "category": "c", "payload": {"n": number}}))

@@ -8,7 +8,18 @@ import pytest
 
 from tests.engine.lab import Lab, event_types, journal, parked, payloads, status_of
 from tests.support.waiting import wait_until_async
-from windlass import Engine, Registry, RunCancelled, RunConflict, UnknownWorkflow, gather, signal, step, workflow
+from windlass import (
+    Engine,
+    Registry,
+    RunCancelled,
+    RunConflict,
+    RunFailed,
+    UnknownWorkflow,
+    gather,
+    signal,
+    step,
+    workflow,
+)
 from windlass.deploy import moving
 from windlass.engine.ports import Transaction
 from windlass.kernel.errors import Invalid
@@ -175,6 +186,16 @@ async def test_a_run_that_is_worked_on_or_is_a_child_is_left_alone(lab: Lab) -> 
     async def waits() -> None:
         await free.wait()
 
+    @step(compensate=wrap)
+    async def undone() -> str:
+        return "undone"
+
+    @workflow(name="moving.undone", registry=registry)
+    async def undoes() -> None:
+        await undone()
+        await charge("late")
+        raise ValueError("too late")
+
     engine: Engine = await lab.engine(registry=registry)
     handle = await engine.start_run(busy)
     await status_of(handle, "running")
@@ -182,6 +203,12 @@ async def test_a_run_that_is_worked_on_or_is_a_child_is_left_alone(lab: Lab) -> 
         await moving.migrate(engine, handle.run_id, "2", by="ann", tell=tell)
     free.set()
     await handle.result(20)
+
+    failed = await engine.start_run(undoes)
+    with pytest.raises(RunFailed, match="too late"):
+        await failed.result(20)
+    with pytest.raises(RunConflict, match="begun to undo"):
+        await moving.fork(engine, failed.run_id, "charge#1", None, by="ann", tell=tell)
 
     parent = await engine.start_run("moving.parent", "visa")
     await parked(parent)

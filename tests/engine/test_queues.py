@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.engine.lab import Lab, parked, status_of
+from tests.engine.lab import IN_MEMORY, Lab, parked, status_of
 from tests.support.waiting import wait_until_async
 from windlass import Engine, RunFailed, map, signal, sleep, step, workflow  # noqa: A004
 from windlass.kernel.checks import MOST_PLACES
@@ -230,6 +230,7 @@ async def test_a_dead_process_s_places_are_free_again(lab: Lab) -> None:
         assert await second.handle(handle.run_id).result(timeout=10) == "second try"
 
 
+@IN_MEMORY
 @pytest.mark.parametrize("limit", [0, -1, MOST_PLACES + 1, 1.5, True])
 async def test_a_limit_is_as_high_as_there_may_be_places(engine: Engine, limit: Any) -> None:
     for change in (

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.engine.lab import Lab, event_types, parked, payloads, status_of
+from tests.engine.lab import IN_MEMORY, Lab, event_types, parked, payloads, status_of
 from tests.support.waiting import wait_until_async
 from windlass import Engine, RunConflict, RunFailed, SignalTimeout, UnknownRun, gather, signal, sleep, step, workflow
 
@@ -271,6 +271,7 @@ async def test_a_lost_ring_does_not_lose_the_signal(lab: Lab, monkeypatch: pytes
     assert await handle.result(timeout=10) == ["unheard"]
 
 
+@IN_MEMORY
 @pytest.mark.parametrize("timeout", ["nan", "inf", "1e13"])
 async def test_a_time_nobody_can_wait_for_is_refused_by_name(engine: Engine, timeout: str) -> None:
     @workflow

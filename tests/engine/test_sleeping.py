@@ -26,7 +26,7 @@ async def test_a_sleeping_run_is_a_row_and_wakes_when_its_time_has_come(engine: 
     assert (view.status, view.wait_reason, view.holder) == ("running", "timer", None)
     assert view.wake_at is not None
     assert 0 <= from_iso(view.wake_at) - begun - 3 * 86400 * SECOND < 60 * SECOND
-    assert engine.worker.runs == {}
+    await wait_until_async(lambda: engine.worker.runs == {}, what="a worker without runs")
 
     lab.pass_time(days=2)
     assert (await handle.status()).holder is None

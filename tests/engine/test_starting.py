@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.engine.lab import Lab, add_note, parked, status_of
+from tests.engine.lab import IN_MEMORY, Lab, add_note, parked, status_of
 from tests.support.waiting import wait_until_async
 from windlass import (
     Engine,
@@ -118,6 +118,7 @@ async def test_a_key_is_forgotten_when_its_time_is_up(engine: Engine, lab: Lab) 
     assert again.run_id != first.run_id
 
 
+@IN_MEMORY
 @pytest.mark.parametrize("key", ["", "x" * 256, "a\nb", "nul\0"])
 async def test_a_key_that_is_none_is_refused(engine: Engine, key: str) -> None:
     with pytest.raises(Invalid, match="idempotency_key is 1 to 255 printable characters"):
@@ -171,6 +172,7 @@ async def test_times_that_make_no_sense_are_refused(engine: Engine) -> None:
     assert await engine.list_runs() == []
 
 
+@IN_MEMORY
 @pytest.mark.parametrize(
     "field,value",
     [

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.engine.lab import Lab, event_types, parked, payloads
+from tests.engine.lab import IN_MEMORY, Lab, event_types, parked, payloads
 from tests.support.waiting import wait_until_async
 from windlass import Engine, Fatal, Handle, RunFailed, StepFailed, step, step_info, workflow
 
@@ -348,6 +348,7 @@ def test_what_is_no_error_is_refused_where_it_is_written(option: str, errors: ob
         step(**{"name": "s", option: errors})(lambda: None)  # type: ignore[call-overload]
 
 
+@IN_MEMORY
 @pytest.mark.parametrize("errors", [OSError, [OSError], {OSError, KeyError}, (OSError,)])
 async def test_types_of_errors_may_be_one_or_several(engine: Engine, errors: Any) -> None:
     attempts: list[str] = []

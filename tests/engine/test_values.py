@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
-from tests.engine.lab import Lab, parked, payloads
+from tests.engine.lab import IN_MEMORY, Lab, parked, payloads
 from windlass import Engine, NotSerializable, RunFailed, gather, signal, sleep, step, workflow
 from windlass.kernel.errors import Invalid
 
@@ -176,6 +176,7 @@ async def test_plain_json_is_turned_into_the_types_asked_for(engine: Engine) -> 
     assert seen == [Item(name="tea", price=Decimal("1.5")), datetime(2026, 3, 1, 12, tzinfo=UTC), 3]
 
 
+@IN_MEMORY
 @pytest.mark.parametrize(
     "args,place",
     [
@@ -240,6 +241,7 @@ UNKEEPABLE: dict[str, tuple[Callable[[], Any], str]] = {
 }
 
 
+@IN_MEMORY
 @pytest.mark.parametrize("name", UNKEEPABLE)
 async def test_what_cannot_be_kept_is_refused_by_name(engine: Engine, name: str) -> None:
     make, why = UNKEEPABLE[name]
@@ -419,6 +421,7 @@ async def test_types_that_only_the_type_checker_knows_do_no_harm_beside_the_outp
     assert await (await engine.start_run(run)).result(timeout=10) == 42
 
 
+@IN_MEMORY
 @pytest.mark.parametrize("text", ["nul \0", "half \ud800", ""])
 @pytest.mark.parametrize("field", ["run_id", "tenant_id", "owner", "key"])
 async def test_what_goes_with_a_run_is_text_that_can_be_kept(engine: Engine, field: str, text: str) -> None:

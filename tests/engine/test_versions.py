@@ -100,9 +100,9 @@ async def test_new_runs_get_the_highest_version_unless_one_is_said_to_be_current
         async def imposter() -> None:
             return None
 
-    for wrong in ("", "1,2", "a b", "x@y", "v" * 65):
+    for wrong in ("", "1,2", "a b", "x@y", "v" * 65, 2):
         with pytest.raises(BadName, match="no version"):
-            define(registry, wrong)
+            define(registry, wrong)  # type: ignore[arg-type]
     with pytest.raises(UnknownWorkflow, match=r"versions\.chosen@77"):
         registry.get("versions.chosen", "77")
     foreign = Registry()

@@ -9,9 +9,13 @@ import httpx2
 import pytest
 import yaml
 
-from tests.support.apps import Served, serving
+from tests.support.apps import serving
 from tests.support.definitions import definition, log
+from tests.support.demo_billing import billing
 from tests.support.paths import DOCS, ROOT
+from tests.support.waiting import wait_until_async
+from windlass.contexts.providers.api import Approved
+from windlass.kernel.actors import Actor
 
 RULES = sorted((ROOT / "deploy" / "prometheus").glob("*.rules.yml"))
 DASHBOARDS = sorted((ROOT / "deploy" / "grafana").glob("*.json"))
@@ -24,6 +28,7 @@ ALERTS = {
         "ProviderServiceDown", "ProviderServiceHighErrorRate", "ProviderServiceDatabaseDown", "ProviderBillingFailing",
     },
 }  # fmt: skip
+ADMIN = Actor("1", "ann", role="admin")
 OF_PROMETHEUS = {"job", "instance"}
 """Labels that it adds itself."""
 _LABELS = re.compile(r"(\w+)(?:=~|!=|!~|=)\"")
@@ -48,44 +53,52 @@ def names(expression: str) -> set[str]:
     return set(re.findall(r"\b(?:workflows|windlass|app|provider_service)_\w+", expression))
 
 
-@pytest.fixture
-async def metrics(migrated_sqlite_url: str) -> str:
-    """What a service says that has done something of every kind."""
-    async with serving(migrated_sqlite_url) as served:
-        await _do_everything(served)
-        return (await served.client.get("/metrics")).text
+async def _figures_of_work(database_url: str) -> str:
+    """What a service says that has run workflows, approved a candidate and told of it."""
+    with billing() as peer:
+        # A webhook to this machine is blocked, which is counted as a delivery.
+        settings: dict[str, Any] = {
+            "billing_service_url": peer.url,
+            "providers_webhook_url": "http://127.0.0.1/approved",
+        }
+        async with serving(database_url, **settings) as served:
+
+            async def run(step: dict[str, Any]) -> None:
+                body = {"definition": definition([step])}
+                answer: httpx2.Response = await served.client.post("/api/v1/workflows/run?mode=sync", json=body)
+                assert answer.status_code == 200, answer.text
+
+            async def figures() -> str | None:
+                told = (await served.client.get("/metrics")).text
+                return told if "workflows_webhook_deliveries_total{" in told else None
+
+            await run(log("a"))
+            await run({"id": "bad", "type": "prompt", "config": {"template": "{{ nobody.knows }}"}, "retry": 0})
+            assert (await served.client.get("/health")).status_code == 200
+            company = {
+                "company_name": "Figs", "contact_email": "figs@example.com", "products": ["apples"],
+                "truck_count": 1, "capacity_tons_per_day": 1,
+            }  # fmt: skip
+            made = await served.client.post("/candidates", json=company)
+            approvals = served.inside.providers.approvals
+            done = await approvals.approve(ADMIN, made.json()["candidate_id"], version=None, wait=True)
+            assert isinstance(done, Approved)
+            found = await wait_until_async(figures)
+            assert found is not None
+            return found
 
 
-async def _do_everything(served: Served) -> None:
-    async def run(steps: list[Any], **fields: Any) -> None:
-        body = {"definition": definition(steps, **fields)}
-        answer: httpx2.Response = await served.client.post("/api/v1/workflows/run?mode=sync", json=body)
-        assert answer.status_code == 200, answer.text
-
-    await run([log("a")])
-    await run([{"id": "bad", "type": "prompt", "config": {"template": "{{ nobody.knows }}"}, "retry": 0}])
-    for status in ("failed", "blocked"):
-        served.app.state.meter.count("workflows_webhook_deliveries", status=status, host="hooks.example.com")
-    served.app.state.meter.count("provider_service_billing_calls", action="create", outcome="down")
-    served.app.state.meter.count("provider_service_approvals", outcome="approved")
-    assert (await served.client.get("/health")).status_code == 200
-
-
-@pytest.mark.parametrize("path", [*RULES, *DASHBOARDS], ids=lambda path: path.name)
-def test_every_name_asked_for_is_emitted(path: Path, metrics: str) -> None:
+async def test_every_name_and_label_asked_for_is_emitted(migrated_sqlite_url: str) -> None:
+    metrics = await _figures_of_work(migrated_sqlite_url)
     emitted = set(re.findall(r"^([a-z_]+)(?:{| )", metrics, re.MULTILINE))
-    wanted = {name for expression in asked(path) for name in names(expression)}
-
-    assert len(wanted) > 3
-    assert wanted <= emitted
-
-
-@pytest.mark.parametrize("path", [*RULES, *DASHBOARDS], ids=lambda path: path.name)
-def test_every_label_asked_for_is_there(path: Path, metrics: str) -> None:
-    for expression in asked(path):
-        for name, labels in re.findall(r"\b((?:workflows|windlass|provider_service)_\w+){([^}]*)}", expression):
-            line = next(line for line in metrics.splitlines() if re.match(rf"{name}[{{ ]", line))
-            assert set(_LABELS.findall(labels)) - OF_PROMETHEUS <= set(re.findall(r'(\w+)="', line)), expression
+    for path in [*RULES, *DASHBOARDS]:
+        wanted = {name for expression in asked(path) for name in names(expression)}
+        assert len(wanted) > 3
+        assert wanted <= emitted, path.name
+        for expression in asked(path):
+            for name, labels in re.findall(r"\b((?:workflows|windlass|provider_service)_\w+){([^}]*)}", expression):
+                line = next(line for line in metrics.splitlines() if re.match(rf"{name}[{{ ]", line))
+                assert set(_LABELS.findall(labels)) - OF_PROMETHEUS <= set(re.findall(r'(\w+)="', line)), expression
 
 
 @pytest.mark.parametrize("path", RULES, ids=lambda path: path.name)
@@ -104,19 +117,36 @@ async def test_requests_of_the_provider_service_are_counted_by_template_and_it_s
         lines = (line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("provider_service_"))
         return {name: float(value) for name, value in lines}
 
-    async with serving(migrated_sqlite_url) as served:
+    small: dict[str, Any] = {
+        "rate_limits_enabled": True,
+        "rate_limits_writes": 2,
+        "max_body_bytes": 1024,
+        "rate_limits_login": 1,
+    }
+    async with serving(migrated_sqlite_url, **small) as served:
         meter = served.app.state.meter
         for path, times in (("/health", 2), ("/records", 1), ("/auth/nothing", 1)):
             for _ in range(times):
                 await served.client.get(path)
-        refused = await served.client.post("/auth/login", data={"username": "nobody", "password": "x" * 12})
+        for path in ("/auth/login", "/auth/login", *["/api/providers/candidates"] * 3, "/candidates/x/approve"):
+            await served.client.post(
+                path, data={"username": "nobody", "password": "x" * (12 if "auth" in path else 2000)}
+            )
+        await served.client.delete("/candidates/x")
         told = figures((await served.client.get("/metrics")).text)
         assert told["provider_service_up"] == told["provider_service_database_up"] == 1
         counted = {name: value for name, value in told.items() if name.startswith("provider_service_requests_total{")}
-        refusals = f'{{endpoint="/auth/login",method="POST",status_code="{refused.status_code}"}}'
         assert counted == {
-            'provider_service_requests_total{endpoint="/health",method="GET",status_code="200"}': 2,
-            f"provider_service_requests_total{refusals}": 1,
+            f'provider_service_requests_total{{endpoint="{path}",method="{method}",status_code="{status}"}}': times
+            for path, method, status, times in (
+                ("/health", "GET", 200, 2),
+                ("/auth/login", "POST", 401, 1),
+                ("/auth/login", "POST", 429, 1),
+                ("/api/providers/candidates", "POST", 413, 2),
+                ("/api/providers/candidates", "POST", 429, 1),
+                ("/candidates/{candidate_id}/approve", "POST", 413, 1),
+                ("/candidates/{candidate_id}", "DELETE", 405, 1),
+            )
         }
         assert told['provider_service_request_duration_seconds_count{endpoint="/health",method="GET"}'] == 2
     stopping = figures(meter.text({}, None, database=False).decode())

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.apps import Served, serving
+from tests.support.databases import ON_ONE_DATABASE
 from windlass import signal, workflow
 from windlass.contexts.artifacts.tables import workflow_artifacts
 from windlass.http import artifacts as routes
@@ -90,6 +91,7 @@ async def test_a_file_is_stored_listed_and_downloaded(served: Served, root: Path
     assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", "5")
 
 
+@ON_ONE_DATABASE
 @pytest.mark.parametrize(
     "asked,part",
     [
@@ -113,6 +115,7 @@ async def test_a_part_is_sent(served: Served, asked: str, part: tuple[int, int])
     assert answer.headers["content-length"] == str(len(answer.content))
 
 
+@ON_ONE_DATABASE
 @pytest.mark.parametrize(
     "asked",
     ["bytes=0-10", "bytes=10-", "bytes=5-2", "bytes=-0", "bytes=-", "bytes=0-1,3-4", "bytes=a-b", "lines=0-1", "x", ""],
@@ -323,6 +326,7 @@ async def test_a_batch_is_verified_within_the_run_alone(served: Served) -> None:
     ]  # fmt: skip
 
 
+@ON_ONE_DATABASE
 @pytest.mark.parametrize(
     "body,loc",
     [

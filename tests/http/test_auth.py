@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tests.support.apps import Served, serving
+from tests.support.databases import ON_ONE_DATABASE
 from windlass.contexts.identity.api import VirtualKey
 from windlass.http.access import scoped
 from windlass.http.callers import caller
@@ -56,7 +57,9 @@ async def test_a_login_answers_a_token(guarded: Served) -> None:
     assert (await guarded.client.post("/auth/login", files=files)).status_code == 200
 
 
-@pytest.mark.parametrize("name,word", [("ann", "wrong"), ("nobody", WORD), ("", ""), ("a\0b", WORD)])
+@pytest.mark.parametrize(
+    "name,word", [("ann", "wrong"), ("nobody", WORD), ("", ""), ("a\0b", WORD), ("a" * 255, "b" * 1024)]
+)
 async def test_a_wrong_login_is_one_answer(guarded: Served, name: str, word: str) -> None:
     answer = await guarded.client.post("/auth/login", data={"username": name, "password": word})
 
@@ -81,6 +84,7 @@ async def test_guessing_is_slowed_down(guarded: Served) -> None:
     assert answer.json()["code"] == "RATE_LIMITED"
 
 
+@ON_ONE_DATABASE
 @pytest.mark.parametrize(
     "form,fields",
     [
@@ -89,6 +93,9 @@ async def test_guessing_is_slowed_down(guarded: Served) -> None:
         ({"username": "ann", "password": WORD, "otp": "1"}, ["otp"]),
         ({"username": ["ann", "bob"], "password": WORD}, ["username"]),
         ({"username": "ann", "password": WORD, "grant_type": "implicit"}, ["grant_type"]),
+        ({"username": "a" * 256, "password": "b" * 1025}, ["username", "password"]),
+        ({"username": "ann", "password": WORD, "scope": "s" * 1025, "client_id": "c" * 256}, ["scope", "client_id"]),
+        ({"username": "ann", "password": WORD, "client_secret": "s" * 1025}, ["client_secret"]),
     ],
 )
 async def test_a_form_that_is_none_is_refused_by_field(guarded: Served, form: Any, fields: list[str]) -> None:
@@ -164,6 +171,7 @@ async def narrowed(served: Served, **wanted: Any) -> dict[str, str]:
 RUN, OTHER, NOW = "/api/v1/workflows/7/run", "/api/v1/workflows/77/run", "/api/v1/scheduler/workflows/s1/run-now"
 
 
+@ON_ONE_DATABASE
 @pytest.mark.parametrize(
     "wanted,reached,refused,said",
     [
@@ -237,6 +245,7 @@ async def test_who_mints_is_an_administrator_who_logged_in(guarded: Served, serv
         assert answer.json()["detail"].startswith("virtual keys are for users who log in")
 
 
+@ON_ONE_DATABASE
 @pytest.mark.parametrize(
     "body,field",
     [
@@ -341,13 +350,17 @@ async def test_tokens_are_refreshed_and_end_with_the_login(guarded: Served, form
     assert [entry["request_id"] for entry in listed] == ["r-9"]
     wrong = [await post("/auth/refresh", None), await guarded.client.post("/auth/refresh", json={"refresh_token": 1})]
     wrong.append(await guarded.client.post("/auth/refresh", data={"token": "x", "grant_type": "password"}))
+    wrong += [await post(path, "t" * 256) for path in ("/auth/refresh", "/auth/logout")]
     assert [[issue["loc"][-1] for issue in answer.json()["detail"]] for answer in wrong[1:]] == [
         ["refresh_token"],
         ["token", "refresh_token", "grant_type"],
+        ["refresh_token"],
+        ["refresh_token"],
     ]
-    assert [answer.status_code for answer in wrong] == [422] * 3
+    assert [answer.status_code for answer in wrong] == [422] * 5
 
 
+@ON_ONE_DATABASE
 @pytest.mark.parametrize(
     "token",
     ["a.b.c", "eyJhbGciOiJub25lIn0.e30.", "x" * 9000, "..", "wk_0"],

@@ -14,6 +14,8 @@ import pytest
 from tests.support.apps import Served, serving
 from tests.support.demo_billing import DemoBilling, billing
 from tests.support.waiting import wait_until_async
+from windlass.contexts.providers import tasks
+from windlass.contexts.providers.api import ApprovalRules
 from windlass.kernel.actors import Actor
 
 OPERATOR = Actor("operator", "ann", role="admin", kind="operator")
@@ -85,7 +87,8 @@ async def test_a_candidate_registers_and_is_found(served: Served, base: str) -> 
     assert answer.headers["location"] == f"{base}/{made['candidate_id']}"
     assert made == {
         **TRUCKS, "candidate_id": made["candidate_id"], "status": "pending", "provider_id": None, "version": 1,
-        "rejection_reason": None, "approval": None, "created_at": made["created_at"], "updated_at": made["created_at"],
+        "rejection_reason": None, "approval": None, "last_approval_error": None, "created_at": made["created_at"],
+        "updated_at": made["created_at"],
     }  # fmt: skip
     found = await served.client.get(f"{base}/{made['candidate_id'].upper()}")
     assert (found.status_code, found.json(), found.headers["etag"]) == (200, made, '"1"')
@@ -274,7 +277,10 @@ async def test_a_candidate_is_decided_once(served: Served, demo: DemoBilling) ->
     refused = await post(two, "approve")
     assert told(refused)[0] == 502
     assert told(refused)[1].startswith("Failed to create provider: ")
-    assert (await served.client.get(f"/candidates/{two['candidate_id']}")).json()["status"] == "pending"
+    for given, shown in (({}, None), (await bearer(served), told(refused)[1])):
+        found = (await served.client.get(f"/candidates/{two['candidate_id']}", headers=given)).json()
+        assert found["status"] == "pending"
+        assert (found["last_approval_error"] or {}).get("message") == shown
 
     answers = await asyncio.gather(*(post(three, "reject", {"reason": str(n)}) for n in range(8)))
     assert sorted(answer.status_code for answer in answers) == [200] + [400] * 7
@@ -329,6 +335,53 @@ async def test_an_approval_under_way_is_shown_and_settled_by_a_person(
     assert (adopted["status"], adopted["provider_id"]) == ("approved", 10077)
 
 
+async def test_an_approval_that_waits_for_billing_can_be_given_up(
+    served: Served, demo: DemoBilling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(tasks, "LONGEST_PAUSE", 0.02)
+    headers = await bearer(served)
+    door, created, create = threading.Event(), threading.Event(), demo.store.create
+
+    def slowly(name: str, key: str | None) -> tuple[int, bool]:
+        created.set()
+        door.wait(60)
+        return create(name, key)
+
+    monkeypatch.setattr(demo.store, "create", slowly)
+
+    async def begin(number: int) -> str:
+        demo.faults(fail="error", share=1.0)
+        made = await register(served, number, company_name=f"Fruit {number}")
+        path = f"/candidates/{made['candidate_id']}"
+        await served.client.post(f"{path}/approve?wait=false", headers=headers)
+        await wait_until_async(lambda: reached(path, "waiting_for_billing"))
+        return path
+
+    async def reached(path: str, wanted: str | None) -> bool:
+        approval = (await served.client.get(path)).json()["approval"]
+        return bool(approval["state"] == wanted if approval else wanted is None)
+
+    async def give_up(path: str) -> tuple[int, str | None]:
+        answer = await served.client.post(f"{path}/review", json={"release": True}, headers=headers)
+        approval = answer.json()["approval"]
+        return answer.status_code, approval["state"] if approval else None
+
+    path = await begin(0)
+    assert await give_up(path) == (200, "needs_review")  # a 500 does not say that billing did nothing
+    assert await give_up(path) == (200, None)
+
+    path = await begin(1)
+    demo.faults()
+    await wait_until_async(created.is_set, what="a call that will be carried out")
+    monkeypatch.setattr(served.inside.providers.approvals, "_rules", ApprovalRules(wait_seconds=0.0))
+    assert await give_up(path) == (202, "waiting_for_billing")
+    door.set()
+    await wait_until_async(lambda: reached(path, None))
+    assert (await served.client.get(path)).json()["status"] == "approved"
+    assert [demo.store.find(f"Fruit {number}") is not None for number in range(2)] == [False, True]
+
+
 async def test_who_may(served: Served) -> None:
     made = await register(served)
     path = f"/candidates/{made['candidate_id']}"
@@ -341,6 +394,9 @@ async def test_who_may(served: Served) -> None:
         "without exp": jwt.encode({name: claims[name] for name in claims if name != "exp"}, KEY, "HS256"),
         "no token": "nonsense",
     }
+    mint = "/api/v1/workflows/auth/virtual-key"
+    minted = await served.client.post(mint, json={"allowed_paths": ["/candidates", "/api/providers"]}, headers=admin)
+    narrowed = {"Authorization": f"Bearer {minted.json()['token']}"}
     # What is wrong with these besides is not looked at.
     guarded = [("PATCH", ""), ("POST", "/approve"), ("POST", "/reject"), ("POST", "/review")]
     for base in BASES:
@@ -352,6 +408,8 @@ async def test_who_may(served: Served) -> None:
                     assert answer.headers["www-authenticate"] == "Bearer"
                 refused = await served.client.request(method, place, content=b"{", headers=user)
                 assert told(refused) == (403, "Admin access required")
+                beyond = await served.client.request(method, place, content=b"{", headers=narrowed)
+                assert told(beyond) == (403, "Forbidden: no virtual key reaches this")
     for token in forged.values():
         headers = {"Authorization": f"Bearer {token}"}
         for method, place in (("POST", f"{path}/approve"), ("GET", "/candidates?limit=0"), ("POST", "/candidates")):
@@ -364,7 +422,8 @@ async def test_who_may(served: Served) -> None:
         assert told(answer) == (404, "Candidate not found")
     assert told(await served.client.get(path, headers=neighbour)) == (404, "Candidate not found")
     assert (await served.client.get("/candidates", headers=neighbour)).json()["candidates"] == []
-    assert (await served.client.get(path)).json() == made
+    for given in ({}, narrowed):
+        assert (await served.client.get(path, headers=given)).json() == made
     assert (await served.client.post(f"{path}/approve", headers=admin)).status_code == 200
 
     document = (await served.client.get("/openapi.json")).json()["paths"]

@@ -6,6 +6,7 @@ import httpx2
 import pytest
 
 from tests.support.apps import Served, serving
+from tests.support.databases import ON_ONE_DATABASE
 from tests.support.definitions import definition, log
 
 PREFIX = "/api/v1/workflows"
@@ -64,6 +65,7 @@ async def test_yaml_is_taken(served: Served, kind: str) -> None:
     assert (found["version"], found["steps"][0]["on_success"]) == (2, "_end")
 
 
+@ON_ONE_DATABASE
 @pytest.mark.parametrize(
     "kind,body,status,said",
     [
@@ -245,6 +247,7 @@ async def test_ids_are_numbers(served: Served, method: str, path: str) -> None:
     assert (absent.status_code, absent.json()["detail"]) == (404, "Workflow not found")
 
 
+@ON_ONE_DATABASE
 @pytest.mark.parametrize(
     "method,path", [("DELETE", "/step-types"), ("DELETE", "/templates?q=x"), ("GET", "/preflight"), ("PUT", "/1")]
 )
@@ -318,6 +321,7 @@ async def test_templates_are_offered(served: Served) -> None:
     assert saved.status_code == 201
 
 
+@ON_ONE_DATABASE
 @pytest.mark.parametrize(
     "name,status",
     [

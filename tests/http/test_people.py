@@ -10,6 +10,7 @@ import pytest
 
 from tests.contexts.asked import ask_one
 from tests.support.apps import Served, serving
+from tests.support.databases import ON_ONE_DATABASE
 from tests.support.waiting import wait_until_async
 from windlass.kernel.actors import RUNS_CONTROL, RUNS_READ, WORKFLOWS_ADMIN, Actor
 
@@ -133,6 +134,7 @@ async def test_of_two_at_once_one_is_told_that_it_was_too_late(office: Office) -
         assert (await office.outcome(step))[0] == won
 
 
+@ON_ONE_DATABASE
 @pytest.mark.parametrize(
     "call,body,place",
     [

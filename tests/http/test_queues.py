@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.support.apps import Served, serving
+from tests.support.databases import ON_ONE_DATABASE
 
 NOTHING: dict[str, Any] = {"limit": None, "paused": False, "running": 0, "ready": 0, "open": 0}
 
@@ -42,6 +43,7 @@ async def test_a_paused_queue_keeps_its_runs(served: Served) -> None:
     }
 
 
+@ON_ONE_DATABASE
 @pytest.mark.parametrize(
     "body,field",
     [

@@ -18,6 +18,7 @@ from windlass.settings import load
 
 OPERATOR = Actor("operator", "ann", role="admin", kind="operator")
 WORD = "correct horse"
+NOBODY = "00000000-0000-4000-8000-000000000000"
 SMALL: dict[str, Any] = {
     "rate_limits_enabled": True, "rate_limits_login": 4, "rate_limits_writes": 2, "rate_limits_reads": 3,
     "rate_limits_admin": 2, "worker": False, "jwt_secret_key": "j" * 32,
@@ -90,6 +91,7 @@ async def test_callers_are_counted_each_for_itself(migrated_sqlite_url: str) -> 
     [
         ("POST", "/auth/login", Group.LOGIN),
         ("GET", "/auth/oidc/callback", Group.LOGIN),
+        ("GET", "/auth/oidc/login", Group.LOGIN),
         ("GET", "/auth/login", None),
         ("POST", "/api/providers/candidates", Group.WRITES),
         ("GET", "/api/providers/candidates/1", Group.READS),
@@ -102,6 +104,27 @@ async def test_callers_are_counted_each_for_itself(migrated_sqlite_url: str) -> 
 )
 def test_what_counts_as_what(method: str, path: str, group: Group | None) -> None:
     assert group_of(method, path) == group
+
+
+async def test_who_is_counted_is_recognised_once(migrated_sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with limited(migrated_sqlite_url) as served:
+        await served.inside.identity.add_user(OPERATOR, "ann", WORD, role="admin")
+        answer = await served.client.post("/auth/login", data={"username": "ann", "password": WORD})
+        recognise, seen = served.inside.identity.recognise, []
+
+        async def watched(headers: Any) -> Any:
+            seen.append(headers.get("authorization"))
+            return await recognise(headers)
+
+        monkeypatch.setattr(served.inside.identity, "recognise", watched)
+        for token, decided, read in ((answer.json()["access_token"], 404, 200), ("nonsense", 401, 401)):
+            headers = {"Authorization": f"Bearer {token}"}
+            approved = await served.client.post(f"/candidates/{NOBODY}/approve", headers=headers)
+            assert approved.status_code == decided, approved.text
+            for method in ("GET", "HEAD"):
+                assert (await served.client.request(method, "/candidates", headers=headers)).status_code == read
+            assert seen == [headers["Authorization"]] * 3
+            seen.clear()
 
 
 async def test_processes_count_together_while_valkey_is_there(migrated_sqlite_url: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.apps import Served, serving
+from tests.support.databases import ON_ONE_DATABASE
 
 BODY = {"source": "api", "category": "test", "payload": {"priority": 8, "impact": 3, "urgency": 2}}
 
@@ -254,6 +255,7 @@ async def test_a_cursor_has_no_offset_beside_it(served: Served) -> None:
     assert (await served.client.get(f"/records?cursor={cursor}&offset=0")).json()["count"] == 2
 
 
+@ON_ONE_DATABASE
 @pytest.mark.parametrize(
     "header,value",
     [
@@ -273,6 +275,7 @@ async def test_headers_that_say_it_is_no_json_are_refused(served: Served, header
         assert error["message"].endswith("send Content-Type: application/json")
 
 
+@ON_ONE_DATABASE
 @pytest.mark.parametrize("value", ["application/json", "Application/JSON; charset=utf-8", "application/x.y+json", ""])
 async def test_headers_that_say_it_is_json_are_taken(served: Served, value: str) -> None:
     headers = {"Content-Type": value, "Content-Encoding": "identity"}

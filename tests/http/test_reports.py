@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.apps import Served
+from tests.support.databases import ON_ONE_DATABASE
 from windlass.contexts.records.api import REPORTS
 
 
@@ -125,6 +126,7 @@ async def test_the_summary_comes_as_csv(served: Served) -> None:
     assert {f"totals,,all,{total}", f"by_category,c1,count,{total}"} <= set(lines)
 
 
+@ON_ONE_DATABASE
 @pytest.mark.parametrize(
     "query,status,field",
     [

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.support.apps import Served, serving
+from tests.support.databases import ON_ONE_DATABASE
 
 BODY = {"source": "api", "category": "test", "payload": {"priority": 1}}
 
@@ -80,6 +81,7 @@ async def test_unknown_runs_are_not_found(idle: Served) -> None:
             assert (answer.status_code, answer.json()["error"]["code"]) == (404, "NOT_FOUND")
 
 
+@ON_ONE_DATABASE
 @pytest.mark.parametrize(
     "path,body,field",
     [

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.support.apps import Served, serving
+from tests.support.databases import ON_ONE_DATABASE
 from windlass import workflow
 from windlass.engine.registry import Registry, default_registry
 from windlass.engine.types import RunFilter
@@ -148,6 +149,7 @@ async def test_a_past_window_is_made_up_for(served: Served) -> None:
     assert slots == [f"2020-01-0{day}T06:00:00.000000Z" for day in (3, 2, 1)]
 
 
+@ON_ONE_DATABASE
 @pytest.mark.parametrize(
     "change,field",
     [
@@ -186,6 +188,7 @@ async def test_what_is_wrong_is_refused_by_its_name(served: Served, change: dict
     assert [(one["cron"], one["name"]) for one in shown] == [("0 7 * * *", None)]
 
 
+@ON_ONE_DATABASE
 @pytest.mark.parametrize(
     "change,field",
     [

@@ -111,8 +111,10 @@ async def test_long_answers_are_compressed_and_streams_are_not(migrated_sqlite_u
     async with serving(migrated_sqlite_url) as served:
         await with_routes(served)
 
-        for path, size in (("/whole", 5011), ("/large", 500_011)):
-            async with served.client.stream("GET", path, headers={"Accept-Encoding": "br, gzip;q=0.5"}) as answer:
+        for path, size, accepted in (
+            ("/whole", 5011, "br, gzip;q=0.5"), ("/large", 500_011, "*"), ("/whole", 5011, "*;q=0, gzip"),
+        ):  # fmt: skip
+            async with served.client.stream("GET", path, headers={"Accept-Encoding": accepted}) as answer:
                 raw = b"".join([piece async for piece in answer.aiter_raw()])
             assert (answer.headers["content-encoding"], answer.headers["vary"]) == ("gzip", "Accept-Encoding")
             assert int(answer.headers["content-length"]) == len(raw) < size // 10
@@ -120,6 +122,8 @@ async def test_long_answers_are_compressed_and_streams_are_not(migrated_sqlite_u
             assert len(answer.headers["x-request-id"]) == 36
         for path, accepted in (
             ("/whole", "identity"), ("/whole", "gzip;q=0"), ("/whole", "gzip;q=0.0, *;q=0"), ("/whole", "gzipped"),
+            ("/whole", "gzip;q=0, *"), ("/whole", "*;q=0.5,x-gzip;q=0"),
+            ("/whole", "*, GZIP; q=0.000"), ("/whole", "*;q=0"),
             ("/secret", "gzip"), ("/streamed", "gzip"), ("/version", "gzip"),
         ):  # fmt: skip
             plain = await served.client.get(path, headers={"Accept-Encoding": accepted})

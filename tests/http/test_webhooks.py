@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.apps import Served, serving
+from tests.support.databases import ON_ONE_DATABASE
 from tests.support.receiver import Receiver, Reply, receiving
 from windlass.contexts.webhooks.api import Delivery
 from windlass.http import webhooks as routes
@@ -131,6 +132,7 @@ async def test_what_the_policy_refuses_is_a_400(database_url: str, receiver: Rec
         assert answer.json()["data"] == {"reason": "denylisted"}
 
 
+@ON_ONE_DATABASE
 @pytest.mark.parametrize(
     "body,field",
     [
@@ -153,6 +155,7 @@ async def test_a_wrong_filter_is_refused_by_its_name(served: Served, action: str
     assert answer.json()["detail"][0]["loc"][-1] == field
 
 
+@ON_ONE_DATABASE
 @pytest.mark.parametrize("params", [{"limit": "0"}, {"offset": "-1"}, {"hots": "x"}, {"host": ""}, {"cursor": "x"}])
 async def test_a_wrong_parameter_is_refused_by_its_name(served: Served, params: dict[str, str]) -> None:
     answer = await served.client.get(DLQ, params=params)

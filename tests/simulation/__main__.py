@@ -17,7 +17,7 @@ from tests.simulation.checks import Violation
 from tests.simulation.postgres_site import on_postgres
 from tests.simulation.scenario import BACKENDS, MakeStore, simulate
 from tests.support.databases import migrate
-from tests.support.postgres import FAST, PostgresServer
+from tests.support.postgres import CARELESS, PostgresServer
 
 say = partial(print, flush=True)
 
@@ -41,7 +41,7 @@ def _store(backend: str) -> Iterator[str | MakeStore]:
     if backend != "postgres":
         yield backend
         return
-    server = PostgresServer(FAST)
+    server = PostgresServer(CARELESS)
     try:
         server.start()
         migrate(server.dsn)

@@ -33,8 +33,8 @@ from windlass.contexts.providers.model import (
     ProviderTaken,
     SecondNeeded,
 )
+from windlass.contexts.providers.outcomes import Parts
 from windlass.contexts.providers.tables import candidates
-from windlass.contexts.providers.tasks import Parts
 from windlass.engine.engine import Engine
 from windlass.engine.errors import RunConflict, UnknownRun
 from windlass.engine.ports import Transaction
@@ -123,6 +123,7 @@ class Room:
     billing: FakeBilling = field(init=False)
     names: dict[str, str] = field(default_factory=dict)
     sagas: dict[str, Sagas] = field(default_factory=dict)
+    given_up: str | None = None
 
     def __post_init__(self) -> None:
         nature = self.nature
@@ -196,12 +197,38 @@ class Room:
                     await self._reject(candidate_id, actor)
             except REFUSALS:
                 pass
-            found = await self.look(candidate_id)
-            if found.status != "pending":
+            if await self._is_decided(candidate_id, actor, patience):
                 return
-            if found.approval is not None and found.approval.state == "needs_review":
-                await self.review(candidate_id, actor)
             await asyncio.sleep(0.2 + patience * dice.random())
+
+    async def _is_decided(self, candidate_id: str, actor: Actor, patience: float) -> bool:
+        """Look whether a candidate is decided, and settle what waits for a person, or has waited enough."""
+        found = await self.look(candidate_id)
+        state = None if found.approval is None else found.approval.state
+        if found.status == "pending" and state == "needs_review":
+            await self.review(candidate_id, actor)
+        elif state == "waiting_for_billing" and patience and self.dice.random() < 0.8:
+            await self._settle(candidate_id, actor, None)
+        return found.status != "pending"
+
+    async def give_up(self, candidate_id: str, actor: Actor) -> None:
+        """Approve a candidate without waiting, give that up once billing stays away, and approve it after all."""
+        state: str | None = None
+        while state != "waiting_for_billing":
+            try:
+                await self.ask(
+                    lambda engine: self._sagas(engine).approve(actor, candidate_id, version=None, wait=False)
+                )
+            except Modified:
+                await asyncio.sleep(1)
+            found = await self.look(candidate_id)
+            state = None if found.approval is None else found.approval.state
+        while state == "waiting_for_billing":
+            await self._settle(candidate_id, actor, None)
+            found = await self.look(candidate_id)
+            state = None if found.approval is None else found.approval.state
+            self.given_up = found.status
+        await self.decide(candidate_id, actor, 0.0)
 
     async def _reject(self, candidate_id: str, _actor: Actor) -> None:
         now = self.world.clock.now()
@@ -243,10 +270,12 @@ class Room:
         await asyncio.sleep(30)  # long enough for what billing still had to do
         self.billing.catch_up()
         own = [one.provider_id for one in self.billing.providers.values() if one.key.startswith(candidate_id)]
-        chosen = own[0] if own else None
+        await self._settle(candidate_id, actor, own[0] if own else None)
+
+    async def _settle(self, candidate_id: str, actor: Actor, provider_id: int | None) -> None:
         try:
             await self.ask(
-                lambda engine: self._sagas(engine).review(actor, candidate_id, version=None, provider_id=chosen)
+                lambda engine: self._sagas(engine).review(actor, candidate_id, version=None, provider_id=provider_id)
             )
         except (AlreadyDecided, *REFUSALS):
             return
@@ -306,10 +335,12 @@ def drill(
     commit: int = 0,
     *,
     once: bool = False,
+    giving_up: bool = False,
 ) -> bool:
     """Approve one candidate whose calls of billing meet ``script``, with ``fate`` at one commit; was there such a one?
 
-    With ``once`` it is rejected when the approval comes to nothing.
+    With ``once`` it is rejected when the approval comes to nothing; ``giving_up``: the first one does not wait, and
+    is given up while billing stays away.
 
     Raises:
         Violation: candidate and billing do not agree.
@@ -328,9 +359,12 @@ def drill(
         if fate is not None:
             world.faults.appointed[commit] = fate
         await room.register("one", "Fresh Fruit")
-        await room.rest([world.loop.create_task(room.decide("one", PEOPLE[0], 0.0, once=once))])
+        deciding = room.give_up("one", PEOPLE[0]) if giving_up else room.decide("one", PEOPLE[0], 0.0, once=once)
+        await room.rest([world.loop.create_task(deciding)])
         room.billing.catch_up()
         await room.verify()
+        if giving_up != (room.given_up == "pending"):
+            raise Violation(f"given up as {room.given_up}")
         chaos.over = True
         await replace
 

@@ -27,10 +27,10 @@ from windlass.contexts.workflows.steptypes.outside import Outside
 from windlass.contexts.workflows.steptypes.registry import StepTypes
 from windlass.engine.api import signal
 from windlass.engine.errors import SignalTimeout
-from windlass.engine.step import step_info
 from windlass.engine.types import Status
 from windlass.engine.workflow import workflow
 from windlass.kernel.clock import SystemClock
+from windlass.kernel.stepping import step_info
 
 FOLLOWER = "document.ended"
 """What is started in the transaction in which a run of a document ends, as its completion webhook is."""

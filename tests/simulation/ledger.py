@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple
 
 from windlass.engine.engine import Engine
-from windlass.engine.step import step_info
+from windlass.kernel.stepping import step_info
 from windlass.testing.simulation.loop import PROCESS
 
 if TYPE_CHECKING:

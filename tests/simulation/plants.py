@@ -19,6 +19,7 @@ from windlass.engine.scope import Scope, current_scope
 from windlass.engine.transact import Effects
 from windlass.engine.types import InboxRow, Park
 from windlass.storage.batches import BatchWriter
+from windlass.storage.lanes.choosing import places
 from windlass.storage.memory.transaction import MemoryTransaction
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -163,6 +164,17 @@ def keep_places(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MemoryTransaction, "free_slots", lambda _self, _runs: None)
 
 
+def seat_everybody(patch: pytest.MonkeyPatch) -> None:
+    """Let every run of a lane be born claimed, whatever the limits of the lane."""
+
+    def take_seats(self: Any, runs: Sequence[Any], _rules: Any) -> frozenset[str]:
+        for place in places(runs):
+            self._store.seats.insert(place, True)
+        return frozenset(run.run_id for run in runs)
+
+    patch.setattr(MemoryTransaction, "take_seats", take_seats)
+
+
 def forget_keys(patch: pytest.MonkeyPatch) -> None:
     """Let every start with an idempotency key be the first."""
 
@@ -208,7 +220,7 @@ PLANTS: dict[str, Plant] = {
     for plant in (
         no_fence, numbers_in_memory, blind_retry, blind_trust, park_without_looking, park_on_what_just_came,
         silent_children, silent_signals, no_alarm, consume_early, consume_never, deaf_to_copies,
-        repeat_what_succeeded, match_without_scopes, keep_places, forget_keys, outlive_the_transaction,
-        follow_nobody, forget_outputs_over_a_restart, undo_what_was_replayed,
+        repeat_what_succeeded, match_without_scopes, keep_places, seat_everybody, forget_keys,
+        outlive_the_transaction, follow_nobody, forget_outputs_over_a_restart, undo_what_was_replayed,
     )
 }  # fmt: skip

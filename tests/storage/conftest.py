@@ -8,32 +8,15 @@ import pytest
 
 from tests.storage.databases import (
     Database,
-    create_tables,
-    empty_tables,
     memory_database,
     postgres_database,
     sqlite_database,
 )
+from tests.storage.models import pg_model, pg_suite, sqlite_model
 from tests.storage.scene import Scene
-from tests.support.databases import fresh_postgres
 from windlass.engine.ports import Backend
 
-
-@pytest.fixture(scope="session")
-def sqlite_model(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated SQLite file with a table of somebody else."""
-    path = tmp_path_factory.mktemp("sqlite-model") / "windlass.db"
-    shutil.copy(sqlite_template, path)
-    create_tables(f"sqlite:///{path}")
-    return path
-
-
-@pytest.fixture(scope="session")
-def pg_suite_dsn(pg_server_dsn: str, pg_template: str) -> Iterator[str]:
-    """A migrated PostgreSQL database with a table of somebody else, for one test after the other."""
-    with fresh_postgres(pg_server_dsn, template=pg_template) as dsn:
-        create_tables(dsn)
-        yield dsn
+__all__ = ["pg_model", "pg_suite", "sqlite_model"]
 
 
 @pytest.fixture(params=["memory", "sqlite", "sqlite-inline", "postgres"])
@@ -48,9 +31,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
         shutil.copy(request.getfixturevalue("sqlite_model"), path)
         yield sqlite_database(path, inline=request.param.endswith("inline"))
     else:
-        dsn = request.getfixturevalue("pg_suite_dsn")
-        yield postgres_database(dsn, empty=False)
-        empty_tables(dsn)
+        yield postgres_database(request.getfixturevalue("pg_suite").empty(), empty=False)
 
 
 @pytest.fixture

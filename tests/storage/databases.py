@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psycopg
 import sqlalchemy as sa
 
 from tests.storage.dump import Tables, memory_tables, sql_tables
@@ -90,12 +89,3 @@ def create_tables(url: str, *metadata: sa.MetaData) -> None:
     for tables in (*metadata, NOTES.metadata):
         tables.create_all(engine)
     engine.dispose()
-
-
-def empty_tables(dsn: str) -> None:
-    """Delete every row of a PostgreSQL database, past the triggers that keep live journals."""
-    tables = [*schema.metadata.tables, NOTES.name]
-    with psycopg.connect(dsn) as connection:
-        connection.execute("SET LOCAL session_replication_role = replica")
-        connection.execute("SET LOCAL synchronous_commit = off")
-        connection.execute("; ".join(f"DELETE FROM {table}" for table in tables))

@@ -157,9 +157,9 @@ def test_a_session_that_is_closed_in_the_middle_leaves_nothing(scene: Scene, oth
 
 
 def test_each_writer_has_its_own_marker(scene: Scene, other: Scene) -> None:
-    scene.session.begin(71)
+    scene.session.begin(71).set_queue("a", None, False)
     scene.session.commit()
-    other.session.begin(72)
+    other.session.begin(72).set_queue("b", None, False)
     other.session.commit()
 
     assert scene.session.committed(71)

@@ -7,9 +7,9 @@ import pytest
 
 from tests.storage.scene import DONE, Scene
 from windlass.engine.control import CLAIM
-from windlass.engine.journal import ADVANCE
+from windlass.engine.journal import ADVANCE, START
 from windlass.engine.ports import Transaction
-from windlass.engine.types import ClaimRequest, ClaimResult, Status
+from windlass.engine.types import ClaimRequest, ClaimResult, RunFilter, Started, StartRequest, Status
 from windlass.kernel.clock import SECOND
 from windlass.kernel.lanes import STRICT_AGEING, LaneRules, ageing_of, lane_of, limits_of
 
@@ -140,12 +140,61 @@ def test_a_seat_given_back_counts_within_the_same_batch(scene: Scene) -> None:
     assert [run.head.run_id for run in answers[1].runs] == [second]
 
 
-def test_a_run_in_a_lane_is_never_born_claimed(scene: Scene) -> None:
-    holder = scene.holder()
-    run = start(scene, "acme", holder=holder)
+def born(scene: Scene, *runs: tuple[str, str], rules: LaneRules | None = RULES, **fields: Any) -> list[str | None]:
+    """Start runs of tenants and workflows together, each to be claimed at once; returns who holds each."""
+    requests = [
+        StartRequest(
+            scene.new_run(tenant_id=tenant, lane=lane_of(tenant, workflow), ageing=60 * SECOND, **fields), rules=rules
+        )
+        for tenant, workflow in runs
+    ]
+    started: list[Started] = scene.batch(*((START, request) for request in requests))
+    assert [scene.head(one.run_id).holder for one in started] == [one.holder for one in started]
+    return [one.holder for one in started]
 
-    assert (scene.head(run).holder, scene.head(run).lane) == (None, "acme/1//")
-    assert take(scene, holder) == [run]
+
+def test_runs_of_a_tenant_are_born_claimed_when_all_that_is_ready_has_seats(scene: Scene) -> None:
+    holder = scene.holder()
+    first, second = born(scene, ("acme", "1"), ("umbra", "1"), holder=holder)
+    assert (first, second) == (holder, holder)
+    assert seats(scene) == {"acme": 1, "acme/1": 1, "umbra": 1, "umbra/1": 1}
+    assert born(scene, ("acme", "1"), ("umbra", "2"), holder=holder) == [None, holder]
+    assert born(scene, ("acme", "2"), ("umbra", "3"), holder=holder) == [None, None], "one waits, the other has no seat"
+    assert born(scene, ("third", "1"), ("third", "1"), holder=holder) == [None, None], "who of the two is not said here"
+    assert born(scene, ("fourth", "1"), holder=holder, rules=None) == [None]
+    assert seats(scene) == {"acme": 1, "acme/1": 1, "umbra": 2, "umbra/1": 1, "umbra/2": 1}
+
+    assert len(take(scene, holder)) == 3
+    for run in scene.backend.reader.list_runs(RunFilter(status=("running",))):
+        scene.finish(run.run_id, holder)
+    assert (seats(scene)["acme"], ready(scene)) == (0, True)
+    assert born(scene, ("acme", "2"), holder=holder) == [None], "it has waited longer"
+
+
+def test_nobody_is_born_claimed_past_a_limit_or_a_run_that_is_due(scene: Scene) -> None:
+    holder = scene.holder()
+    limit(scene, acme=0, umbra_1=0)
+    assert born(scene, ("acme", "1"), ("umbra", "1"), holder=holder) == [None, None]
+    scene.call(lambda tx: tx.set_queue("shut", None, True))
+    assert born(scene, ("third", "1"), holder=holder, queue="shut") == [None]
+    assert born(scene, ("fourth", "1"), holder="dead") == [None]
+    start(scene, "fifth", wake_at=scene.now + SECOND)
+    assert born(scene, ("fifth", "2"), holder=holder) == [holder]
+    scene.later(2)
+    assert born(scene, ("sixth", "1"), holder=holder) == [None], "somebody is due, and it is not looked whose run it is"
+    assert seats(scene) == {"fifth": 1, "fifth/2": 1}
+
+
+def test_births_are_turns(scene: Scene) -> None:
+    holder = scene.holder()
+    for _ in range(6):
+        assert born(scene, ("busy", "1"), holder=holder, rules=WIDE) == [holder]
+    scene.call(lambda tx: tx.set_weight("busy", 2))
+    for tenant in ("busy", "late"):
+        for _ in range(12):
+            start(scene, tenant)
+    whose = Counter(run.tenant_id for run in ask(scene, holder, 9, WIDE).runs)
+    assert whose == {"busy": 6, "late": 3}, "what it had alone is neither held against it nor saved up"
 
 
 def test_tenants_get_turns_by_their_weight(scene: Scene) -> None:

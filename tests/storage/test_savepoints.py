@@ -320,3 +320,30 @@ def test_a_stopped_write_does_not_let_later_ones_through(scene: Scene) -> None:
 
     assert isinstance(answers[0], Exception)
     assert [found[0] for found in scene.notes()] == [2]
+
+
+def test_what_is_left_for_the_end_is_written_at_once(scene: Scene) -> None:
+    written: list[list[int]] = []
+
+    def write(tx: Transaction, rows: list[int]) -> None:
+        written.append(rows)
+        for row in rows:
+            note(tx, row)
+
+    def leave(tx: Transaction, *rows: int, fails: bool = False) -> None:
+        for row in rows:
+            tx.at_end(write, row)
+        if fails:
+            raise Refused
+
+    first, failed, last = scene.batch(
+        (CALL, lambda tx: leave(tx, 1, 2)),
+        (CALL, lambda tx: leave(tx, 3, fails=True)),
+        (CALL, lambda tx: leave(tx, 4)),
+    )
+    assert (first, type(failed), last) == (None, Refused, None)
+    assert (written, [found[0] for found in scene.notes()]) == ([[1, 2, 4]], [1, 2, 4])
+
+    taken, fresh = scene.batch((CALL, lambda tx: leave(tx, 2)), (CALL, lambda tx: leave(tx, 5)))
+    assert (isinstance(taken, Exception), fresh) == (True, None)
+    assert [found[0] for found in scene.notes()] == [1, 2, 4, 5]

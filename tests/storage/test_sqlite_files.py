@@ -30,6 +30,8 @@ from windlass.storage.sqlite import session as sessions
 from windlass.storage.sqlite.backend import SqliteBackend
 from windlass.storage.sqlite.folder import RunFolder, TurnLock, hang_bell, ring_bell
 
+PAGE_BYTES = 4096 + 24
+"""Of a page in the WAL."""
 BIG = '"' + "x" * 100_000 + '"'
 
 
@@ -139,6 +141,64 @@ def test_the_wal_stays_small_while_somebody_holds_an_old_snapshot(scene: Scene) 
         assert wal(scene) < 64 * 1024 * 1024
     finally:
         reader.close()
+
+
+def test_a_wal_in_use_is_given_its_room_at_once_and_read_without_it(scene: Scene, tmp_path: Path) -> None:
+    """With what it writes in its room, also where the process died: SQLite takes the zeros behind it for its end."""
+    started = [scene.start()]
+    sizes = [wal(scene)]
+    while sizes[-1] < sessions.CHECKPOINT_BYTES:
+        started.append(scene.start())
+        sizes.append(wal(scene))
+    assert sizes[-1] == sessions.CHECKPOINT_BYTES
+    assert max(sizes[:-1]) <= sessions.ROOMY_BYTES + 200_000
+    started += [scene.start() for _ in range(20)]
+    assert wal(scene) == sessions.CHECKPOINT_BYTES
+
+    path = Path(scene.backend.path)  # type: ignore[attr-defined]
+    for end in ("", "-wal"):
+        (tmp_path / f"died.db{end}").write_bytes(path.with_name(path.name + end).read_bytes())
+    with sqlite3.connect(tmp_path / "died.db") as connection:
+        kept = connection.execute("SELECT run_id FROM workflow_runs ORDER BY run_id").fetchall()
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    connection.close()
+    assert [row[0] for row in kept] == started
+
+
+def test_a_run_that_parks_and_goes_on_writes_few_pages(scene: Scene) -> None:
+    """The status stands in most indexes of runs, and stays what it is."""
+    raw = sqlite3.connect(scene.backend.path)  # type: ignore[attr-defined]
+    names = [row[1] for row in raw.execute("PRAGMA index_list(workflow_runs)")]
+    listed = [name for name in names if "status" in [row[2] for row in raw.execute(f"PRAGMA index_info({name})")]]
+    raw.close()
+    holder = scene.holder()
+    run = scene.held(holder, name="workflows.run", owner="somebody", workflow_id=1)
+    sizes = [wal(scene)]
+
+    scene.park(run, holder, wake_at=scene.now)
+    sizes.append(wal(scene))
+    scene.later()
+    assert scene.claim(holder, names=["workflows.run"]) == [run]
+    sizes.append(wal(scene))
+
+    parked, claimed = ((sizes[place + 1] - sizes[place]) // PAGE_BYTES for place in (0, 1))
+    assert 0 < parked < len(listed) / 2
+    assert 0 < claimed < len(listed)
+
+
+def test_what_changes_nothing_is_not_written(scene: Scene) -> None:
+    holder = scene.holder()
+    before = wal(scene)
+
+    assert scene.claim(holder) == []
+    assert wal(scene) == before
+
+    scene.call(lambda tx: tx.execute("CREATE TABLE theirs (text TEXT)"))
+    scene.call(lambda tx: tx.connection.exec_driver_sql("DROP TABLE notes"))
+    connection = sqlite3.connect(scene.backend.path)  # type: ignore[attr-defined]
+    tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
+    connection.close()
+    assert ("theirs" in tables, "notes" in tables) == (True, False)
 
 
 QUEUER = """

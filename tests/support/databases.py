@@ -2,16 +2,19 @@
 
 import os
 import secrets
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
+import pytest
 from psycopg import sql
 
 from tests.support.paths import ROOT
+from tests.support.warmth import warm
+
+ON_ONE_DATABASE = pytest.mark.parametrize("database_url", ["migrated_sqlite_url"], ids=["sqlite"], indirect=True)
+"""For what is decided without asking a database: one shows it as well as two."""
 
 
 def with_database(dsn: str, name: str) -> str:
@@ -49,6 +52,8 @@ _SHAPE = """SELECT md5(string_agg(said, ',' ORDER BY said)) FROM (
  WHERE attnum > 0 AND attrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace)
  UNION ALL SELECT tgrelid::regclass || tgname || tgenabled::text FROM pg_trigger
  UNION ALL SELECT conrelid::regclass || conname FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+ UNION ALL SELECT setconfig::text FROM pg_db_role_setting JOIN pg_database d ON d.oid = setdatabase
+ WHERE datname = current_database()
  UNION ALL SELECT version_num FROM alembic_version) things (said)"""
 
 
@@ -62,43 +67,38 @@ class ReusedPostgres:
 
     def __init__(self, server_dsn: str, template: str) -> None:
         self._server_dsn, self._template = server_dsn, template
-        self._made: ExitStack | None = None
+        self._made = ExitStack()
         self._dsn = ""
+        self._cleaner: psycopg.Connection | None = None  # kept, because a new one costs more than what it does
         self._shape: object = None
 
     def empty(self) -> str:
         """Return the address of a database without rows, whatever its last user did."""
-        if self._made is not None and not self._emptied():
+        if self._cleaner is None or not self._emptied(self._cleaner):
             self.close()
-        if self._made is None:
-            self._made = ExitStack()
             self._dsn = self._made.enter_context(fresh_postgres(self._server_dsn, self._template))
-            with psycopg.connect(self._dsn) as connection:
-                self._shape = connection.execute(_SHAPE.encode()).fetchone()
+            self._cleaner = self._made.enter_context(psycopg.connect(self._dsn, autocommit=True))
+            self._shape = self._cleaner.execute(_SHAPE.encode()).fetchone()
         return self._dsn
 
-    def _emptied(self) -> bool:
+    def _emptied(self, cleaner: psycopg.Connection) -> bool:
         try:
-            with psycopg.connect(self._dsn, autocommit=True) as connection:
-                connection.execute(_EMPTY.encode())
-                return connection.execute(_SHAPE.encode()).fetchone() == self._shape
+            cleaner.execute(_EMPTY.encode())
+            return cleaner.execute(_SHAPE.encode()).fetchone() == self._shape
         except psycopg.Error:
             return False
 
     def close(self) -> None:
         """Drop it."""
-        if self._made is not None:
-            self._made.close()
-            self._made = None
+        self._cleaner = None
+        self._made.close()
 
 
 def migrate(url: str) -> None:
     """Bring the database at `url` to the newest schema, the way an operator does."""
-    environment = {**os.environ, "DATABASE_URL": url}
-    command = [sys.executable, "-m", "alembic", "upgrade", "head"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"alembic upgrade head failed:\n{done.stdout}{done.stderr}")
+    code, out, err = warm().run(["alembic", "upgrade", "head"], ROOT, {**os.environ, "DATABASE_URL": url})
+    if code:
+        raise RuntimeError(f"alembic upgrade head failed:\n{out}{err}")
 
 
 def _administer(server_dsn: str, statement: str, *names: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 from argon2 import PasswordHasher, profiles
 
 from tests.support.databases import ReusedPostgres, fresh_postgres, migrate
-from tests.support.postgres import DURABLE, FAST, PostgresServer
+from tests.support.postgres import CARELESS, PostgresServer
 from tests.support.valkey import ValkeyServer
 from windlass.contexts.identity import passwords
 
@@ -25,7 +25,7 @@ def pg_server_dsn() -> Iterator[str]:
     if given:
         yield given
         return
-    server = PostgresServer(FAST if os.environ.get("TEST_PG_FAST") == "1" else DURABLE)
+    server = PostgresServer(CARELESS)
     try:
         server.start()
         yield server.dsn
@@ -65,7 +65,7 @@ def migrated_pg_dsn(reused_postgres: ReusedPostgres) -> str:
 @pytest.fixture
 def private_pg() -> Iterator[PostgresServer]:
     """A started server of the test's own, that it may stop, crash and start; durable."""
-    server = PostgresServer(DURABLE)
+    server = PostgresServer()
     try:
         server.start()
         yield server

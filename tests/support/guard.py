@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 
+_HEARD = {signal.SIGCHLD, signal.SIGTERM}
 _LOOK_AGAIN_SECONDS = 0.5
 STOP_SECONDS = 10.0
 ADOPT_ORPHANS = 36  # PR_SET_CHILD_SUBREAPER
@@ -27,17 +28,24 @@ def main(arguments: list[str]) -> int:
     watched, stop_signal, user, folder, *command = arguments
     identity = {} if user == "-" else {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
     ctypes.CDLL(None).prctl(ADOPT_ORPHANS, 1, 0, 0, 0)
-    child = subprocess.Popen(command, cwd=folder, start_new_session=True, **identity)  # type: ignore[call-overload]
-    stop = signal.Signals[stop_signal]
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: _end(child, stop))
-    while True:
-        try:
-            return int(child.wait(_LOOK_AGAIN_SECONDS))
-        except subprocess.TimeoutExpired:
-            if not _alive(int(watched)):
-                _end(child, stop)
-                shutil.rmtree(folder, ignore_errors=True)
+    # Signals wait until they are asked for: a handler could come while Popen holds what the handler needs.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {*_HEARD, signal.SIGINT})
+    child = subprocess.Popen(  # type: ignore[call-overload]
+        command,
+        cwd=folder,
+        start_new_session=True,
+        preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, before),  # noqa: PLW1509  there is one thread
+        **identity,
+    )
+    while child.poll() is None:
+        heard = signal.sigtimedwait(_HEARD, _LOOK_AGAIN_SECONDS)
+        told = heard is not None and heard.si_signo == signal.SIGTERM
+        left = not _alive(int(watched))
+        if told or left:
+            _end(child, signal.Signals[stop_signal])
+        if left:
+            shutil.rmtree(folder, ignore_errors=True)
+    return int(child.returncode)
 
 
 def _end(child: subprocess.Popen[bytes], stop: signal.Signals) -> None:

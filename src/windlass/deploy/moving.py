@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from windlass.deploy.checking import Trouble, trial
 from windlass.engine.births import RUN_STARTED, insert
-from windlass.engine.codec import encode
+from windlass.engine.compensation import NAME as COMPENSATION
 from windlass.engine.ending import cancel
 from windlass.engine.engine import Engine
 from windlass.engine.errors import RunConflict
@@ -18,6 +18,7 @@ from windlass.engine.types import TERMINAL, Event, NewEvent, NewRun, RunHead, Ru
 from windlass.kernel.errors import Invalid
 from windlass.kernel.ids import new_id
 from windlass.replay.recordings import OWN, Recording
+from windlass.values.codec import encode
 
 PAGE = 1000
 DONE_ANEW = frozenset({"step", "child", "signal"})
@@ -96,14 +97,16 @@ async def fork(engine: Engine, run_id: str, step: str, version: str | None, *, b
     Raises:
         UnknownRun, UnknownWorkflow: there is no such run, or no such version here.
         Invalid: its journal has no such call, or it is one of Windlass's own runs.
-        RunConflict: the code does not follow what is taken over, the run is being worked on, or it is the child of an
-            open run, which would hear that it was cancelled.
+        RunConflict: the code does not follow what is taken over, the run is being worked on, it has begun to undo what
+            it did, or it is the child of an open run, which would hear that it was cancelled.
     """
     run = await engine.get_run(run_id)
     if run.name in OWN:
         raise Invalid(f"{run.name} is Windlass's own: `windlass runs fork` is for runs of definitions", field="run_id")
     definition = engine.registry.get(run.name, version if version is not None else run.interface_version or None)
     recording = await _recorded(engine, run)
+    if any((event.step_id or "").startswith((f"{COMPENSATION}#", f"{COMPENSATION}/")) for event in recording.events):
+        raise RunConflict(f"run {run_id} has begun to undo what it did: start another", run_id=run_id)
     now, fresh = engine.clock.now(), new_id()
     told = {"from_run_id": run_id, "from_step": step, "by": by}
     kept = [

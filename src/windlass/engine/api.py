@@ -10,7 +10,6 @@ from typing import Any
 
 import orjson
 
-from windlass.engine.codec import digest
 from windlass.engine.errors import RunCancelled, RunFailed, SignalTimeout, Suspend
 from windlass.engine.heads import to_json
 from windlass.engine.registry import Definition, check_name
@@ -21,6 +20,7 @@ from windlass.kernel.checks import LONGEST_SECONDS, check_number
 from windlass.kernel.clock import SECOND, from_datetime, to_datetime
 from windlass.kernel.ids import new_id
 from windlass.kernel.lanes import ageing_of
+from windlass.values.codec import digest
 
 
 async def sleep(
@@ -175,7 +175,7 @@ async def _start_child(
     worker = run.worker
     now, lane = worker.clock.now(), options.get("lane", "")
     inputs = workflow.signature.pack(*given, f"input of {workflow.name}")
-    holder = worker.birth(workflow.queue, workflow.code, lane)
+    holder = None if lane else worker.birth(workflow.queue, workflow.code)
     child = NewRun(
         new_id(), workflow.name, inputs, now, queue=workflow.queue, priority=workflow.priority,
         tenant_id=run.claimed.tenant_id, owner=run.claimed.owner, interface_version=workflow.version,

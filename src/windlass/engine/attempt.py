@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from windlass.engine.errors import StepTimeout, Suspend
 from windlass.engine.failures import code_error
+from windlass.executors.api import CannotTravel, Errand, place
 from windlass.kernel.deadlines import within
+from windlass.kernel.errors import NotSerializable
 
 if TYPE_CHECKING:
     from windlass.engine.run import Run
@@ -67,6 +69,25 @@ async def _timed(
         if not abandon:
             await asyncio.wait([thread])
         raise
+
+
+async def elsewhere(run: Run, executor: str, errand: Errand, name: str, seconds: float | None) -> Any:
+    """Run a plain function where an executor runs it; its time begins when there is room. Cancelled, it is killed.
+
+    Raises:
+        StepTimeout: it took longer than ``seconds`` and was killed.
+        Suspend: the run is gone.
+    """
+    where = place(executor)
+    async with await where.room():
+        run.worker.check_lease()
+        if run.gone:
+            raise Suspend
+        try:
+            work = where.run(errand)
+            return await (work if seconds is None else within(seconds, work, lambda: too_long(name, seconds)))
+        except CannotTravel as error:
+            raise NotSerializable(f"step {name}: {error}") from error
 
 
 def _guarded(call: Callable[[], R]) -> R:

@@ -7,18 +7,24 @@ from collections.abc import Iterable, Sequence
 from windlass.engine.heads import to_json
 from windlass.engine.ports import Ring, Transaction
 from windlass.engine.types import Event, NewRun, RunHead, Status
+from windlass.kernel.lanes import LaneRules, tenant_of
 
 RUN_STARTED = '{"mode":"async"}'
 
 
-def insert(tx: Transaction, runs: Sequence[NewRun]) -> None:
-    """Insert runs. Those born claimed get their first event; a limit or a lost lease takes the claim away."""
+def insert(tx: Transaction, runs: Sequence[NewRun], rules: LaneRules | None = None) -> None:
+    """Insert runs. Those born claimed get their first event; a limit or a lost lease takes the claim away.
+
+    Without ``rules`` no run of a lane keeps its claim.
+    """
     born = []
     limited = tx.restricted_queues() if any(run.holder is not None for run in runs) else frozenset()
     for run in runs:
-        bound = run.lane or "*" in limited or run.queue in limited
+        bound = "*" in limited or run.queue in limited
         if run.holder is not None and (bound or not tx.lease_is_live(run.holder)):
-            run.holder, run.status, run.last_seq, run.started_at = None, Status.QUEUED, 0, None
+            _unclaim(run)
+    _sit_down(tx, runs, rules)
+    for run in runs:
         if run.holder is not None:
             run.status, run.last_seq, run.started_at = Status.RUNNING, 1, run.created_at
             born.append(Event(run.run_id, 1, "run_started", None, RUN_STARTED, run.created_at))
@@ -29,6 +35,29 @@ def insert(tx: Transaction, runs: Sequence[NewRun]) -> None:
     tx.insert_runs(runs)
     if born:
         tx.append_events(born)
+
+
+def _unclaim(run: NewRun) -> None:
+    run.holder, run.status, run.last_seq, run.started_at = None, Status.QUEUED, 0, None
+
+
+def _sit_down(tx: Transaction, runs: Sequence[NewRun], rules: LaneRules | None) -> None:
+    """Give claimed runs of lanes their seats, those of a tenant all or none: so nobody passes anybody.
+
+    None where another of its runs is ready, is about to be, or becomes so with them.
+    """
+    laned = [run for run in runs if run.lane and run.wake_at is None]
+    hopeful = [run for run in laned if run.holder is not None]
+    if not hopeful:
+        return
+    seated: frozenset[str] = frozenset()
+    due = tx.next_wake() if rules is not None else 0
+    if rules is not None and (due is None or due > max(run.created_at for run in hopeful)):
+        beside = {tenant_of(run.lane) for run in laned if run.holder is None}
+        seated = tx.take_seats([run for run in hopeful if tenant_of(run.lane) not in beside], rules)
+    for run in hopeful:
+        if run.run_id not in seated:
+            _unclaim(run)
 
 
 def follow(tx: Transaction, ended: Iterable[RunHead], at: int) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from windlass.engine.api import recorded
-from windlass.engine.codec import Signature
 from windlass.engine.errors import CompensationFailed
 from windlass.engine.heads import to_json
 from windlass.engine.history import History
@@ -18,6 +17,7 @@ from windlass.engine.ops import CALL
 from windlass.engine.run import Run
 from windlass.engine.scope import CURRENT, Scope
 from windlass.kernel.telling import told
+from windlass.values.codec import Signature
 
 NAME = "compensation"
 """What the list is recorded as, and the scope of the steps that undo."""

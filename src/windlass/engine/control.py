@@ -310,10 +310,11 @@ class Claims(Operation[ClaimRequest, ClaimResult]):
             head = run.head
             head.status = Status.RUNNING
             head.status_reason = head.wait_reason = None
+            run.events = journals.get(head.run_id, ())
+            run.missing = head.last_seq - len(run.events)
             if head.started_at is None:
                 head.started_at = to_iso(unit.now)
                 started.append(number(head, [NewEvent("run_started", None, RUN_STARTED, unit.now)])[0])
-            run.events = journals.get(head.run_id, ())
             run.inbox = inboxes.get(head.run_id, ())
         if runs:
             tx.append_events(started)

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from datetime import datetime
 from typing import Any, Self, TypeVar
 
-from windlass.engine.codec import encode
 from windlass.engine.control import CONTROL, SIGNAL, check_control
 from windlass.engine.errors import UnknownRun
 from windlass.engine.handle import Handle, outcome
@@ -36,6 +35,7 @@ from windlass.kernel.ids import new_id
 from windlass.kernel.lanes import LaneRules
 from windlass.kernel.telemetry import Silent, Telemetry
 from windlass.kernel.versions import code_of
+from windlass.values.codec import encode
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -174,7 +174,7 @@ class Engine:
         """Start the run of a request by a kind of start; when this returns it is on disk. See ``start_run``."""
         run = request.run
         code = code_of(run.name, run.interface_version)
-        holder = None if run.wake_at is not None else self.worker.birth(run.queue, code, run.lane)
+        holder = None if run.wake_at is not None else self.worker.birth(run.queue, code)
         run.holder = holder
         landed = False
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from windlass.kernel.errors import Conflict, Kind, NotFound, Unavailable, WindlassError
+from windlass.kernel.errors import Conflict, Kind, NotFound, NotSerializable, Unavailable, WindlassError
 
 
 class UnknownRun(NotFound):
@@ -68,13 +68,6 @@ class SignalTimeout(WindlassError):
 
 class Fatal(Exception):
     """Raised by a step to say that trying again cannot help."""
-
-
-class NotSerializable(WindlassError):
-    """A value cannot be kept as JSON."""
-
-    code = "NOT_SERIALIZABLE"
-    kind = Kind.INVALID
 
 
 class NonDeterminismError(WindlassError):

@@ -8,7 +8,8 @@ from typing import Any
 
 import orjson
 
-from windlass.engine.types import Event
+from windlass.engine.errors import NonDeterminismError
+from windlass.engine.types import ClaimedRun, Event
 
 OUTCOMES = frozenset({
     "step_completed", "timer_fired", "signal_received", "signal_timed_out", "child_completed", "value_recorded",
@@ -124,6 +125,14 @@ def kind_of(event_type: str) -> str:
     """Return the kind of call that an event is of: its first word, but waiting for people is waiting for a signal."""
     kind = event_type.partition("_")[0]
     return "signal" if kind == "waiting" else kind
+
+
+def lacking(claimed: ClaimedRun) -> NonDeterminismError | None:
+    """Return why a run must not go on that somebody has taken events from, None for one that has them all."""
+    if not claimed.missing:
+        return None
+    said = f"{claimed.missing} of its events are missing, and it would do again what they recorded"
+    return NonDeterminismError(said, run_id=claimed.head.run_id)
 
 
 def whole_from(events: Sequence[Event], last_seq: int) -> int:

@@ -70,7 +70,7 @@ class Host(Protocol):
         """Return a number in [0, 1)."""
         ...
 
-    def birth(self, queue: str, code: str, lane: str = "") -> str | None:
+    def birth(self, queue: str, code: str) -> str | None:
         """Return the holder id when a new run may start here at once."""
         ...
 

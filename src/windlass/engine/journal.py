@@ -194,7 +194,7 @@ class StartRuns(Operation[StartRequest, Started]):
             fresh = [unit for unit in fresh if unit.run.run_id not in refused]
             answers = [refused.get(found.run_id, found) if isinstance(found, Started) else found for found in answers]
         if fresh:
-            insert(tx, [unit.run for unit in fresh])
+            insert(tx, [unit.run for unit in fresh], fresh[0].rules)
         holders = {unit.run.run_id: unit.run.holder for unit in fresh}
         answers = [
             answer._replace(holder=holders.get(answer.run_id)) if isinstance(answer, Started) else answer

@@ -22,3 +22,4 @@ class Options(TypedDict, total=False):
     timeout: float | None
     abandon: bool
     compensate: Callable[..., Any] | None
+    executor: str

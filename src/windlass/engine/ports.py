@@ -151,6 +151,14 @@ class Transaction(Protocol):
         """
         ...
 
+    def take_seats(self, runs: Sequence[NewRun], rules: LaneRules) -> frozenset[str]:
+        """Give runs of lanes that are about to be inserted a seat of every limit that they share; returns who got them.
+
+        All runs of a tenant get theirs, or none: none where one of its runs is ready, a limit has too few free, or
+        another transaction is giving seats of it. It counts as the turns that claims of them would have been.
+        """
+        ...
+
     def promote_due(self, now: int, limit: int) -> int:
         """Make runs whose ``wake_at`` has come ready; returns how many."""
         ...
@@ -224,6 +232,14 @@ class Transaction(Protocol):
         """Run SQL with ``:name`` parameters in this transaction and return the cursor."""
         ...
 
+    def at_end(self, write: Callable[[Any, list[Any]], None], row: object) -> None:
+        """Have ``write`` called with this transaction and all rows given for it, once, before the commit."""
+        ...
+
+    def write_last(self) -> None:
+        """Write what was left for the end; nothing may be done in the transaction after it."""
+        ...
+
     def savepoint(self, seconds: float | None = None) -> AbstractContextManager[None]:
         """Open a savepoint; an exception inside rolls back to it.
 
@@ -250,7 +266,7 @@ class WriteSession(Protocol):
         ...
 
     def commit(self) -> None:
-        """Commit durably.
+        """Commit durably; what has changed nothing may be given up instead, and has no marker then.
 
         Raises:
             UnknownCommit: the answer was lost; ask ``committed`` before doing anything else. After any other

@@ -6,10 +6,10 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
-from windlass.engine.codec import Signature
 from windlass.engine.errors import UnknownWorkflow
 from windlass.kernel.checks import BadName, check_name, check_priority, check_text
 from windlass.kernel.versions import UNBOUND, check_version, code_of, rank_of
+from windlass.values.codec import Signature
 
 __all__ = ["BadName", "Definition", "Registry", "check_name", "check_text", "default_registry"]
 

@@ -22,7 +22,7 @@ from windlass.engine.errors import (
 )
 from windlass.engine.failures import cancelled_itself, describe, failed_steps, own_error
 from windlass.engine.heads import to_json
-from windlass.engine.history import History
+from windlass.engine.history import History, lacking
 from windlass.engine.host import Host
 from windlass.engine.journal import ADVANCE
 from windlass.engine.mailbox import Mailbox
@@ -75,7 +75,7 @@ class Run:
         self.pausing: InboxRow | None = None
         self.cancelling = False
         self.held_back = False
-        self.divergence: NonDeterminismError | None = None
+        self.divergence: NonDeterminismError | None = lacking(claimed)
         self.progress = 0
         self.replaying = self.history is not None
         self._ticks = LIVE
@@ -473,6 +473,8 @@ class Run:
             reason = by["reason"] or "paused_by_user"
             park = Park("paused", soonest, Status.PAUSED, reason, heard=self.mail.unwanted)
             news: list[InboxRow] | None = await self.commit([event], park=park)
+        elif self._between and not ready:
+            news = []  # what it was to wait for has ended meanwhile: it goes on by itself
         else:
             waits = "timer" if soonest is not None and not self.mail.awaited else self._reason()
             ready = ready or self.held_back

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from windlass.engine.codec import encode
 from windlass.engine.errors import UnknownWorkflow
 from windlass.engine.registry import Definition, Registry, check_name, check_text
 from windlass.engine.types import NewRun, StartRequest
@@ -18,6 +17,7 @@ from windlass.kernel.errors import Invalid
 from windlass.kernel.ids import new_id
 from windlass.kernel.lanes import LaneRules, ageing_of
 from windlass.kernel.versions import UNBOUND
+from windlass.values.codec import encode
 
 KEY_SECONDS = 24 * 3600
 
@@ -100,14 +100,14 @@ def request(start: Start, registry: Registry, now: int, rules: LaneRules) -> Sta
     if run.lane:
         run.ageing = ageing_of(run.priority, rules.ageing)
     if start.idempotency_key is None:
-        return StartRequest(run, own_id=start.run_id is not None)
+        return StartRequest(run, own_id=start.run_id is not None, rules=rules)
     if start.run_id is not None:
         raise Invalid("give run_id or idempotency_key, not both", field="idempotency_key")
     check_text("idempotency_key", start.idempotency_key)
     check_number("key_seconds", start.key_seconds, 0, LONGEST_SECONDS)
     said = inputs if start.fingerprint is None else start.fingerprint
     digest = hashlib.sha256(f"{name}\n{said}".encode()).hexdigest()
-    return StartRequest(run, start.idempotency_key, digest, now + int(start.key_seconds * SECOND))
+    return StartRequest(run, start.idempotency_key, digest, now + int(start.key_seconds * SECOND), rules=rules)
 
 
 def _known(workflow: Definition | str, registry: Registry) -> Definition | None:

@@ -8,14 +8,13 @@ import inspect
 import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from contextvars import ContextVar, copy_context
+from contextvars import copy_context
 from typing import (
     TYPE_CHECKING,
     Any,
     Concatenate,
     Generic,
     Literal,
-    NamedTuple,
     ParamSpec,
     Protocol,
     TypeVar,
@@ -23,8 +22,7 @@ from typing import (
     overload,
 )
 
-from windlass.engine.attempt import in_thread, too_long
-from windlass.engine.codec import Signature, digest
+from windlass.engine.attempt import elsewhere, in_thread, too_long
 from windlass.engine.compensation import Undo
 from windlass.engine.errors import FINAL, Fenced, StepTimeout, Suspend, Withheld
 from windlass.engine.failures import own_error
@@ -37,11 +35,15 @@ from windlass.engine.run import Run
 from windlass.engine.scope import CURRENT, Scope, current_scope
 from windlass.engine.transact import TRANSACT, TRANSACT_ALONE, Effect
 from windlass.engine.types import NewEvent
+from windlass.executors.api import THREADS, Errand, check_place
+from windlass.executors.api import check_name as check_executor
 from windlass.kernel.checks import LONGEST_SECONDS, Errors, check_number, error_types
 from windlass.kernel.clock import SECOND
 from windlass.kernel.deadlines import within
 from windlass.kernel.retry import RetryPolicy
+from windlass.kernel.stepping import RUNNING, StepInfo
 from windlass.kernel.telling import told, trace
+from windlass.values.codec import Signature, digest
 
 if TYPE_CHECKING:
     from windlass.engine.history import Recorded
@@ -54,34 +56,6 @@ QUICK_SECONDS = 0.003
 """A transactional step that took less the last time may be written by the event loop itself."""
 TOLERANCE_SECONDS = 0.001
 """By how much the database's own limit on a statement may come before ours."""
-
-
-class StepInfo(NamedTuple):
-    """Who a step is while it runs. ``idempotency_key`` is the same for every attempt, for ever."""
-
-    run_id: str
-    path: str
-    attempt: int
-
-    @property
-    def idempotency_key(self) -> str:
-        """Return a key to hand to other services, so that a repeated attempt is recognised there."""
-        return f"{self.run_id}:{self.path}"
-
-
-_INFO: ContextVar[StepInfo | None] = ContextVar("windlass_step", default=None)
-
-
-def step_info() -> StepInfo:
-    """Return what step is running.
-
-    Raises:
-        RuntimeError: called outside a step.
-    """
-    info = _INFO.get()
-    if info is None:
-        raise RuntimeError("step_info works inside a step only")
-    return info
 
 
 class Step(Generic[P, R]):
@@ -98,6 +72,7 @@ class Step(Generic[P, R]):
         transactional: bool,
         kind: str = "step",
         compensate: Step[..., Any] | None = None,
+        executor: str = THREADS,
     ) -> None:
         self.fn = fn
         self.name = check_name(name)
@@ -109,12 +84,19 @@ class Step(Generic[P, R]):
         self.sync = not inspect.iscoroutinefunction(fn)
         if transactional and not self.sync:
             raise TypeError(f"step {name}: a transactional step is a plain function, not 'async def'")
+        self.executor = None if executor == THREADS else executor
+        if self.executor is not None:
+            if transactional or not self.sync:
+                raise TypeError(f"step {name}: an executor takes a plain function without a transaction")
+            check_executor(self.executor)
+            check_place(fn)
         if timeout is not None and check_number("timeout", timeout, 0, LONGEST_SECONDS, whose=f"step {name}: ") == 0:
             raise ValueError(f"step {name}: timeout must be above 0 seconds, not {timeout!r}")
         self.signature = Signature(fn, skip=1 if transactional else 0)
         self._quick = False
         self._output = f"output of step {name}"
         self._opening = opening(name, kind)
+        self._late = functools.partial(too_long, name, timeout or 0)
         self.undo = None if compensate is None else Undo(self, compensate)
         functools.update_wrapper(self, fn)
 
@@ -215,19 +197,21 @@ class Step(Generic[P, R]):
 
     async def _attempt(self, run: Run, path: str, attempt: int, args: Any, kwargs: Any) -> Any:
         if not self.sync:
-            info = _INFO.set(StepInfo(run.run_id, path, attempt))
+            info = RUNNING.set(StepInfo(run.run_id, path, attempt))
             scope = CURRENT.set(None)
             try:
                 if self.timeout is None:
                     return await self.fn(*args, **kwargs)
-                late = functools.partial(too_long, self.name, self.timeout)
-                return await within(self.timeout, self.fn(*args, **kwargs), late)
+                return await within(self.timeout, self.fn(*args, **kwargs), self._late)
             finally:
                 CURRENT.reset(scope)
-                _INFO.reset(info)
+                RUNNING.reset(info)
+        if self.executor is not None:
+            errand = Errand(self.fn.__module__, self.fn.__qualname__, args, kwargs, StepInfo(run.run_id, path, attempt))
+            return await elsewhere(run, self.executor, errand, self.name, self.timeout)
         context = copy_context()
         context.run(CURRENT.set, None)
-        context.run(_INFO.set, StepInfo(run.run_id, path, attempt))
+        context.run(RUNNING.set, StepInfo(run.run_id, path, attempt))
         call = functools.partial(context.run, self.fn, *args, **kwargs)
         return await in_thread(run, call, self.name, self.timeout, abandon=self.abandon)
 
@@ -239,7 +223,7 @@ class Step(Generic[P, R]):
         monotonic = run.worker.clock.monotonic
 
         def call(tx: Transaction) -> tuple[Any, str]:
-            token = _INFO.set(info)
+            token = RUNNING.set(info)
             scope = CURRENT.set(None)
             begun = monotonic()
             try:
@@ -251,7 +235,7 @@ class Step(Generic[P, R]):
             finally:
                 self._quick = monotonic() - begun < QUICK_SECONDS
                 CURRENT.reset(scope)
-                _INFO.reset(token)
+                RUNNING.reset(token)
             if monotonic() - begun > longest:
                 raise too_long(self.name, seconds)
             return answer
@@ -355,6 +339,7 @@ def step(  # noqa: PLR0913  the options of a step
     abandon: bool = False,
     transactional: bool = False,
     compensate: Callable[..., Any] | None = None,
+    executor: str = THREADS,
 ) -> Any:
     """Make a function a durable step: it runs at least once, and once it has succeeded never again.
 
@@ -377,6 +362,7 @@ def step(  # noqa: PLR0913  the options of a step
             its outcome: its effects in this database happen exactly once.
         compensate: undoes it when its run fails later on: a step, or a function, which becomes one with this one's
             retries and time-out. It gets the result, then by name those of the step's arguments that it takes.
+        executor: where a plain function runs: ``threads``, ``processes``, ``ray``, or a name of ``executors.register``.
 
     Raises:
         TypeError, ValueError: an option is wrong; names the step and the option.
@@ -393,6 +379,7 @@ def step(  # noqa: PLR0913  the options of a step
         undo = compensate
         if undo is not None and not isinstance(undo, Step):
             undo = Step(undo, name=undo.__name__, transactional=False, **options)
+        options["executor"] = executor
         return Step(function, name=called, transactional=transactional, compensate=undo, **options)
 
     return wrap if fn is None else wrap(fn)

@@ -135,7 +135,10 @@ class RunHead:
 
 @dataclass(slots=True)
 class ClaimedRun:
-    """A run handed to a holder, with everything needed to go on: its inputs, journal and inbox."""
+    """A run handed to a holder, with everything needed to go on: its inputs, journal and inbox.
+
+    ``missing`` events are not in the journal any more: somebody has deleted them.
+    """
 
     head: RunHead
     inputs: str
@@ -146,6 +149,7 @@ class ClaimedRun:
     interface_version: str
     events: Sequence[Event] = ()
     inbox: Sequence[InboxRow] = ()
+    missing: int = 0
 
 
 @dataclass(slots=True)
@@ -208,6 +212,7 @@ class StartRequest:
 
     ``request_hash`` tells a repeated request from another one under the same key. ``own_id``: the id was chosen
     by the caller, so it may be taken. ``tell`` hears of the answer, a repeated key's too, in the transaction itself.
+    ``rules`` are the limits of lanes where nobody has set one; without them no run of a lane is born claimed.
     """
 
     run: NewRun
@@ -216,6 +221,7 @@ class StartRequest:
     expires_at: int | None = None
     own_id: bool = False
     tell: TellStart | None = None
+    rules: LaneRules | None = None
 
 
 class Started(NamedTuple):

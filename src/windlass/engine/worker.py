@@ -325,11 +325,10 @@ class Worker:
             self.telemetry.run_started(run.workflow.name, run.run_id, claimed.tenant_id, claimed.attributes)
         run.start()
 
-    def birth(self, queue: str, code: str, lane: str = "") -> str | None:
+    def birth(self, queue: str, code: str) -> str | None:
         """Return our holder id when a new run may start here at once: nothing waits before it and there is room."""
         if (
             self.backlog
-            or lane
             or not self.claims
             or self.stopping
             or self._reliving

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import Response
 
-from windlass.contexts.identity.api import SCOPE, Token, VirtualKey
+from windlass.contexts.identity.api import NAME_LENGTH, PASSWORD_LENGTHS, SCOPE, Token, VirtualKey
 from windlass.http.access import ANYBODY, NOBODY, needs
 from windlass.http.bodies import Field, media, read_body, read_known, text
 from windlass.http.callers import caller
@@ -24,10 +24,9 @@ from windlass.kernel.actors import WORKFLOWS_ADMIN
 from windlass.kernel.errors import Issue, ValidationFailed
 
 NO_STORE = {"Cache-Control": "no-store"}
-FORM_FIELDS = ("username", "password", "grant_type", "scope", "client_id", "client_secret")
-"""What OAuth 2 sends along with a password; only the first two mean anything here."""
 FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
 MOST_TOKEN = 255
+MOST_SENT = 1024
 MOST_COUNT = 2**53 - 1
 MOST_MINUTES = 1440
 MOST_LISTED = 100
@@ -50,18 +49,22 @@ KEY_BODY: dict[str, Any] = {
         "max_calls": _COUNT,
     },
 }
+_SENT: dict[str, Any] = {
+    "scope": {"type": "string", "maxLength": MOST_SENT},
+    "client_id": {"type": "string", "maxLength": NAME_LENGTH},
+    "client_secret": {"type": "string", "maxLength": MOST_SENT},
+}
+"""What OAuth 2 sends along with a password or a token; it means nothing here."""
 LOGIN_BODY: dict[str, Any] = {
     "type": "object",
     "title": "Login",
     "additionalProperties": False,
     "required": ["username", "password"],
     "properties": {
-        "username": {"type": "string"},
-        "password": {"type": "string", "format": "password"},
+        "username": {"type": "string", "maxLength": NAME_LENGTH},
+        "password": {"type": "string", "format": "password", "maxLength": PASSWORD_LENGTHS[1]},
         "grant_type": {"type": "string", "enum": ["password"]},
-        "scope": {"type": "string"},
-        "client_id": {"type": "string"},
-        "client_secret": {"type": "string"},
+        **_SENT,
     },
 }
 REFRESH_FIELDS = {"refresh_token": Field(text(MOST_TOKEN), required=True)}
@@ -70,11 +73,9 @@ REFRESH_FORM: dict[str, Any] = {
     "additionalProperties": False,
     "required": ["refresh_token"],
     "properties": {
-        "refresh_token": {"type": "string"},
+        "refresh_token": {"type": "string", "maxLength": MOST_TOKEN},
         "grant_type": {"type": "string", "enum": ["refresh_token"]},
-        "scope": {"type": "string"},
-        "client_id": {"type": "string"},
-        "client_secret": {"type": "string"},
+        **_SENT,
     },
 }
 _LISTS = ("allowed_endpoints", "allowed_methods", "allowed_paths")
@@ -153,7 +154,7 @@ async def _refresh_token(request: Request, *, required: bool) -> str | None:
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind in FORMS:
-        fields, issues = await _form(request, ("refresh_token", *FORM_FIELDS[2:]))
+        fields, issues = await _form(request, REFRESH_FORM["properties"])
         if required and "refresh_token" not in fields:
             issues.append(Issue(("body", "refresh_token"), "Field required", "missing"))
         if fields.get("grant_type", "refresh_token") not in {"refresh_token", ""}:
@@ -168,8 +169,8 @@ async def _refresh_token(request: Request, *, required: bool) -> str | None:
     return given
 
 
-async def _form(request: Request, known: Sequence[str]) -> tuple[dict[str, str], list[Issue]]:
-    """Return the fields of a form, and what is wrong with it."""
+async def _form(request: Request, known: Mapping[str, Any]) -> tuple[dict[str, str], list[Issue]]:
+    """Return the fields of a form whose schemas these are, and what is wrong with it."""
     issues: list[Issue] = []
     fields: dict[str, str] = {}
     async with request.form(max_files=1, max_fields=20) as form:
@@ -182,6 +183,10 @@ async def _form(request: Request, known: Sequence[str]) -> tuple[dict[str, str],
                 issues.append(Issue(("body", name), "Given more than once", "duplicate"))
             else:
                 fields[name] = value
+                most = known[name].get("maxLength", len(value))
+                if len(value) > most:
+                    message = f"Input should be a string of at most {most} characters"
+                    issues.append(Issue(("body", name), message, "string_too_long"))
     return fields, issues
 
 
@@ -191,8 +196,10 @@ async def _credentials(request: Request) -> tuple[str, str]:
     Raises:
         ValidationFailed: a field is missing, unknown or given twice; names each.
     """
-    fields, issues = await _form(request, FORM_FIELDS)
-    issues += [Issue(("body", name), "Field required", "missing") for name in FORM_FIELDS[:2] if name not in fields]
+    fields, issues = await _form(request, LOGIN_BODY["properties"])
+    issues += [
+        Issue(("body", name), "Field required", "missing") for name in LOGIN_BODY["required"] if name not in fields
+    ]
     if fields.get("grant_type", "password") not in {"password", ""}:
         issues.append(Issue(("body", "grant_type"), "Input should be 'password'", "enum"))
     if issues:

@@ -14,11 +14,13 @@ from windlass.http.access import ANYBODY, Access
 from windlass.http.logs import REQUEST_ID
 from windlass.http.routing import application
 from windlass.kernel.actors import Actor, Forbidden
+from windlass.kernel.errors import Unavailable, WindlassError
 
 __all__ = ["KEEPER", "admit", "caller"]
 
 SCHEDULE_HEADER = "x-workflow-schedule-id"
 _KNOWN = "windlass.caller"
+_RECOGNISED = "windlass.recognised"
 _BEARER = re.compile(r"bearer +\S", re.IGNORECASE)
 RATES: Mapping[str | None, Limit] = {"workflows.run_adhoc": Limit.ADHOC, "workflows.run_saved": Limit.SAVED}
 """Which rate counts the requests of an endpoint."""
@@ -35,10 +37,29 @@ async def caller(request: Request) -> Actor:
     return known or await admit(request, ANYBODY)
 
 
+async def recognised(request: Request) -> Caller:
+    """Return who sent a request; it is found out once, for the middleware that counts and for the route.
+
+    Raises:
+        NotAuthenticated: no credential, or one that is not known.
+        Unavailable: the database is away.
+    """
+    found: Caller | WindlassError | None = request.scope.get(_RECOGNISED)
+    if found is None:
+        try:
+            found = await application(request).identity.recognise(request.headers)
+        except (NotAuthenticated, Unavailable) as error:
+            found = error
+        request.scope[_RECOGNISED] = found
+    if isinstance(found, WindlassError):
+        raise found
+    return found
+
+
 async def visitor(request: Request) -> Actor | None:
     """Return who is calling where nobody has to say so; None is who does not, or whose token is for something else."""
     try:
-        found: Caller = await application(request).identity.recognise(request.headers)
+        found = await recognised(request)
     except NotAuthenticated:
         return None
     return replace(found.actor, request_id=REQUEST_ID.get()) if found.grant is None else None
@@ -56,8 +77,7 @@ async def admit(request: Request, access: Access) -> Actor:
     identity = application(request).identity
     if access.bearer and not _BEARER.match(request.headers.get("authorization", "")):
         raise NotAuthenticated(MISSING)
-    found: Caller = await identity.recognise(request.headers)
-    actor, grant = found
+    actor, grant = await recognised(request)
     if grant is not None:
         check_grant(request, grant, access)
     access.admit(actor)
@@ -74,9 +94,13 @@ async def admit(request: Request, access: Access) -> Actor:
 def check_grant(request: Request, grant: Grant, access: Access) -> None:
     """Make sure that a token that is narrowed down reaches as far as a call.
 
+    What needs a token even in development is for people who have logged in.
+
     Raises:
         Forbidden: it does not; says in what.
     """
+    if access.bearer:
+        raise Forbidden("Forbidden: no virtual key reaches this")
     if grant.scope is not None and grant.scope != SCOPE:
         raise Forbidden("Forbidden: invalid token scope")
     if grant.endpoints is not None and access.endpoint not in grant.endpoints:

@@ -26,8 +26,19 @@ class ApprovalAnswer(Shape):
     note: str | None
 
 
+class FailureAnswer(Shape):
+    """Why an approval failed, and when."""
+
+    message: str
+    at: datetime
+
+
 class CandidateAnswer(Shape):
-    """A candidate; it is ``pending`` as long as an ``approval`` is under way."""
+    """A candidate; it is ``pending`` as long as an ``approval`` is under way.
+
+    ``last_approval_error`` stays until the next approval begins; it is for administrators, everybody else is answered
+    null.
+    """
 
     candidate_id: str
     company_name: str
@@ -44,6 +55,7 @@ class CandidateAnswer(Shape):
     created_at: datetime
     updated_at: datetime
     approval: ApprovalAnswer | None
+    last_approval_error: FailureAnswer | None
 
 
 class PaginationAnswer(Shape):

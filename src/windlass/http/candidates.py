@@ -171,7 +171,12 @@ async def reject(request: Request) -> Response:
 
 
 async def review(request: Request) -> Response:
-    """Settle an approval that needs a person: name the provider that billing has for it, or release the candidate."""
+    """Settle an approval that needs a person: name the provider that billing has for it, or release the candidate.
+
+    `release` also gives up an approval that waits for a second administrator or for billing. One that waits for
+    billing is given up when its call has ended, and the answer waits for that; it is a 202 where that takes long. The
+    candidate is pending again where billing has certainly made no provider, else it needs a person.
+    """
     actor = await caller(request)
     read_query(request, ())
     json_headers(request)
@@ -183,7 +188,9 @@ async def review(request: Request) -> Response:
     expected = await _expected(request, candidate_id, asked.get("version"))
     approvals = application(request).providers.approvals
     settled = approvals.review(actor, candidate_id, version=expected, provider_id=provider_id)
-    return _shown(await _if_match(request, settled))
+    found = await _if_match(request, settled)
+    goes_on = found.approval is not None and found.approval.state == ApprovalState.WAITING_FOR_BILLING
+    return _shown(found, 202 if goes_on else 200)
 
 
 async def _reader(request: Request) -> tuple[str, bool]:
@@ -304,6 +311,6 @@ def _below(base: str) -> list[DirectRoute]:
               parameters=APPROVE_QUERY, body=APPROVE_BODY, body_required=False, access=ADMIN),
         route("POST", f"{one}/reject", reject, tag=tag, answers={200: RejectedAnswer}, errors=asked, path_pattern=UUID,
               body=REJECT_BODY, body_required=False, access=ADMIN),
-        route("POST", f"{one}/review", review, tag=tag, answers={200: CandidateAnswer}, errors=asked,
-              path_pattern=UUID, body=REVIEW_BODY, tagged=True, access=ADMIN),
+        route("POST", f"{one}/review", review, tag=tag, answers={200: CandidateAnswer, 202: CandidateAnswer},
+              errors=asked, path_pattern=UUID, body=REVIEW_BODY, tagged=True, access=ADMIN),
     ]  # fmt: skip

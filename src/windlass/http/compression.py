@@ -13,7 +13,7 @@ from windlass.http.middleware import header
 LEVEL = 5
 THREAD_BYTES = 128 * 1024
 """Larger ones are compressed on a thread: the event loop would stand still for milliseconds."""
-_GZIP = re.compile(rb"(?:^|,)\s*(?:gzip|x-gzip|\*)\s*(?:;\s*q\s*=\s*([0-9.]+)\s*)?(?=,|$)", re.IGNORECASE)
+_GZIP = re.compile(rb"(?:^|,)\s*(gzip|x-gzip|\*)\s*(?:;\s*q\s*=\s*([0-9.]+)\s*)?(?=,|$)", re.IGNORECASE)
 _TEXT = re.compile(rb"(text/|application/(json|[\w.-]+\+json|x-ndjson|javascript)|image/svg)", re.IGNORECASE)
 
 
@@ -82,5 +82,7 @@ def _compress(body: bytes) -> bytes:
 
 
 def _takes_gzip(accepted: bytes) -> bool:
-    found = [match[1] for match in _GZIP.finditer(accepted)]
-    return bool(found) and not all(quality is not None and not quality.strip(b"0.") for quality in found)
+    """Say whether a client takes gzip: what it says of it by name counts before what it says of all others."""
+    found = [(match[1] == b"*", match[2] is None or match[2].strip(b"0.") != b"") for match in _GZIP.finditer(accepted)]
+    named = [takes for others, takes in found if not others]
+    return any(named or (takes for _, takes in found))

@@ -17,8 +17,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from starlette.types import Scope
-
 from windlass.http import provider_metrics
 from windlass.http.logs import tell
 from windlass.http.provider_metrics import ProviderMeter
@@ -116,9 +114,8 @@ class Meter:
         self._seen = (0, 0)
         self._counted: dict[tuple[str, str, int], tuple[tuple[Any, Any], ...]] = {}
 
-    def request(self, method: str, scope: Scope, status: int, seconds: float) -> None:
-        """Count an answered request."""
-        route = getattr(scope.get("route"), "path", "unmatched")
+    def request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count an answered request of a route, which its template names."""
         key = (method, route, status)
         children = self._counted.get(key)
         if children is None:

@@ -16,6 +16,8 @@ from windlass.bootstrap import Application
 from windlass.http.errors import Unauthorized, answer_windlass, internal_error
 from windlass.http.logs import REQUEST_ID, Log
 from windlass.http.metrics import Meter
+from windlass.http.provider_metrics import OWN as OF_SERVICE
+from windlass.http.routing import template_of
 from windlass.kernel.errors import TooLarge, WindlassError
 from windlass.kernel.ids import new_id
 from windlass.storage.moving.marks import refusal
@@ -51,6 +53,8 @@ USUAL = Told("request.start", "request.end", "unhandled exception", "duration_ms
 OF_PROVIDERS = Told("request_started", "request_completed", "request_failed", "process_time_ms")
 """The names of the contract of providers."""
 PROVIDERS = ("/candidates", "/api/providers")
+UNMATCHED = "unmatched"
+"""What a request is counted as that no route is for."""
 
 
 class Frame:
@@ -104,8 +108,18 @@ class Frame:
             if log.tells_requests:
                 said = {"method": method, "path": path, "status_code": status, names.took: round(elapsed / 1e6, 3)}
                 log.request(names.end, request_id, **said)
-            self._meter.request(method, inner, status, elapsed / 1e9)
+            self._meter.request(method, _endpoint(inner), status, elapsed / 1e9)
             REQUEST_ID.reset(token)
+
+
+def _endpoint(scope: Scope) -> str:
+    """Return the template of the route of a request, for providers of one that was refused before a route was found.
+
+    Others are not looked for: that is slow, and whoever asks for what is not there would be served slower.
+    """
+    if "route" not in scope and scope["path"].startswith(OF_SERVICE):
+        return template_of(scope["app"], scope["path"]) or UNMATCHED
+    return getattr(scope.get("route"), "path", UNMATCHED)
 
 
 def _as_get(scope: Scope, send: Send) -> tuple[Scope, Send]:

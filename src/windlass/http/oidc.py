@@ -57,7 +57,8 @@ def routes() -> list[DirectRoute]:
     """Return the routes."""
     there = {"description": "The login provider", "headers": {"Location": {"schema": {"type": "string"}}}}
     return [
-        route("GET", f"{PLACE}/login", begin, tag="auth", answers={302: there}, errors=(404, 422), access=NOBODY),
+        route("GET", f"{PLACE}/login", begin, tag="auth", answers={302: there}, errors=(404, 422, 429),
+              access=NOBODY),
         route("GET", CALLBACK, finish, tag="auth", answers={200: TokenAnswer}, errors=(401, 403, 404, 422, 429),
               parameters=ANSWER, access=NOBODY),
     ]  # fmt: skip

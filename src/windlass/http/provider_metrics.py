@@ -40,7 +40,7 @@ class ProviderMeter:
         """Say whether the service answers; a process that never says so, a worker, has no such figure."""
         if self._up is None:
             self._up = self._prometheus.Gauge(
-                "provider_service_up", "1 while the service answers, 0 while it shuts down.",
+                "provider_service_up", "1 while the service answers; 0 once it takes no connection any more.",
                 registry=self._registry, multiprocess_mode="livemax",
             )  # fmt: skip
         self._up.set(int(answers))

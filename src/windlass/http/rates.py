@@ -18,9 +18,9 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from windlass.contexts.identity.api import NotAuthenticated
+from windlass.http.callers import recognised
 from windlass.http.candidates import BASES
 from windlass.http.responses import Json
-from windlass.http.routing import application
 from windlass.kernel.clock import SECOND, SystemClock
 from windlass.kernel.errors import ConfigError, Unavailable
 from windlass.settings import Settings
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from limits.aio.strategies import FixedWindowRateLimiter
     from redis.asyncio import ConnectionPool
 
-LOGINS = frozenset({("POST", "/auth/login"), ("GET", "/auth/oidc/callback")})
+LOGINS = frozenset({("POST", "/auth/login"), ("GET", "/auth/oidc/login"), ("GET", "/auth/oidc/callback")})
 NETWORK_BITS = 64
 ANSWER_SECONDS = 0.5
 """How long Redis may take for an answer."""
@@ -161,7 +161,7 @@ async def _caller(request: Request, group: Group) -> str:
     """Return who is counted."""
     if group is not Group.LOGIN and ("authorization" in request.headers or "x-api-key" in request.headers):
         try:
-            actor = (await application(request).identity.recognise(request.headers)).actor
+            actor = (await recognised(request)).actor
         except (NotAuthenticated, Unavailable):
             pass
         else:

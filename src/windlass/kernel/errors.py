@@ -78,6 +78,13 @@ class ValidationFailed(WindlassError):
         return "; ".join(f"{'.'.join(map(str, issue.loc))}: {issue.msg}" for issue in self.issues)
 
 
+class NotSerializable(WindlassError):
+    """A value cannot be kept as JSON."""
+
+    code = "NOT_SERIALIZABLE"
+    kind = Kind.INVALID
+
+
 class TooLarge(WindlassError):
     """The request is larger than the settings allow."""
 

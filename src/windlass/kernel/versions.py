@@ -16,14 +16,14 @@ UNBOUND = ""
 _VERSION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,63}")
 
 
-def check_version(version: str, whose: str = "") -> str:
+def check_version(version: object, whose: str = "") -> str:
     """Return a version unchanged; ``whose`` begins the message.
 
     Raises:
         BadName: it is not 1 to 64 letters, digits and ``_ . + -``, beginning with a letter, a digit or ``_``.
     """
-    if not _VERSION.fullmatch(version):
-        raise BadName(f"{whose}{version!r} is no version: use 1 to 64 letters, digits and _ . + -")
+    if not (isinstance(version, str) and _VERSION.fullmatch(version)):
+        raise BadName(f"{whose}{version!r} is no version: use a text of 1 to 64 letters, digits and _ . + -")
     return version
 
 

@@ -15,11 +15,10 @@ from typing import Any
 
 import orjson
 
-from windlass.engine.errors import NotSerializable
 from windlass.engine.history import whole_from
 from windlass.engine.registry import Definition
 from windlass.engine.types import ClaimedRun, Event, Finish, RunHead, Status
-from windlass.kernel.errors import Invalid
+from windlass.kernel.errors import Invalid, NotSerializable
 from windlass.replay.loop import SkippingLoop
 from windlass.replay.run import Host, ReplayedRun
 

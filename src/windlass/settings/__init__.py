@@ -24,6 +24,7 @@ from windlass.kernel.errors import ConfigError
 from windlass.settings import (
     artifacts,
     billing,
+    executors,
     identity,
     limits,
     operating,
@@ -80,6 +81,7 @@ class Settings(
     billing.BillingSettings,
     providers.ProviderSettings,
     rates.RateSettings,
+    executors.ExecutorSettings,
     BaseSettings,
 ):
     """The settings of a process; it never changes while the process lives."""

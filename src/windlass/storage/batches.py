@@ -99,6 +99,7 @@ class BatchWriter:
                 answers = op.apply(tx, [batch[place].unit for place in places])
                 for place, answer in zip(places, answers, strict=True):
                     outcomes[place] = (None, answer) if isinstance(answer, Exception) else (answer, None)
+            tx.write_last()
             rings, written = tx.rings, tx.written
         except BaseException as error:
             session.rollback()

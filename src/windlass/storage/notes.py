@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from windlass.engine.codec import encode
 from windlass.engine.errors import UnknownRun
 from windlass.engine.heads import append
 from windlass.engine.ports import Transaction
 from windlass.engine.types import NewEvent
 from windlass.kernel.checks import check_name
 from windlass.kernel.errors import Invalid
+from windlass.values.codec import encode
 
 MEANT_FOR_REPLAY = frozenset({"run_failed", "run_retried"})
 """Events that mean something to replay though they belong to no call of the code."""

@@ -79,15 +79,25 @@ def page(
         return some.order_by(*((time.desc(), tie.desc()) if descending else (time, tie)))
 
     found = sa.select(at.label("at"), run_id.label("run_id")).where(*conditions)
-    parts = [sliced(found.where(one), at, run_id).limit(limit + offset).subquery() for one in slices or [sa.false()]]
+    most = _written(limit + offset)
+    parts = [sliced(found.where(one), at, run_id).limit(most).subquery() for one in slices or [sa.false()]]
     groups = [_union(parts[begin : begin + _MOST_PARTS]) for begin in range(0, len(parts), _MOST_PARTS)]
     ids = groups[0] if len(groups) == 1 else _union(groups)
-    chosen = sliced(sa.select(ids), ids.c.at, ids.c.run_id).limit(limit).offset(offset).subquery()
+    chosen = sliced(sa.select(ids), ids.c.at, ids.c.run_id).limit(_written(limit)).offset(offset).subquery()
     return sliced(
         sa.select(*columns).select_from(chosen).join(workflow_runs, run_id == chosen.c.run_id),
         chosen.c.at,
         chosen.c.run_id,
     )
+
+
+def _written(number: int) -> sa.ColumnElement[int]:
+    """Return a number that stands in the statement itself.
+
+    PostgreSQL keeps the plan of a page for whatever parameters come. Without a limit that it knows it would expect a
+    tenth of all runs in a page, and might rather sort them than follow an index.
+    """
+    return sa.bindparam(None, number, sa.Integer(), unique=True, literal_execute=True)
 
 
 def _union(parts: Sequence[sa.Subquery]) -> sa.Subquery:

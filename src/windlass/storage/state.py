@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from operator import attrgetter
+from typing import Any
 
 from windlass.engine.ports import Ring
 from windlass.engine.types import Event, RunHead
+
+Write = Callable[[Any, list[Any]], None]
 
 _FIELDS = tuple(field.name for field in fields(RunHead))
 _values = attrgetter(*_FIELDS)
@@ -23,7 +26,7 @@ class TransactionState:
     """The part of ``engine.ports.Transaction`` that is the same for every backend.
 
     Rules change heads in place, so a savepoint that is rolled back must give them their old values: numbers would
-    have gaps otherwise. Doorbells and events go with it too: they never came to be.
+    have gaps otherwise. Doorbells, events and what is to be written at the end go with it too: they never came to be.
     """
 
     def __init__(self) -> None:
@@ -33,6 +36,20 @@ class TransactionState:
         self._live: dict[str, bool] = {}
         self._restricted: frozenset[str] | None = None
         self._images: list[dict[str, RunHead | None]] = []
+        self._last: list[tuple[Write, object]] = []
+
+    def at_end(self, write: Write, row: object) -> None:
+        """See ``engine.ports.Transaction``."""
+        self._last.append((write, row))
+
+    def write_last(self) -> None:
+        """See ``engine.ports.Transaction``."""
+        rows: dict[Write, list[object]] = {}
+        for write, row in self._last:
+            rows.setdefault(write, []).append(row)
+        self._last.clear()
+        for write, found in rows.items():
+            write(self, found)
 
     def _in_lanes(self, run_ids: Iterable[str]) -> list[str]:
         """Return those of some runs that may have seats."""
@@ -51,7 +68,7 @@ class TransactionState:
     @contextmanager
     def _taking_back(self) -> Iterator[None]:
         """Undo what the block did to heads, doorbells, events and cached answers when it fails."""
-        rings, written = len(self.rings), len(self.written)
+        rings, written, last = len(self.rings), len(self.written), len(self._last)
         images: dict[str, RunHead | None] = {}
         self._images.append(images)
         try:
@@ -59,7 +76,7 @@ class TransactionState:
         except BaseException:
             self._images.pop()
             self._restore(images)
-            del self.rings[rings:], self.written[written:]
+            del self.rings[rings:], self.written[written:], self._last[last:]
             raise
         self._images.pop()
         if self._images:

@@ -28,6 +28,7 @@ from windlass.contexts.providers.api import (
     Sagas,
     SecondNeeded,
 )
+from windlass.engine.errors import RunFailed
 from windlass.engine.ports import Transaction
 from windlass.kernel.actors import Actor
 from windlass.kernel.clock import SECOND
@@ -157,8 +158,40 @@ async def test_a_billing_that_refuses_or_stays_away_leaves_the_candidate_pending
     assert (found.status, found.approval, found.provider_id) == ("pending", None, None)
     assert desk.billing.calls["create"] == 5
     assert [(attempt, most) for attempt, most, _ in desk.billing.retries] == [(1, 3), (2, 3), (3, 3)]
+    assert found.failure is not None
+    assert found.failure.message == "Failed to create provider: Connection refused"
+    assert found.created_at < found.failure.at <= found.updated_at
     assert isinstance(await desk.approve(candidate_id), Approved)
+    assert (await desk.get(candidate_id)).failure is None
     assert desk.names == ["Fresh Fruit"]
+
+
+async def test_who_did_not_wait_sees_why_an_approval_failed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    candidate_id = await desk.register()
+
+    async def ended(outcome: Outcome) -> tuple[str, str | None]:
+        assert isinstance(outcome, Pending)
+        with pytest.raises(RunFailed):
+            await desk.engine.result(outcome.approval.run_id, 20)
+        found = await desk.get(candidate_id)
+        assert (found.status, found.approval) == ("pending", None)
+        return outcome.approval.run_id, None if found.failure is None else found.failure.message
+
+    desk.billing.fates = deque([Fate.REFUSED])
+    _, why = await ended(await desk.approve(candidate_id, wait=False))
+    assert why == "Failed to create provider: no such company"
+
+    async def broken(_name: str, _key: str) -> None:
+        raise RuntimeError("nobody has thought of this")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(desk.billing, "create", broken)
+        started = await desk.approve(candidate_id, wait=False)
+        run_id, why = await ended(started)
+    assert why == f"its run {run_id} failed"
+
+    await desk.approve(candidate_id)
+    assert (await desk.get(candidate_id)).failure is None
 
 
 def test_pauses_are_those_of_the_contract() -> None:
@@ -208,7 +241,7 @@ async def test_without_waiting_it_goes_on_until_billing_is_back(desk: Desk) -> N
     assert found.status == "pending"
     assert found.approval is not None
     assert "500" in (found.approval.note or "")
-    for late in (desk.approve(candidate_id, BEN), desk.sagas.review(BEN, candidate_id, version=None, provider_id=None)):
+    for late in (desk.approve(candidate_id, BEN), desk.sagas.review(BEN, candidate_id, version=None, provider_id=7)):
         with pytest.raises((Modified, NoReview)):
             await late
     down = False
@@ -216,6 +249,53 @@ async def test_without_waiting_it_goes_on_until_billing_is_back(desk: Desk) -> N
 
     assert (await desk.get(candidate_id)).provider_id == FIRST_ID
     assert {most for _, most, _ in desk.billing.retries} == {None}
+
+
+async def test_who_waits_for_billing_can_give_up(desk: Desk) -> None:
+    never, unclear, made = [await desk.register(name) for name in ("Never", "Unclear", "Made")]
+    fate, door = Fate.UNREACHED, asyncio.Event()
+    desk.billing.fate = lambda: fate
+
+    async def give_up(candidate_id: str) -> Candidate:
+        return await desk.sagas.review(BEN, candidate_id, version=None, provider_id=None)
+
+    started = await desk.approve(never, wait=False)
+    assert isinstance(started, Pending)
+    with pytest.raises(Modified):
+        await desk.sagas.review(BEN, never, version=(await desk.state(never, "waiting_for_billing")).version - 1,
+                                provider_id=None)  # fmt: skip
+    found = await give_up(never)
+    assert (found.status, found.approval, await desk.tried(never)) == ("pending", None, None)
+    assert await desk.engine.result(started.approval.run_id, 20) == {"outcome": "released"}
+
+    await desk.approve(unclear, wait=False)
+    await desk.state(unclear, "waiting_for_billing")
+    fate = Fate.BEFORE
+    calls = desk.billing.calls["create"]
+    await wait_until_async(lambda: desk.billing.calls["create"] > calls + 1, what="a call that was lost")
+    found = await give_up(unclear)
+    assert found.approval is not None
+    assert found.approval.state == "needs_review"
+    assert found.approval.note == "ben gave it up, and billing may have a provider of the name 'Unclear' by now"
+    assert (await give_up(unclear)).approval is None
+
+    await desk.approve(made, wait=False)
+    await desk.state(made, "waiting_for_billing")
+    fate, desk.billing.spend = Fate.WELL, door.wait  # type: ignore[assignment]
+    calls = desk.billing.calls["create"]
+    await wait_until_async(lambda: desk.billing.calls["create"] > calls, what="a call under way")
+    desk.rule(wait_seconds=0.0)
+    asked = await give_up(made)
+    assert asked.approval is not None
+    assert (asked.approval.state, (asked.approval.note or "")[:15]) == ("waiting_for_billing", "ben gives it up")
+    desk.rule()
+    answer = asyncio.create_task(give_up(made))  # asking twice changes nothing
+    door.set()
+    assert (await answer).provider_id == FIRST_ID
+    for late in (never, made):
+        with pytest.raises((NoReview, AlreadyDecided)):
+            await give_up(late)
+    assert desk.names == ["Made"]
 
 
 async def test_what_is_not_certain_is_left_to_a_person(desk: Desk) -> None:
@@ -324,7 +404,10 @@ async def test_a_second_pair_of_eyes(desk: Desk) -> None:
         return (await desk.get(late)).approval is None
 
     await wait_until_async(open_again, what="the approval to expire")
-    assert (await desk.get(late)).status == "pending"
+    expired = await desk.get(late)
+    assert (expired.status, expired.failure and expired.failure.message) == (
+        "pending", "No second administrator approved in time",
+    )  # fmt: skip
     assert await desk.tried(late) is None
 
 

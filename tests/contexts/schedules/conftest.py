@@ -8,7 +8,10 @@ import pytest
 
 from tests.contexts.schedules.stage import Stage
 from tests.engine.lab import Lab
-from tests.storage.databases import create_tables, postgres_database, sqlite_database
+from tests.storage.databases import postgres_database, sqlite_database
+from tests.storage.models import pg_model, pg_suite, sqlite_model
+
+__all__ = ["pg_model", "pg_suite", "sqlite_model"]
 
 BEGIN = "2030-06-01T10:30:00Z"
 
@@ -22,13 +25,10 @@ async def stage(
     monkeypatch.setattr("windlass.engine.run.LINGER", 0.03)
     if request.param == "sqlite":
         path = tmp_path / "windlass.db"
-        shutil.copy(request.getfixturevalue("sqlite_template"), path)
-        create_tables(f"sqlite:///{path}")
+        shutil.copy(request.getfixturevalue("sqlite_model"), path)
         database = sqlite_database(path)
     else:
-        dsn = request.getfixturevalue("migrated_pg_dsn")
-        create_tables(dsn)
-        database = postgres_database(dsn, empty=False)
+        database = postgres_database(request.getfixturevalue("pg_suite").empty(), empty=False)
     lab = Lab(database)
     made = Stage(lab)
     made.set_clock(BEGIN)

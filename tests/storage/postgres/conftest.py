@@ -1,31 +1,21 @@
 """What tests of PostgreSQL alone stand on: a database with the engine's tables, and one that can be cut off."""
 
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 
-from tests.storage.databases import Database, create_tables, postgres_database
+from tests.storage.databases import Database, postgres_database
 from tests.storage.postgres.proxy import Proxy
 from tests.storage.scene import Scene
-from tests.support.databases import fresh_postgres
+from tests.support.databases import ReusedPostgres
 from windlass.storage.postgres.backend import PostgresBackend
 
 
-@pytest.fixture(scope="session")
-def pg_model(pg_server_dsn: str, pg_template: str) -> Iterator[str]:
-    """The name of a migrated database with a table of somebody else, that nobody is connected to."""
-    with fresh_postgres(pg_server_dsn, template=pg_template) as dsn:
-        create_tables(dsn)
-        yield urlsplit(dsn).path.removeprefix("/")
-
-
 @pytest.fixture
-def pg_dsn(pg_server_dsn: str, pg_model: str) -> Iterator[str]:
-    """A database of the test's own, that it may change as it likes."""
-    with fresh_postgres(pg_server_dsn, template=pg_model) as dsn:
-        yield dsn
+def pg_dsn(pg_suite: ReusedPostgres) -> str:
+    """An empty database with the newest tables, that the test may change as it likes."""
+    return pg_suite.empty()
 
 
 @pytest.fixture

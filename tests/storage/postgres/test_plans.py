@@ -14,12 +14,15 @@ import sqlalchemy as sa
 
 from tests.storage.databases import Database
 from tests.storage.scene import Scene
+from tests.support.databases import fresh_postgres
 from windlass.engine.types import RunFilter
 from windlass.kernel.lanes import LaneRules, lane_of
 from windlass.storage.postgres import lanes, sql
 from windlass.storage.postgres.backend import PostgresBackend
 from windlass.storage.postgres.connect import connect
 from windlass.storage.postgres.wire import Reply, Value, Wire
+from windlass.storage.run_lists import RunQuery, list_page
+from windlass.storage.snapshots import one_moment
 from windlass.storage.urls import parse
 
 Admin = psycopg.Connection[tuple[object, ...]]
@@ -73,6 +76,13 @@ def plan(dsn: str, statement: str, parameters: list[object], *, sorts: bool, exp
         execute = f"EXECUTE statement ({given})" if parameters else "EXECUTE statement"
         rows = raw.execute(f"EXPLAIN ({explain}) {execute}".encode()).fetchall()
     return "\n".join(row[0] for row in rows)
+
+
+@pytest.fixture
+def pg_dsn(pg_server_dsn: str, pg_model: str) -> Iterator[str]:
+    """A database whose statistics no test before has made."""
+    with fresh_postgres(pg_server_dsn, template=pg_model) as dsn:
+        yield dsn
 
 
 @pytest.fixture
@@ -183,6 +193,47 @@ def test_runs_in_one_state_are_listed_by_index(backend: PostgresBackend) -> None
 
     assert "Scan Backward using ix_workflow_runs_list" in "\n".join(found)
     assert "Sort" not in "\n".join(found)
+
+
+PAGES = (
+    RunQuery("workflows.run", "default"),
+    RunQuery("workflows.run", "default", owner="ann", workflow_id=7),
+    RunQuery("workflows.run", "default", owner="ann", order_by="started_at"),
+    RunQuery("workflows.run", "default", owner="ann", order_by="ended_at", descending=False, workflow_id=7),
+    RunQuery("workflows.run", "default", created_after="2026-01-01T00:00:00Z", after=("2026-01-02T00:00:00Z", "r")),
+    RunQuery("workflows.run", "default", owner="ann", waiting_on="signal:x"),
+    RunQuery("workflows.run", "default", owner="ann", statuses=("failed", "cancelled")),
+)
+SORTS = re.compile(r"(^|-> +)(Incremental )?Sort$|Seq Scan|Bitmap|Hash", re.MULTILINE)
+"""What takes longer the more runs there are."""
+
+
+def test_a_page_keeps_a_plan_by_index_from_the_first_row_on(backend: PostgresBackend, admin: Admin) -> None:
+    """Its plan takes longer to make than to carry out, and nobody is there to make another when there are more."""
+
+    def look(connection: sa.Connection) -> list[tuple[str, int, int]]:
+        for _ in range(8):  # the driver lets the server keep a statement when it has come some times
+            for query in PAGES:
+                list_page(connection, query)
+        with one_moment(connection):
+            kept = "SELECT name, cardinality(parameter_types), custom_plans FROM pg_prepared_statements"
+            found = connection.exec_driver_sql(f"{kept} WHERE statement LIKE '%%AS at%%workflow_runs%%'").all()
+            return [
+                ("\n".join(connection.exec_driver_sql(_explained(name, many)).scalars()), many, custom)
+                for name, many, custom in found
+            ]
+
+    for statement in ("ANALYZE", RUNS, "ANALYZE"):
+        admin.execute(statement.encode())
+        found = backend.read(look)
+        assert len(found) == len(PAGES)
+        assert {custom for _, _, custom in found} == {0}
+        assert [plan for plan, _, _ in found if SORTS.search(plan)] == []
+
+
+def _explained(name: str, many: int) -> str:
+    given = f"({', '.join(['NULL'] * many)})" if many else ""
+    return f"EXPLAIN (COSTS OFF) EXECUTE {name}{given}"
 
 
 @contextmanager

@@ -81,10 +81,11 @@ def test_a_run_that_ends_gets_one_new_row(scene: Scene, admin: Admin) -> None:
         query = "SELECT pg_stat_get_tuples_updated('workflow_runs'::regclass)"
         return int(str(admin.execute(query).fetchall()[0][0]))
 
+    before = versions()
     scene.finish(run, holder)
     scene.session.close()
 
-    assert wait_until(versions) == 1
+    assert wait_until(lambda: versions() - before) == 1
 
 
 def test_an_error_of_a_queued_write_fails_its_unit_alone(scene: Scene, admin: Admin) -> None:

@@ -29,11 +29,14 @@ def settle(given: Mapping[str, object]) -> Settings:
 
 
 def leave_on_signals(started: Callable[[], bool]) -> None:
-    """Make SIGTERM and SIGINT end the process with code 0 until it has ``started``; from then on it listens itself."""
+    """Make SIGTERM and SIGINT end the process with code 0 until it has ``started``; from then on it listens itself.
+
+    At once: ``sys.exit`` raises wherever the process is, and a callback of the garbage collector would swallow that.
+    """
 
     def end(_number: int, _frame: object) -> None:
         if not started():
-            sys.exit(0)
+            os._exit(0)
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)

@@ -55,20 +55,23 @@ async def _open_runs(client: Client, workflows: Sequence[str]) -> AsyncIterator[
 
 
 async def _of(client: Client, query: RunQuery) -> AsyncIterator[Row]:
-    """Yield runs, newest first, page by page: each begins with those as old as the last of the page before."""
+    """Yield runs, newest first, page by page: each begins with those as old as the last of the page before.
+
+    Where more are of one moment than a page holds, the pages grow until it is behind.
+    """
     seen: set[str] = set()
-    limit = PAGE
+    moment, limit = "", PAGE
     while True:
         page = await client.list_runs(replace(query, limit=limit))
-        fresh = [run for run in page if run["run_id"] not in seen]
-        for run in fresh:
-            yield run
+        for run in page:
+            if run["run_id"] not in seen:
+                yield run
         if len(page) < limit:
             return
         last = page[-1]["created_at"]
-        seen = {run["run_id"] for run in page if run["created_at"] == last}
-        limit = PAGE if fresh else limit * 2
-        query = replace(query, created_before=last)
+        of_last = {run["run_id"] for run in page if run["created_at"] == last}
+        seen, limit = (seen | of_last, limit * 2) if last == moment else (of_last, PAGE)
+        moment, query = last, replace(query, created_before=last)
 
 
 async def _events(client: Client, run: Row) -> list[Row]:
@@ -85,8 +88,10 @@ def check(histories: Sequence[Path], app: list[str] | None, *, json: bool) -> No
     checked = 0
     stranded: list[Stranded] = []
     for place in histories:
-        if not place.exists():
-            bad_input(f"there is no {place}", "`windlass deploy export` writes it")
+        if not place.exists() or (place.is_dir() and not any(place.glob("*.ndjson"))):
+            bad_input(
+                f"there is no {place / '*.ndjson' if place.is_dir() else place}", "`windlass deploy export` writes it"
+            )
         try:
             for recording in read_all(place):
                 checked += 1

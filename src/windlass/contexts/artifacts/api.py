@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from windlass.contexts.artifacts.collecting import Collected
+from windlass.contexts.artifacts.examining import Disagreement, Mended
 from windlass.contexts.artifacts.folder import LocalFolder
 from windlass.contexts.artifacts.model import (
     ANY_MIME,
@@ -38,10 +39,12 @@ __all__ = [
     "ChecksumMismatch",
     "Collected",
     "Content",
+    "Disagreement",
     "File",
     "FileMissing",
     "Limits",
     "LocalFolder",
+    "Mended",
     "MimeRefused",
     "NotAFile",
     "ObjectStore",

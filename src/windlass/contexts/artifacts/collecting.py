@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from windlass.contexts.artifacts import rows
+from windlass.contexts.artifacts.examining import ON_THE_WAY_SECONDS
 from windlass.contexts.artifacts.folder import INCOMING, OBJECTS
 from windlass.contexts.artifacts.model import OBJECT, Artifact, FileMissing, NotAFile, OutsideRoot
 from windlass.contexts.artifacts.objects import ObjectStore, checksum_of
@@ -23,8 +24,6 @@ from windlass.kernel.clock import SECOND, to_iso
 
 BATCH = 200
 PAGE = 1000
-ORPHAN_SECONDS = 3600
-"""For how long a file that nobody names may still be on its way to a name."""
 
 
 @dataclass(slots=True)
@@ -187,7 +186,7 @@ class Collector:
         found.uploads += await self._store.sweep(before)
 
     def _orphaned(self) -> int:
-        return self._engine.clock.now() - ORPHAN_SECONDS * SECOND
+        return self._engine.clock.now() - ON_THE_WAY_SECONDS * SECOND
 
     async def _delete(self, key: str) -> bool:
         try:

@@ -238,6 +238,11 @@ def named(connection: sa.Connection, uri: str) -> bool:
     return connection.execute(query).first() is not None
 
 
+def of_uri(connection: sa.Connection, uri: str) -> list[Artifact]:
+    """Return the artifacts that have this address."""
+    return [_artifact(row) for row in connection.execute(_select().where(artifacts.c.uri == uri))]
+
+
 def object_page(connection: sa.Connection, after: str, limit: int) -> list[str]:
     """Return keys of objects whose checksum is behind ``after``, in its order."""
     o = objects.c

@@ -7,7 +7,7 @@ from weakref import WeakSet
 
 from windlass.contexts.artifacts.model import Artifact
 from windlass.contexts.artifacts.objects import Content
-from windlass.engine.step import step_info
+from windlass.kernel.stepping import step_info
 
 
 class Saver(Protocol):

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from windlass.contexts.artifacts import rows
 from windlass.contexts.artifacts.collecting import Collected, Collector, Rounds
+from windlass.contexts.artifacts.examining import Examiner
 from windlass.contexts.artifacts.integrity import Integrity, key_of
 from windlass.contexts.artifacts.model import (
     ANY_MIME,
@@ -36,10 +37,10 @@ from windlass.contexts.artifacts.saving import HERE
 from windlass.contexts.artifacts.sealing import Sealer
 from windlass.contexts.artifacts.zipped import Entry, archive
 from windlass.engine.engine import Engine
-from windlass.engine.step import step_info
 from windlass.kernel.actors import Actor
 from windlass.kernel.clock import to_iso
 from windlass.kernel.errors import TooLarge, WindlassError
+from windlass.kernel.stepping import step_info
 
 PAGE = 500
 ARCHIVED = 10_000
@@ -70,6 +71,7 @@ class Artifacts:
     ) -> None:
         self.limits = limits or Limits()
         self.integrity = Integrity(store)
+        self.examiner = Examiner(engine, store, self._tell)
         self._engine = engine
         self._store = store
         self._sealer = sealer or Sealer()

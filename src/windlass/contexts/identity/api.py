@@ -8,6 +8,7 @@ from windlass.contexts.identity.members import PAGE, Added, AddedKey
 from windlass.contexts.identity.members import shown as shown_key
 from windlass.contexts.identity.model import (
     KEEPER,
+    NAME_LENGTH,
     PASSWORD_LENGTHS,
     ROLES,
     SCOPE,
@@ -35,6 +36,7 @@ __all__ = [
     "EXCEEDED",
     "KEEPER",
     "MISSING",
+    "NAME_LENGTH",
     "PAGE",
     "PASSWORD_LENGTHS",
     "ROLES",

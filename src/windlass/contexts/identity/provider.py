@@ -10,7 +10,8 @@ import asyncio
 import base64
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -31,7 +32,7 @@ MOST_BYTES = 1 << 20
 KNOWN_SECONDS = 3600.0
 """How long what the provider says of itself is believed; its keys are asked for again when one is not among them."""
 LEAST_SECONDS = 10.0
-"""How long at least lies between two questions for its keys."""
+"""How long at least lies between two questions for its keys, and after one that was not answered."""
 LEEWAY_SECONDS = 60
 ALGORITHMS = frozenset({
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
@@ -90,6 +91,8 @@ class ProviderClient:
         self._keys: PyJWKSet | None = None
         self._keys_at: float | None = None
         self._asking = asyncio.Lock()
+        self._failure = ""
+        self._again = 0.0
 
     async def address(self, redirect_uri: str, state: str, nonce: str, verifier: str) -> str:
         """Return where a browser goes to log in.
@@ -188,14 +191,18 @@ class ProviderClient:
         async with self._asking:
             now = self._clock.monotonic()
             if self._said_at is None or now - self._said_at >= KNOWN_SECONDS:
-                issuer = self.provider.issuer
-                said = await self._ask("GET", f"{issuer.rstrip('/')}/.well-known/openid-configuration")
-                places = [said.get(name) for name in ("authorization_endpoint", "token_endpoint", "jwks_uri")]
-                safe = urlsplit(issuer).scheme
-                if said.get("issuer") != issuer or not all(_is_place(place, safe) for place in places):
-                    raise Unavailable(f"{AWAY}: what it says of itself does not fit {issuer}")
-                self._said, self._said_at = said, now
+                with self._remembering():
+                    self._said, self._said_at = await self._introduced(), now
             return self._said
+
+    async def _introduced(self) -> Mapping[str, Any]:
+        issuer = self.provider.issuer
+        said = await self._ask("GET", f"{issuer.rstrip('/')}/.well-known/openid-configuration")
+        places = [said.get(name) for name in ("authorization_endpoint", "token_endpoint", "jwks_uri")]
+        safe = urlsplit(issuer).scheme
+        if said.get("issuer") != issuer or not all(_is_place(place, safe) for place in places):
+            raise Unavailable(f"{AWAY}: what it says of itself does not fit {issuer}")
+        return said
 
     async def _key(self, place: str, kid: str | None) -> Any:
         import jwt  # noqa: PLC0415  see above
@@ -204,11 +211,28 @@ class ProviderClient:
             now, age = self._clock.monotonic(), self._keys_at
             found = _find(self._keys, kid)
             if age is None or now - age >= KNOWN_SECONDS or (found is None and now - age >= LEAST_SECONDS):
-                self._keys, self._keys_at = jwt.PyJWKSet.from_dict(dict(await self._ask("GET", place))), now
+                with self._remembering():
+                    self._keys, self._keys_at = jwt.PyJWKSet.from_dict(dict(await self._ask("GET", place))), now
                 found = _find(self._keys, kid)
         if found is None:
             raise Refused("signed by a key that the provider does not publish")
         return found
+
+    @contextmanager
+    def _remembering(self) -> Iterator[None]:
+        """Share one failure among all who ask meanwhile and a while later: each would wait for one of its own.
+
+        Raises:
+            Unavailable: it did not answer a moment ago.
+        """
+        left = self._again - self._clock.monotonic()
+        if self._failure and left > 0:
+            raise Unavailable(self._failure, retry_after=left)
+        try:
+            yield
+        except Unavailable as error:
+            self._failure, self._again = error.message, self._clock.monotonic() + LEAST_SECONDS
+            raise
 
     async def _ask(
         self,

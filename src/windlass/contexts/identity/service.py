@@ -80,12 +80,8 @@ class Identity(Vouched, Members):
         self._keeping = Rounds("windlass-identity", self.tidy, lambda: TIDY_SECONDS, self._not_kept)
 
     # recognising
-    async def authenticate(self, headers: Mapping[str, str]) -> Actor:
-        """Return who sent a request with these headers (names in lower case); see ``recognise``."""
-        return (await self.recognise(headers)).actor
-
     async def recognise(self, headers: Mapping[str, str]) -> Caller:
-        """Return who sent a request with these headers, and what its token narrows it down to.
+        """Return who sent a request with these headers (names in lower case), and what its token narrows it down to.
 
         A bearer token counts before an API key. Where callers are let in as the developer, a key that is no service
         key is ignored: nobody asked for one.

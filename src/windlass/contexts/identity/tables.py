@@ -101,7 +101,7 @@ external_users = sa.Table(
     metadata,
     sa.Column("issuer", name(), nullable=False),
     sa.Column("subject", name(), nullable=False),
-    sa.Column("user_id", sa.BigInteger, nullable=False),
+    sa.Column("user_id", sa.BigInteger, nullable=False, index=True),
     sa.Column("created_at", timestamp(), nullable=False),
     sa.PrimaryKeyConstraint("issuer", "subject"),
     comment="which user somebody is whom another service vouches for",

@@ -144,13 +144,26 @@ class Vouched(Arrivals):
         user_id = tx.connection.execute(query).scalar()
         return None if user_id is None else users.by_id(tx.connection, str(user_id))
 
+    @staticmethod
+    def _is_taken(tx: Transaction, provider: Provider, subject: str, user: User) -> bool:
+        c = external_users.c
+        query = sa.select(c.subject).where(c.user_id == int(user.user_id), c.issuer == provider.issuer)
+        return tx.connection.execute(query.where(c.subject != subject).limit(1)).first() is not None
+
     def _join(
         self, tx: Transaction, provider: Provider, claims: Mapping[str, Any], username: str
     ) -> tuple[User, str, dict[str, Any]]:
-        """Make somebody new the user of that name, or a new one; returns what the audit log is told too."""
+        """Make somebody new the user of that name, or a new one; returns what the audit log is told too.
+
+        Who is somebody else's already stays that: providers give addresses to others when people leave.
+        """
         now = to_iso(self._clock.now())
         known, action = users.find(tx.connection, username), "user.link"
-        barred = not provider.adds_users if known is None else known.seeded or not known.is_active
+        if known is None:
+            barred = not provider.adds_users
+        else:
+            known = users.locked(tx, username)
+            barred = known.seeded or not known.is_active or self._is_taken(tx, provider, claims["sub"], known)
         if barred:
             raise Forbidden(NO_ACCOUNT)
         if known is None:

@@ -7,6 +7,7 @@ further than its limit, and takes at most a twentieth of the time.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -56,12 +57,20 @@ class Depth:
         self._settings = settings
         self._monotonic = engine.clock.monotonic
         self._known: dict[str, _Known] = {}
+        self._looking: dict[str, asyncio.Future[None]] = {}
 
     async def look(self, tenant_id: str) -> None:
-        """Count where what is known of a tenant, or of all together, is too old."""
+        """Count where what is known of a tenant, or of all together, is too old: once for all who ask meanwhile."""
         stale = self._stale(tenant_id)
-        if stale:
-            await self._engine.read(lambda connection: self._count(connection, stale))
+        if not stale:
+            return
+        self._put_off(stale)
+        looking = self._looking.get(tenant_id)
+        if looking is None:
+            looking = asyncio.ensure_future(self._engine.read(lambda connection: self._count(connection, stale)))
+            self._looking[tenant_id] = looking
+            looking.add_done_callback(lambda _: self._looking.pop(tenant_id))
+        await asyncio.shield(looking)
 
     def look_in(self, connection: sa.Connection, tenant_id: str) -> None:
         """See ``look``, on the connection of a transaction."""
@@ -91,12 +100,17 @@ class Depth:
         known = [(one, self._known.get(one)) for one in (tenant_id, EVERYBODY)]
         return [one for one, kept in known if kept is None or kept.is_stale(now)]
 
+    def _put_off(self, stale: list[str]) -> None:
+        """Let others go on with what is known while it is counted anew."""
+        until = self._monotonic() + FRESH_SECONDS
+        for one in stale:
+            kept = self._known.get(one)
+            if kept is not None:
+                kept.early = kept.until = until
+
     def _count(self, connection: sa.Connection, stale: list[str]) -> None:
         for one in stale:
             begun = self._monotonic()
-            kept = self._known.get(one)
-            if kept is not None:  # others go on with what is known meanwhile
-                kept.early = kept.until = begun + FRESH_SECONDS
             allowed = self._allowed(connection, one)
             count = 0 if allowed is None else waiting(connection, None if one == EVERYBODY else one, allowed)
             now = self._monotonic()

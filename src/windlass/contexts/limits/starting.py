@@ -39,7 +39,7 @@ class StartCounted(StartRuns):
                 refused[unit.run.run_id] = full
             else:
                 left[Subject(tenant_id, unit.run.owner or "")].append(unit)
-                added[tenant_id] += unit.run.holder is None
+                added[tenant_id] += unit.run.holder is None or unit.run.lane != ""  # it may get no seat
         if self._options.quotas:
             for subject in sorted(left):
                 refused |= self._charge(tx, subject, left[subject])

@@ -24,9 +24,10 @@ from windlass.engine.ops import Operation
 from windlass.engine.ports import Transaction
 from windlass.engine.run import Run
 from windlass.engine.scope import Scope
-from windlass.engine.step import step, step_info
+from windlass.engine.step import step
 from windlass.kernel.clock import SECOND, to_iso
 from windlass.kernel.ids import new_id
+from windlass.kernel.stepping import step_info
 from windlass.storage.schema import workflow_events
 
 Remind = Callable[[Transaction, Task], None]

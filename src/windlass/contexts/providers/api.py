@@ -30,8 +30,8 @@ from windlass.contexts.providers.model import (
     SecondNeeded,
     Status,
 )
+from windlass.contexts.providers.outcomes import Parts
 from windlass.contexts.providers.service import Candidates, Rules
-from windlass.contexts.providers.tasks import Parts
 
 
 @dataclass(frozen=True, slots=True)

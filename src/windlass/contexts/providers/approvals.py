@@ -22,7 +22,8 @@ from windlass.contexts.providers.model import (
     SecondNeeded,
     Status,
 )
-from windlass.contexts.providers.tasks import ENDED, REVIEW_SIGNAL, SECOND_SIGNAL, Order, Parts, define, record
+from windlass.contexts.providers.outcomes import Parts, record
+from windlass.contexts.providers.tasks import ENDED, GIVE_UP_SIGNAL, REVIEW_SIGNAL, SECOND_SIGNAL, Order, define
 from windlass.engine.engine import Engine
 from windlass.engine.errors import RunCancelled, RunConflict, RunFailed, UnknownRun
 from windlass.engine.ports import Transaction
@@ -189,12 +190,14 @@ class Sagas:
                 return self._seen(tx, actor, before, provider_id)
             if asked is None or asked.state not in _open_to(provider_id):
                 raise NoReview
+            if provider_id is None and asked.state == ApprovalState.WAITING_FOR_BILLING:
+                return self._given_up(tx, actor, before, asked)
             if provider_id is None:
                 return self._released(tx, actor, before, asked)
             return self._adopted(tx, actor, before, asked, provider_id)
 
         try:
-            return await self._engine.transact(settle)
+            settled = await self._engine.transact(settle)
         except WindlassError:
             raise
         except Exception as error:
@@ -204,6 +207,24 @@ class Sagas:
             if other is None:
                 raise
             raise ProviderTaken(provider_id, other) from error
+        return await self._heard(settled)
+
+    async def _heard(self, settled: Candidate) -> Candidate:
+        """Wait until an approval that was given up waits for billing no more, as long as a caller may."""
+        monotonic = self._engine.clock.monotonic
+        until = monotonic() + self._rules.wait_seconds
+        found, ended = settled, False
+        while not ended and found.approval is not None and found.approval.state == ApprovalState.WAITING_FOR_BILLING:
+            left = until - monotonic()
+            try:
+                await self._engine.result(found.approval.run_id, timeout=max(min(LOOK_SECONDS, left), 0))
+                ended = True
+            except TimeoutError:
+                ended = left <= 0
+            except (RunFailed, RunCancelled):
+                ended = True
+            found = await self._engine.read(lambda connection: rows.have(connection, settled.candidate_id))
+        return found
 
     def _adopted(
         self, tx: Transaction, actor: Actor, before: Candidate, asked: Approval, provider_id: int
@@ -216,6 +237,17 @@ class Sagas:
             raise Modified(version=before.version)
         self._tell_run(tx, asked.run_id, REVIEW_SIGNAL, {"outcome": "approved", "provider_id": provider_id})
         return after
+
+    def _given_up(self, tx: Transaction, actor: Actor, before: Candidate, asked: Approval) -> Candidate:
+        """Ask the run to give up when its call of billing has ended: it alone knows what may have become of them."""
+        now, note = self._engine.clock.now(), f"{actor.username} gives it up: after the call of billing under way"
+        state = ApprovalState.WAITING_FOR_BILLING
+        said = {"by": actor.user_id, "by_name": actor.username}
+        if not rows.move(tx, before.candidate_id, asked.run_id, state, note, now) or not self._tell_run(
+            tx, asked.run_id, GIVE_UP_SIGNAL, said
+        ):
+            raise Modified(version=before.version)
+        return self._settled(tx, actor, before, asked)
 
     def _released(self, tx: Transaction, actor: Actor, before: Candidate, asked: Approval) -> Candidate:
         """Make the candidate pending again: the person has seen that billing has no provider for it."""
@@ -240,15 +272,17 @@ class Sagas:
         return self._settled(tx, actor, before, asked)
 
     def _settled(self, tx: Transaction, actor: Actor, before: Candidate, asked: Approval) -> Candidate:
-        told = {"status": before.status, "approval": None}
+        after = rows.have(tx.connection, before.candidate_id)
+        told = {"status": after.status, "approval": None if after.approval is None else after.approval.view()}
         self._parts.audit(
             tx, actor, "candidate.release", f"candidate:{before.candidate_id}",
             {"status": before.status, "approval": asked.view()}, told,
         )  # fmt: skip
-        return rows.have(tx.connection, before.candidate_id)
+        return after
 
 
 def _open_to(provider_id: int | None) -> set[str]:
     """Return the states of an approval in which a person may settle it; without a provider it is given up."""
-    states = {ApprovalState.NEEDS_REVIEW.value}
-    return states if provider_id is not None else states | {ApprovalState.AWAITING_SECOND.value}
+    if provider_id is not None:
+        return {ApprovalState.NEEDS_REVIEW}
+    return {ApprovalState.NEEDS_REVIEW, ApprovalState.AWAITING_SECOND, ApprovalState.WAITING_FOR_BILLING}

@@ -166,6 +166,13 @@ class Approval:
         }
 
 
+class Failure(NamedTuple):
+    """Why the last approval failed, and when (ISO 8601 text in UTC)."""
+
+    message: str
+    at: str
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A candidate as it is stored. Times are ISO 8601 text in UTC."""
@@ -186,9 +193,10 @@ class Candidate:
     created_at: str
     updated_at: str
     approval: Approval | None = field(default=None)
+    failure: Failure | None = field(default=None)
 
     def view(self, *, whole: bool = True) -> dict[str, Any]:
-        """Return it as it is shown; see ``Approval.view``."""
+        """Return it as it is shown; why an approval failed is for administrators, too: see ``Approval.view``."""
         return {
             "candidate_id": self.candidate_id,
             "company_name": self.company_name,
@@ -205,6 +213,7 @@ class Candidate:
             "created_at": self.created_at,
             "updated_at": self.updated_at,
             "approval": None if self.approval is None else self.approval.view(whole=whole),
+            "last_approval_error": self.failure._asdict() if self.failure is not None and whole else None,
         }
 
 
@@ -260,7 +269,10 @@ class Approvals(Protocol):
     async def review(
         self, actor: Actor, candidate_id: str, *, version: int | None, provider_id: int | None
     ) -> Candidate:
-        """Settle an approval that needs a person.
+        """Settle an approval that needs a person, or give up one that waits.
+
+        One that waits for billing is given up when its call has ended: the candidate is pending again where billing
+        has certainly made no provider, else it needs a person. What is returned still waits where that takes long.
 
         Args:
             actor: an administrator.

@@ -18,6 +18,7 @@ from windlass.contexts.providers.model import (
     CandidateNotFound,
     Changes,
     EmailTaken,
+    Failure,
     Modified,
     NewCandidate,
     Status,
@@ -35,6 +36,7 @@ _OPEN = "status = 'pending' AND approval_state IS NULL"
 _OURS = "id = :id AND status = 'pending' AND approval_run_id = :run_id AND approval_state IS NOT NULL"
 _CLAIM = f"""UPDATE candidates SET approval_state = :state, approval_run_id = :run_id, approval_by = :by,
  approval_by_name = :by_name, approval_at = :at, approval_expires_at = :expires_at, approval_note = :note,
+ approval_error = NULL, approval_failed_at = NULL,
  billing_name = CASE WHEN :state = 'awaiting_second' THEN billing_name ELSE coalesce(billing_name, company_name) END,
  billing_since = CASE WHEN :state = 'awaiting_second' THEN billing_since ELSE coalesce(billing_since, :now) END,
  updated_at = :now WHERE id = :id AND tenant_id = :tenant AND version = coalesce(:version, version) AND {_OPEN}"""  # noqa: S608
@@ -45,6 +47,8 @@ _REJECT = f"""UPDATE candidates SET status = 'rejected', rejection_reason = :rea
  approval_at = CASE WHEN billing_name IS NOT NULL THEN billing_since END
  WHERE id = :id AND tenant_id = :tenant AND version = coalesce(:version, version) AND {_OPEN}"""  # noqa: S608
 _MOVE = f"""UPDATE candidates SET approval_state = :state, approval_note = :note, updated_at = :now
+ WHERE {_OURS}"""  # noqa: S608
+_FAILED = f"""UPDATE candidates SET approval_error = :error, approval_failed_at = :now, updated_at = :now
  WHERE {_OURS}"""  # noqa: S608
 _RELEASE = f"""UPDATE candidates SET approval_state = NULL, approval_run_id = NULL, approval_by = NULL,
  approval_by_name = NULL, approval_at = NULL, approval_expires_at = NULL, approval_note = NULL, updated_at = :now
@@ -80,6 +84,7 @@ def candidate(row: Any) -> Candidate:
         products_of(row["products"]), row["truck_count"], row["capacity_tons_per_day"], row["location"], row["status"],
         row["provider_id"], row["version"], row["rejection_reason"], iso(row["created_at"]) or "",
         iso(row["updated_at"]) or "", approval,
+        None if row["approval_error"] is None else Failure(row["approval_error"], iso(row["approval_failed_at"]) or ""),
     )  # fmt: skip
 
 
@@ -191,6 +196,11 @@ def move(tx: Transaction, candidate_id: str, run_id: str, state: ApprovalState, 
     """Say how far the approval of a run is; False: the candidate has it no more."""
     values = {"id": candidate_id, "run_id": run_id, "state": state.value, "note": note, "now": to_iso(now)}
     return int(tx.execute(_MOVE, values).rowcount) == 1
+
+
+def failed(tx: Transaction, candidate_id: str, run_id: str, error: str, now: int) -> None:
+    """Note why the approval of a run has failed, until the next approval begins."""
+    tx.execute(_FAILED, {"id": candidate_id, "run_id": run_id, "error": error, "now": to_iso(now)})
 
 
 def release(tx: Transaction, candidate_id: str, run_id: str, now: int) -> bool:

@@ -40,6 +40,8 @@ candidates = sa.Table(
     sa.Column("approval_at", timestamp()),
     sa.Column("approval_expires_at", timestamp()),
     sa.Column("approval_note", sa.Text),
+    sa.Column("approval_error", sa.Text),
+    sa.Column("approval_failed_at", timestamp()),
     sa.Column("billing_name", sa.Text),
     sa.Column("billing_since", timestamp()),
     sa.CheckConstraint("status IN ('pending', 'approved', 'rejected')", name="status"),

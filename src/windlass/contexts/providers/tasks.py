@@ -15,24 +15,25 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from windlass.contexts.providers import rows
-from windlass.contexts.providers.billing import Billing, BillingDown, BillingRefused, LookupNotOffered, NameTaken
-from windlass.contexts.providers.model import ApprovalExpired, ApprovalState, BillingFailed, Candidate
+from windlass.contexts.providers.billing import BillingDown, BillingRefused, LookupNotOffered, NameTaken
+from windlass.contexts.providers.model import ApprovalExpired, ApprovalState, BillingFailed
+from windlass.contexts.providers.outcomes import APPROVALS, Parts, move, record
 from windlass.engine.api import signal, sleep
 from windlass.engine.errors import SignalTimeout, StepFailed
 from windlass.engine.ports import Transaction
 from windlass.engine.registry import Registry
 from windlass.engine.scope import current_scope
-from windlass.engine.step import step, step_info
+from windlass.engine.step import step
 from windlass.engine.types import Status
 from windlass.engine.workflow import Workflow, workflow
-from windlass.kernel.actors import Actor
-from windlass.kernel.clock import SECOND, Clock
-from windlass.kernel.telemetry import Telemetry
+from windlass.kernel.clock import SECOND
+from windlass.kernel.stepping import step_info
 
 APPROVE = "providers.approve"
 ENDED = "providers.approval_ended"
 SECOND_SIGNAL = "second"
 REVIEW_SIGNAL = "review"
+GIVE_UP_SIGNAL = "give_up"
 RETRIES = 3
 """How often billing is asked again before an approval that somebody waits for is given up."""
 FIRST_PAUSE = 0.5
@@ -40,29 +41,9 @@ LONGEST_PAUSE = 60.0
 """Seconds between two calls of billing for an approval that goes on until billing is back."""
 SKEW_SECONDS = 60
 """By how much billing's clock may be behind ours where only the time tells whose a provider is."""
-APPROVALS = "provider_service_approvals"
 
 _RESUMED: ContextVar[bool] = ContextVar("windlass_providers_resumed", default=False)
 """Whether this may not be the first time that billing is called so: another process died before it wrote the answer."""
-
-Audit = Callable[[Transaction, Actor, str, str, object, object], None]
-Tell = Callable[[Transaction, Candidate], None]
-"""Queues the news of an approved candidate in the transaction that approves it."""
-
-
-def tell_nobody(_tx: Transaction, _candidate: Candidate) -> None:
-    """Queue nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What the saga works with."""
-
-    billing: Billing
-    clock: Clock
-    telemetry: Telemetry
-    audit: Audit
-    tell: Tell = tell_nobody
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +76,10 @@ class Review(Exception):
     """A person must look: the argument says at what."""
 
 
+class GivenUp(Exception):
+    """An administrator gave the approval up while no call of billing can have been carried out."""
+
+
 @dataclass(slots=True)
 class Tries:
     """How often billing gave no answer, and whether a call may have been carried out all the same."""
@@ -117,6 +102,7 @@ class Saga:
         transactional = step(transactional=True, name="providers.release", retries=8, backoff=0.5)
         self.release = transactional(self._release)
         self.hold = step(transactional=True, name="providers.hold", compensate=self.release)(self._hold)
+        self.failed = step(transactional=True, name="providers.failed", retries=8)(self._failed)
         self.untried = step(transactional=True, name="providers.untried", retries=8)(self._untried)
         self.tried_as = step(transactional=True, name="providers.tried_as", retries=8)(self._tried_as)
         self.move = step(transactional=True, name="providers.move", retries=8)(self._move)
@@ -135,6 +121,16 @@ class Saga:
         """
         if not await self.hold(order.candidate_id):
             return {"outcome": "superseded"}
+        try:
+            return await self._carried_out(order)
+        except (BillingFailed, ApprovalExpired) as error:
+            await self.failed(order.candidate_id, error.message)
+            raise
+        except StepFailed:
+            await self.failed(order.candidate_id, None)
+            raise
+
+    async def _carried_out(self, order: Order) -> dict[str, Any]:
         wanted = await self._second(order) if order.second else order
         if wanted is None:
             return {"outcome": "released"}
@@ -142,6 +138,10 @@ class Saga:
         try:
             provider_id = await self._provider(order)
             return await self._recorded(order, provider_id)
+        except GivenUp:
+            await self.untried(order.candidate_id)
+            await self.release(True, order.candidate_id)
+            return {"outcome": "released"}
         except Review as review:
             return await self._reviewed(order, str(review))
 
@@ -225,7 +225,26 @@ class Saga:
                 raise BillingFailed(answer["reason"])
             if tries.failed == RETRIES + 1:
                 await self.move(tries.order.candidate_id, ApprovalState.WAITING_FOR_BILLING.value, answer["reason"])
-            await sleep(answer["delay"])
+            await self._pause(tries, answer["delay"])
+
+    async def _pause(self, tries: Tries, seconds: float) -> None:
+        """Wait before billing is asked again, which an administrator may give up once the candidate says that it waits.
+
+        Raises:
+            GivenUp: that was done, and billing has made no provider.
+            Review: it was done, and billing may have made one.
+        """
+        if tries.failed <= RETRIES:
+            await sleep(seconds)
+            return
+        try:
+            said = await signal(GIVE_UP_SIGNAL, timeout=seconds)
+        except SignalTimeout:
+            return
+        if not tries.unclear:
+            raise GivenUp
+        name = tries.order.name
+        raise Review(f"{said['by_name']} gave it up, and billing may have a provider of the name {name!r} by now")
 
     async def _recorded(self, order: Order, provider_id: int) -> dict[str, Any]:
         try:
@@ -288,6 +307,11 @@ class Saga:
             self._parts.telemetry.event("candidate.released", candidate_id=candidate_id)
             self._parts.telemetry.count(APPROVALS, outcome="released")
 
+    def _failed(self, tx: Transaction, candidate_id: str, why: str | None) -> None:
+        """Leave behind why nothing came of it: whoever did not wait sees it on the candidate."""
+        run_id = step_info().run_id
+        rows.failed(tx, candidate_id, run_id, why or f"its run {run_id} failed", self._parts.clock.now())
+
     def _untried(self, tx: Transaction, candidate_id: str) -> None:
         rows.untried(tx, candidate_id, step_info().run_id, self._parts.clock.now())
 
@@ -325,40 +349,6 @@ class Saga:
                 "candidate.provider_without", candidate_id=candidate_id, provider_id=provider_id
             )
         return "superseded" if done is None else "approved"
-
-
-def record(
-    tx: Transaction, parts: Parts, candidate_id: str, run_id: str, provider_id: int, by: Actor | None
-) -> Candidate | None:
-    """Approve a candidate in an open transaction, tell of it, and write the audit log in the name of who asked for it.
-
-    ``by`` is who decided instead. None is returned when the candidate has the approval of this run no more.
-    """
-    before = rows.get(tx.connection, candidate_id)
-    if (
-        before is None
-        or before.approval is None
-        or not rows.approve(tx, candidate_id, run_id, provider_id, parts.clock.now())
-    ):
-        return None
-    asked = before.approval
-    actor = by or Actor(asked.requested_by, asked.requested_by_name, before.tenant_id, role="admin")
-    after = {"status": "approved", "provider_id": provider_id}
-    parts.audit(tx, actor, "candidate.approve", f"candidate:{candidate_id}", {"status": before.status}, after)
-    approved = rows.have(tx.connection, candidate_id)
-    parts.tell(tx, approved)
-    parts.telemetry.event("candidate.approved", level="info", candidate_id=candidate_id, provider_id=provider_id)
-    parts.telemetry.count(APPROVALS, outcome="approved")
-    return approved
-
-
-def move(tx: Transaction, parts: Parts, candidate_id: str, run_id: str, state: ApprovalState, note: str) -> bool:
-    """Say how far an approval is, and tell operators of one that needs a person; False: no candidate has it."""
-    moved = rows.move(tx, candidate_id, run_id, state, note, parts.clock.now())
-    if moved and state is ApprovalState.NEEDS_REVIEW:
-        parts.telemetry.event("candidate.needs_review", candidate_id=candidate_id, note=note)
-        parts.telemetry.count(APPROVALS, outcome="needs_review")
-    return moved
 
 
 def define(registry: Registry, parts: Parts) -> Workflow[..., Any]:

@@ -19,9 +19,10 @@ from windlass.engine.branches import map as side_by_side
 from windlass.engine.errors import RunCancelled, RunFailed, StepFailed
 from windlass.engine.ports import Transaction
 from windlass.engine.registry import Registry
-from windlass.engine.step import Step, step, step_info
+from windlass.engine.step import Step, step
 from windlass.engine.workflow import Workflow, workflow
 from windlass.kernel.clock import Clock
+from windlass.kernel.stepping import step_info
 
 PAGE = 200
 LANES = 2

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 
 import sqlalchemy as sa
 
-from windlass.engine.codec import encode
 from windlass.engine.control import CONTROL
 from windlass.engine.errors import RunConflict
 from windlass.engine.journal import START
@@ -17,6 +16,7 @@ from windlass.kernel.clock import SECOND
 from windlass.kernel.ids import new_id
 from windlass.kernel.versions import parts_of
 from windlass.storage.schema import workflow_leases, workflow_runs
+from windlass.values.codec import encode
 
 TICK = "schedules.tick"
 DRAIN = "schedules.drain"

@@ -6,14 +6,14 @@ import sqlalchemy as sa
 
 from windlass.contexts.schedules.model import Aim, Order, Target, UnknownTarget
 from windlass.contexts.schedules.runs import carried_out, start
-from windlass.engine.codec import encode
 from windlass.engine.engine import Engine
-from windlass.engine.errors import NotSerializable
 from windlass.engine.ports import Transaction
 from windlass.engine.registry import Definition, Registry
 from windlass.engine.types import NewRun
 from windlass.kernel.clock import to_iso
+from windlass.kernel.errors import NotSerializable
 from windlass.kernel.versions import UNBOUND
+from windlass.values.codec import encode
 
 
 class PythonTarget:

@@ -11,9 +11,10 @@ from windlass.engine.api import sleep
 from windlass.engine.errors import StepFailed
 from windlass.engine.ports import Transaction
 from windlass.engine.registry import Registry
-from windlass.engine.step import step, step_info
+from windlass.engine.step import step
 from windlass.engine.workflow import workflow
 from windlass.kernel.clock import from_iso
+from windlass.kernel.stepping import step_info
 
 FOREVER = 10**9
 ROUNDS = 100

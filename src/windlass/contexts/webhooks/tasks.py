@@ -13,9 +13,10 @@ from windlass.engine.api import now, sleep
 from windlass.engine.branches import map as side_by_side
 from windlass.engine.engine import Engine
 from windlass.engine.ports import Transaction
-from windlass.engine.step import Step, step, step_info
+from windlass.engine.step import Step, step
 from windlass.engine.workflow import workflow
 from windlass.kernel.clock import from_datetime
+from windlass.kernel.stepping import step_info
 
 DELIVER = "webhooks.deliver"
 COMPLETE = "webhooks.complete"

@@ -132,6 +132,8 @@ def upgrade() -> None:
         sa.Column("approval_at", time()),
         sa.Column("approval_expires_at", time()),
         sa.Column("approval_note", sa.Text),
+        sa.Column("approval_error", sa.Text),
+        sa.Column("approval_failed_at", time()),
         sa.Column("billing_name", sa.Text),
         sa.Column("billing_since", time()),
         sa.CheckConstraint("status IN ('pending', 'approved', 'rejected')", name=op.f("ck_candidates_status")),

@@ -10,10 +10,10 @@ import heapq
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from windlass.engine.types import ClaimedRun
-from windlass.kernel.lanes import limits_of, tenant_of
+from windlass.engine.types import ClaimedRun, NewRun
+from windlass.kernel.lanes import LaneRules, default_of, limits_of, tenant_of
 from windlass.kernel.versions import code_of
 
 STRIDE = 1_000_000
@@ -187,6 +187,55 @@ def turns(plan: Plan, runs: Iterable[ClaimedRun]) -> list[tuple[str, int | None,
 def more(plan: Plan, runs: Sequence[ClaimedRun], cursor: str) -> bool:
     """Say whether to claim again at once: tenants are left to look at, or more may be had than was planned or found."""
     return cursor != "" or (bool(runs) and not (plan.whole and len(runs) == len(plan.lanes)))
+
+
+class Family(NamedTuple):
+    """A tenant of which runs are to be born claimed: its weight, its last turn, the newest turn of all, and whether
+    one of its runs is ready.
+    """
+
+    name: str
+    weight: int
+    turn: int | None
+    newest: int | None
+    waits: bool
+
+
+def places(runs: Sequence[NewRun]) -> list[tuple[str, str]]:
+    """Return the limits that runs which are to be born claimed share, each with the run."""
+    return [(name, run.run_id) for run in runs for name in limits_of(run.lane)]
+
+
+def fitting(
+    runs: Sequence[NewRun],
+    families: Iterable[Sequence[Any]],
+    taken: Iterable[tuple[str, int | None, int]],
+    rules: LaneRules,
+) -> tuple[list[NewRun], list[tuple[str, int, str]]]:
+    """Return the runs that may be born claimed, and the turns of their tenants that this comes to.
+
+    Args:
+        runs: those that are to be.
+        families: their tenants, as ``Family``.
+        taken: each limit that they share, what somebody has set it to, and how many seats of it are taken.
+        rules: limits where nobody has set one.
+    """
+    lanes = {name: run.lane for run in runs for name in limits_of(run.lane)}
+    wanted = Counter(name for name, _ in places(runs))
+    full = set()
+    for name, most, held in taken:
+        if wanted[name] > (default_of(lanes[name], name, rules) if most is None else most) - held:
+            full.add(tenant_of(name))
+    fit: list[NewRun] = []
+    rows = []
+    for family in (Family(*row) for row in families):
+        if family.waits or family.name in full:
+            continue
+        ours = [run for run in runs if tenant_of(run.lane) == family.name]
+        start = _start(Tenant(family.name, family.weight, family.turn, "", 0), family.newest or 0)
+        rows.append((family.name, start + (len(ours) - 1) * (STRIDE // family.weight), ours[-1].lane))
+        fit += ours
+    return fit, rows
 
 
 def seats(runs: Iterable[ClaimedRun]) -> list[tuple[str, str]]:

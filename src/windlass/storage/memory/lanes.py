@@ -8,10 +8,11 @@ from typing import Any
 
 import orjson
 
+from windlass.engine.types import NewRun
 from windlass.kernel.lanes import LaneRules, default_of, limits_of, tenant_of
 from windlass.kernel.versions import code_of
 from windlass.storage.lanes.asking import Found, plan
-from windlass.storage.lanes.choosing import LANES, TENANTS, Open
+from windlass.storage.lanes.choosing import LANES, TENANTS, Open, places
 from windlass.storage.memory.store import MemoryStore, Turn
 
 
@@ -65,6 +66,17 @@ class Asking:
                 tenant, found, side, place, f"{first.queue} {code}", free, self._free(found, key) if key else 0,
             )  # fmt: skip
             lane = found if free > 0 else f"{workflow}0"
+
+    def of_births(self, runs: Sequence[NewRun]) -> tuple[list[tuple[Any, ...]], list[tuple[str, int | None, int]]]:
+        """Return what ``choosing.fitting`` wants to know of runs that are to be born claimed."""
+        newest = max((row.turn for _, row in self._store.turns.items() if row.turn is not None), default=None)
+        families: list[tuple[Any, ...]] = []
+        for name in sorted({tenant_of(run.lane) for run in runs}):
+            turn = self._store.turns.get(name) or Turn()
+            waits = any(tenant_of(lane) == name for lane in self._lanes)
+            families.append((name, turn.weight, turn.turn, newest, waits))
+        names = sorted({name for name, _ in places(runs)})
+        return families, [(name, self._store.limits.get(name), self._store.seats.taken(name)) for name in names]
 
     def _free(self, lane: str, name: str) -> int:
         most = self._store.limits.get(name)

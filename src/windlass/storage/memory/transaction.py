@@ -15,7 +15,7 @@ from windlass.engine.ports import IdempotencyRow
 from windlass.engine.types import RESUMED, ClaimedRun, Event, InboxRow, LaneClaim, Lease, NewRun, RunHead
 from windlass.kernel.lanes import LaneRules, limits_of
 from windlass.storage import lite
-from windlass.storage.lanes.choosing import Open, in_turn, more, seats, turns
+from windlass.storage.lanes.choosing import Open, fitting, in_turn, more, places, seats, turns
 from windlass.storage.memory.lanes import Asking
 from windlass.storage.memory.leases import LeaseRow, micros
 from windlass.storage.memory.runs import RunRow, Shelf, new_row
@@ -144,6 +144,14 @@ class MemoryTransaction(TransactionState):
             known = store.turns.get(tenant) or Turn()
             store.turns.put(tenant, Turn(known.weight, known.turn if turn is None else turn, lane))
         return LaneClaim(runs, more(found.plan, runs, found.cursor), found.cursor)
+
+    def take_seats(self, runs: Sequence[NewRun], rules: LaneRules) -> frozenset[str]:
+        fit, moved = fitting(runs, *Asking(self._store, rules).of_births(runs), rules)
+        for place in places(fit):
+            self._store.seats.insert(place, True)
+        for tenant, turn, lane in moved:
+            self._store.turns.put(tenant, (self._store.turns.get(tenant) or Turn())._replace(turn=turn, lane=lane))
+        return frozenset(run.run_id for run in fit)
 
     def _hold(self, row: RunRow, holder: str) -> ClaimedRun:
         run = row.claimed()

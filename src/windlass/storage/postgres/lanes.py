@@ -11,16 +11,17 @@ from typing import Any
 
 import orjson
 
-from windlass.engine.types import LaneClaim
+from windlass.engine.types import LaneClaim, NewRun
 from windlass.kernel.lanes import LaneRules, default_of, limits_of, tenant_of
 from windlass.storage import rows as shapes
 from windlass.storage.lanes import asking
-from windlass.storage.lanes.choosing import Open, Plan, in_turn, more, seats, turns
+from windlass.storage.lanes.choosing import Open, Plan, fitting, in_turn, more, places, seats, turns
 from windlass.storage.postgres import claims, sql
 from windlass.storage.postgres.wire import Wire
 
 TENANTS = asking.tenants_query(asking.POSTGRES, "$1", "$2::int")
 LANES = asking.lanes_query(asking.POSTGRES, "$1", "$2::int")
+FAMILIES = asking.families_query(asking.POSTGRES, "$1")
 _GIVEN = "FROM jsonb_array_elements($1::jsonb) v"
 ADD_TURNS = """INSERT INTO workflow_turns (tenant) SELECT jsonb_array_elements_text($1::jsonb) ON CONFLICT DO NOTHING"""
 LOCK_TURNS = f"""SELECT tenant, turn FROM workflow_turns WHERE tenant = ANY ({sql.ids("$1")}) ORDER BY tenant
@@ -74,6 +75,30 @@ def claim_lanes(
         wire.send(SIT, orjson.dumps(seats(runs)))
         claims.hold(wire, holder, runs)
     return LaneClaim(runs, missed or more(plan, runs, found.cursor), found.cursor)
+
+
+def take_seats(wire: Wire, runs: Sequence[NewRun], rules: LaneRules) -> frozenset[str]:
+    """Give new runs of lanes their seats; see ``engine.ports.Transaction.take_seats``.
+
+    Tenants of which something waits are not locked: who claims would have to come back.
+    """
+    fit, _ = fitting(runs, *_asked(wire, runs), rules)
+    if fit:
+        wanted = orjson.dumps(sorted({tenant_of(run.lane) for run in fit}))
+        wire.send(ADD_TURNS, wanted)
+        locked = wire.send(LOCK_TURNS, wanted)
+        families, taken = _asked(wire, fit)
+        ours = dict(locked.rows)
+        fit, moved = fitting(fit, [row for row in families if row[0] in ours], taken, rules)
+        wire.send(TURN, orjson.dumps(moved))
+        wire.send(SIT, orjson.dumps(places(fit)))
+    return frozenset(run.run_id for run in fit)
+
+
+def _asked(wire: Wire, runs: Sequence[NewRun]) -> tuple[Sequence[Sequence[Any]], Sequence[Any]]:
+    taken = wire.send(TAKEN, orjson.dumps(sorted({name for name, _ in places(runs)})))
+    families = wire.ask(FAMILIES, orjson.dumps([(name,) for name in sorted({tenant_of(run.lane) for run in runs})]))
+    return families, taken.rows
 
 
 def _lock(wire: Wire, plan: Plan) -> bool:

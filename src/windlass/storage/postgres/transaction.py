@@ -22,7 +22,7 @@ from windlass.storage.batches import ConnectionLost
 from windlass.storage.postgres import sql
 from windlass.storage.postgres.claims import claim
 from windlass.storage.postgres.hints import Hints
-from windlass.storage.postgres.lanes import claim_lanes
+from windlass.storage.postgres.lanes import claim_lanes, take_seats
 from windlass.storage.postgres.names import to_psycopg
 from windlass.storage.postgres.wire import Reply, Wire
 from windlass.storage.state import TransactionState
@@ -184,6 +184,9 @@ class PostgresTransaction(TransactionState):
         self._touch(run.head.run_id for run in found.runs)
         self.heads.update((run.head.run_id, run.head) for run in found.runs)
         return found
+
+    def take_seats(self, runs: Sequence[NewRun], rules: LaneRules) -> frozenset[str]:
+        return take_seats(self._wire, runs, rules) if runs else frozenset()
 
     def promote_due(self, now: int, limit: int) -> int:
         reply = self._wire.send(sql.PROMOTE, now, limit)

@@ -8,17 +8,21 @@ from functools import lru_cache
 
 import orjson
 
-from windlass.engine.types import ClaimedRun, LaneClaim
-from windlass.kernel.lanes import LaneRules
+from windlass.engine.types import ClaimedRun, LaneClaim, NewRun
+from windlass.kernel.lanes import LaneRules, tenant_of
 from windlass.storage import rows as shapes
 from windlass.storage.lanes import asking
-from windlass.storage.lanes.choosing import AT_ONCE, Open, in_turn, more, seats, turns
+from windlass.storage.lanes.choosing import AT_ONCE, Open, fitting, in_turn, more, places, seats, turns
 from windlass.storage.sqlite import claims
 
 _TENANTS = f"""SELECT json_group_array(json_array(a, b, c, d, e, f)) FROM
  ({asking.tenants_query(asking.SQLITE, "?1", "?2")})"""
 _LANES = f"""SELECT json_group_array(json_array(a, b, c, d, e, f, g)) FROM
  ({asking.lanes_query(asking.SQLITE, "?1", "?2")})"""
+_FAMILIES = f"""SELECT json_group_array(json_array(a, b, c, d, e)) FROM
+ ({asking.families_query(asking.SQLITE, "?1")})"""
+_TAKEN = """SELECT json_group_array(json_array(value, (SELECT most FROM workflow_concurrency WHERE name = value),
+ (SELECT count(*) FROM workflow_seats WHERE name = value))) FROM json_each(?1)"""
 _ANY = f"SELECT (SELECT 1 FROM workflow_runs WHERE {asking.READY} LIMIT 1)"
 _COLUMNS = ",".join(shapes.HEAD + shapes.CLAIMED)
 _SIT = "INSERT INTO workflow_seats (name, run_id) SELECT value->>0, value->>1 FROM json_each(?)"
@@ -68,6 +72,18 @@ def claim_lanes(
         raw.execute(_SIT, (orjson.dumps(seats(runs)).decode(),))
         claims.hold(raw, holder, runs, limits.limited)
     return LaneClaim(runs, more(plan, runs, found.cursor), found.cursor)
+
+
+def take_seats(raw: sqlite3.Connection, runs: Sequence[NewRun], rules: LaneRules) -> frozenset[str]:
+    """Give new runs of lanes their seats; see ``engine.ports.Transaction.take_seats``."""
+    tenants = orjson.dumps([(name,) for name in sorted({tenant_of(run.lane) for run in runs})]).decode()
+    names = orjson.dumps(sorted({name for name, _ in places(runs)})).decode()
+    taken = claims.answer(raw, _TAKEN, (names,))
+    fit, moved = fitting(runs, claims.answer(raw, _FAMILIES, (tenants,)), taken, rules)
+    if fit:
+        raw.execute(_TURN, (orjson.dumps(moved).decode(),))
+        raw.execute(_SIT, (orjson.dumps(places(fit)).decode(),))
+    return frozenset(run.run_id for run in fit)
 
 
 def _first(raw: sqlite3.Connection, wanted: Mapping[str, int]) -> list[ClaimedRun]:

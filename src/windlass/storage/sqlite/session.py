@@ -20,6 +20,8 @@ from windlass.storage.sqlite.transaction import SqliteTransaction
 
 MINIMUM_VERSION = (3, 38)
 CHECKPOINT_BYTES = 4 * 1024 * 1024
+ROOMY_BYTES = 256 * 1024
+"""From what size on a WAL is given all the room it will need before its first checkpoint."""
 TRUNCATE_BYTES = 32 * 1024 * 1024
 RETRY_BYTES = 2 * 1024 * 1024
 BUSY_MILLISECONDS = 10_000
@@ -69,10 +71,12 @@ class SqliteSession:
         self._turn = TurnLock(folder.path)
         self._raw: sqlite3.Connection | None = None
         self._alchemy: sa.Connection | None = None
+        self._open: SqliteTransaction | None = None
         self._ours = False
         self._patience = BUSY_MILLISECONDS
         self._hasty_thread = 0
         self._mark = CHECKPOINT_BYTES
+        self._cramped = False
 
     inline = True
 
@@ -112,7 +116,8 @@ class SqliteSession:
         except sqlite3.IntegrityError as error:
             self.rollback()
             raise Moving(f"{error}: windlass db move has closed it") from error
-        return SqliteTransaction(raw, view, self._folder, alone=alone)
+        self._open = SqliteTransaction(raw, view, self._folder, alone=alone)
+        return self._open
 
     def _open_transaction(self) -> tuple[sqlite3.Connection, sa.Connection]:
         """Begin, unless ``reserve`` has; a program that is not ours is waited for where that holds nobody up."""
@@ -130,7 +135,12 @@ class SqliteSession:
             self._patience = milliseconds
 
     def commit(self) -> None:
+        if self._open is not None and self._open.idle:
+            self.rollback()  # a claim that found nothing, mostly: nobody waits for the disk to say so
+            return
         raw = self._connection()
+        if self._cramped:
+            self._make_room()
         try:
             raw.execute("COMMIT")
         except sqlite3.OperationalError as error:
@@ -200,6 +210,7 @@ class SqliteSession:
             size = self._wal.stat().st_size
         except FileNotFoundError:
             return
+        self._cramped = ROOMY_BYTES < size < CHECKPOINT_BYTES
         if size <= self._mark:
             return
         if size <= TRUNCATE_BYTES:
@@ -209,6 +220,19 @@ class SqliteSession:
         self._wait_up_to(raw, READERS_MILLISECONDS)
         busy = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         self._mark = size + RETRY_BYTES if busy else CHECKPOINT_BYTES
+
+    def _make_room(self) -> None:
+        """Let the WAL be as long as it will get, with zeros: then a commit writes over what is there.
+
+        A file that grows has its length and its blocks written too whenever it is synchronised, which takes about as
+        long again. The transaction is open, so nobody else writes to the WAL. SQLite takes zeros for the end of it.
+        """
+        self._cramped = False
+        try:
+            with self._wal.open("ab") as log:
+                log.write(bytes(max(CHECKPOINT_BYTES - log.tell(), 0)))
+        except OSError:
+            return  # the disk is full: what there is to write may fit all the same
 
     def _release(self) -> None:
         if self._ours:

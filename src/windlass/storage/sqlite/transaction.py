@@ -25,7 +25,7 @@ from windlass.storage import lite
 from windlass.storage import rows as shapes
 from windlass.storage.sqlite.claims import claim
 from windlass.storage.sqlite.folder import RunFolder
-from windlass.storage.sqlite.lanes import claim_lanes
+from windlass.storage.sqlite.lanes import claim_lanes, take_seats
 from windlass.storage.state import TransactionState
 
 _OPEN = "(" + ",".join(f"'{status.value}'" for status in sorted(TERMINAL)) + ")"
@@ -52,13 +52,20 @@ class _Rows(NamedTuple):
         return cls(f"{into} SELECT {_values(columns)} FROM json_each(?)", f"{into} VALUES ({places})")
 
     @classmethod
-    def update(cls, table: str, columns: Sequence[str]) -> _Rows:
-        """Update by the first column."""
-        packed = ",".join(f"{column} = v.value->>{place}" for place, column in enumerate(columns) if place)
-        each = ",".join(f"{column} = ?{place + 1}" for place, column in enumerate(columns) if place)
+    def update(cls, table: str, columns: Sequence[str], *, changed: bool = False) -> _Rows:
+        """Update by the first column; ``changed`` leaves rows alone that have those values already."""
+
+        def written(source: str, values: Sequence[str]) -> str:
+            first, *others = zip(columns, values, strict=True)
+            told = ",".join(f"{column} = {value}" for column, value in others)
+            news = " OR ".join(f"{column} IS NOT {value}" for column, value in others)
+            where = f"{first[0]} = {first[1]}" + (f" AND ({news})" if changed else "")
+            return f"UPDATE {table} SET {told}{source} WHERE {where}"
+
+        places = range(len(columns))
         return cls(
-            f"UPDATE {table} SET {packed} FROM json_each(?) v WHERE {columns[0]} = v.value->>0",
-            f"UPDATE {table} SET {each} WHERE {columns[0]} = ?1",
+            written(" FROM json_each(?) v", [f"v.value->>{place}" for place in places]),
+            written("", [f"?{place + 1}" for place in places]),
         )
 
 
@@ -68,10 +75,12 @@ _BUMP = _Rows.update("workflow_runs", ("run_id", "last_seq", "deaths"))
 _WRITE = _Rows.update(
     "workflow_runs",
     (
-        "run_id", "status", "status_reason", "wait_reason", "holder", "last_seq", "claim_rank", "ready_at", "wake_at",
-        "deaths", "started_at",
+        "run_id", "status_reason", "wait_reason", "holder", "last_seq", "claim_rank", "ready_at", "wake_at", "deaths",
     ),
 )  # fmt: skip
+_STAND = _Rows.update("workflow_runs", ("run_id", "status", "started_at"), changed=True)
+"""Apart from the rest, and only where it changes anything: SQLite writes every index of a column that is set, whether
+its value is another or not, and the status is in most of them. A run that parks and goes on keeps both."""
 _FAILURES = """UPDATE workflow_runs SET failed_attempts = max(coalesce(failed_attempts, 0), v.value->>1)
  FROM json_each(?) v WHERE run_id = v.value->>0"""
 _BIND = _Rows.update("workflow_runs", ("run_id", "interface_version"))
@@ -116,6 +125,13 @@ class SqliteTransaction(TransactionState):
         self._connection = connection
         self._folder = folder
         self._points = count(1)
+        self._changes = raw.total_changes
+        self._lent = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing has been changed since this was made; SQLite does not count what user code does to tables."""
+        return not self._lent and self._raw.total_changes == self._changes
 
     def _json(self, sql: str, *params: object) -> list[Any]:
         found: list[Any] = orjson.loads(self._raw.execute(sql, params).fetchone()[0])
@@ -210,12 +226,13 @@ class SqliteTransaction(TransactionState):
         self._change(_WRITE,
             [
                 (
-                    h.run_id, h.status, h.status_reason, h.wait_reason, h.holder, h.last_seq, h.claim_rank, h.ready_at,
-                    h.wake_at, h.deaths, h.started_at,
+                    h.run_id, h.status_reason, h.wait_reason, h.holder, h.last_seq, h.claim_rank, h.ready_at,
+                    h.wake_at, h.deaths,
                 )
                 for h in heads
             ],
         )  # fmt: skip
+        self._change(_STAND, [(h.run_id, h.status, h.started_at) for h in heads])
 
     def finish_runs(self, rows: Sequence[tuple[str, str | None, str | None, int | None]]) -> None:
         self._change(_FINISH, [(i, out, err, None if at is None else to_iso(at)) for i, out, err, at in rows])
@@ -238,6 +255,9 @@ class SqliteTransaction(TransactionState):
         self._touch(run.head.run_id for run in found.runs)
         self.heads.update((run.head.run_id, run.head) for run in found.runs)
         return found
+
+    def take_seats(self, runs: Sequence[NewRun], rules: LaneRules) -> frozenset[str]:
+        return take_seats(self._raw, runs, rules) if runs else frozenset()
 
     def promote_due(self, now: int, limit: int) -> int:
         return self._raw.execute(_PROMOTE, (now, limit)).rowcount
@@ -347,12 +367,14 @@ class SqliteTransaction(TransactionState):
     # for contexts and user code
     @property
     def connection(self) -> sa.Connection:
+        self._lent = True
         return self._connection
 
     def insert_rows(self, table: sa.Table, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         lite.insert_rows(self._raw, table, columns, rows)
 
     def execute(self, sql: str, params: Mapping[str, Any] | Sequence[Mapping[str, Any]] = ()) -> sqlite3.Cursor:
+        self._lent = True
         return lite.execute(self._raw, sql, params)
 
     @contextmanager

@@ -149,8 +149,8 @@ READS = frozenset({
 })  # fmt: skip
 WRITES = frozenset({
     "add_lease", "end_lease", "forget_lease", "insert_runs", "bump_runs", "note_failures", "write_heads",
-    "finish_runs", "claim_ready", "claim_lanes", "promote_due", "append_events", "add_inbox", "consume_inbox",
-    "claim_keys", "set_queue", "free_slots", "set_limit", "set_weight", "insert_rows", "execute",
+    "finish_runs", "claim_ready", "claim_lanes", "take_seats", "promote_due", "append_events", "add_inbox",
+    "consume_inbox", "claim_keys", "set_queue", "free_slots", "set_limit", "set_weight", "insert_rows", "execute",
 })  # fmt: skip
 
 

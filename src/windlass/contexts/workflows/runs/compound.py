@@ -8,7 +8,6 @@ from typing import Any
 
 import orjson
 
-from windlass.engine.codec import encode
 from windlass.engine.errors import Suspend
 from windlass.engine.failures import beside, own_error
 from windlass.engine.heads import to_json
@@ -18,6 +17,7 @@ from windlass.engine.run import Run
 from windlass.engine.scope import CURRENT, Scope, current_scope
 from windlass.engine.types import NewEvent
 from windlass.kernel.telling import told, trace
+from windlass.values.codec import encode
 
 
 async def compound(name: str, work: Callable[[], Awaitable[Any]], *, kind: str = "step") -> Any:

@@ -19,7 +19,7 @@ from windlass.engine.branches import gather
 from windlass.engine.branches import map as side_by_side
 from windlass.engine.errors import RunCancelled, RunFailed, StepFailed
 from windlass.engine.step import step as engine_step
-from windlass.engine.step import step_info
+from windlass.kernel.stepping import step_info
 
 MOST_ITEMS = 10_000
 """How many items a ``map`` takes: each is a step of its own in the run's history."""

@@ -6,7 +6,7 @@ engine; what is left here is computed from their outcomes, so that a replay goes
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from windlass.contexts.workflows.model import END, Repeat
@@ -73,7 +73,7 @@ class Interpreter:
             DefinitionFailed: a step failed and nothing was there to go on with.
         """
         try:
-            outputs = await (self._graph() if self.plan.definition.is_graph else self._chain())
+            outputs = await (self._graph() if self.plan.is_graph else self._chain())
             self._check_outputs(outputs)
         except DefinitionFailed as failed:
             undone = await self._compensate()
@@ -150,8 +150,13 @@ class Interpreter:
             names[step_id] = outcome.outputs
 
     # one step
-    async def perform(self, planned: Planned, names: Names) -> Outcome:
+    def perform(self, planned: Planned, names: Names) -> Coroutine[Any, Any, Outcome]:
         """Carry one step out, with its condition and its loop."""
+        step = planned.step
+        plain = step.when is None and step.repeat is None and planned.type.name not in CONTROLS
+        return self._plain(planned, names) if plain else self._with_all(planned, names)
+
+    async def _with_all(self, planned: Planned, names: Names) -> Outcome:
         step = planned.step
         try:
             if step.when is not None and not condition(step.when, names):
@@ -183,11 +188,19 @@ class Interpreter:
         """Carry one step out once: its attempts, and nothing around them."""
         control = CONTROLS.get(planned.type.name)
         try:
-            if control is not None:
-                return await control(self, planned, names)
-            return Outcome(await self.call(planned, names))
+            return await (self._plain(planned, names) if control is None else control(self, planned, names))
         except StepFailed as failed:
             return _failed(reason(failed), failed)
+
+    async def _plain(self, planned: Planned, names: Names) -> Outcome:
+        """Carry out what is nothing but a step of the engine."""
+        token = FRAME.set(Frame(planned, names, self))
+        try:
+            return Outcome(await planned.call())
+        except StepFailed as failed:
+            return _failed(reason(failed), failed)
+        finally:
+            FRAME.reset(token)
 
     async def call(self, planned: Planned, names: Mapping[str, Any]) -> Any:
         """Run the engine step of a step.

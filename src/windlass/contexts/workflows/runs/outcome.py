@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 RESERVED = frozenset({
     "inputs", "last", "prev", "steps", "item", "index", "iteration", "secrets", "tenant_id", "user_id", "run_id",
@@ -13,8 +12,7 @@ RESERVED = frozenset({
 """Names that templates know beside those of steps."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How a step ended: with outputs, skipped, or failed for a reason (``timed_out`` where nobody decided in time)."""
 
     outputs: Mapping[str, Any]

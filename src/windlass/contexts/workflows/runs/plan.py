@@ -108,6 +108,7 @@ class Plan:
 
     def __init__(self, definition: Definition, planner: Planner) -> None:
         self.definition = definition
+        self.is_graph = definition.is_graph
         self.planner = planner
         self.steps = [planner.plan(step) for step in definition.steps]
         self.places = {step.id: place for place, step in enumerate(definition.steps)}

@@ -23,9 +23,10 @@ from windlass.engine.api import call_child
 from windlass.engine.errors import Withheld
 from windlass.engine.registry import Registry
 from windlass.engine.scope import current_scope
-from windlass.engine.step import step, step_info
+from windlass.engine.step import step
 from windlass.engine.workflow import Workflow, workflow
 from windlass.kernel.spans import TRACEPARENT, Spans
+from windlass.kernel.stepping import step_info
 
 RUN = "workflows.run"
 QUEUE = "workflows"
@@ -156,7 +157,9 @@ async def _work(kit: Kit, frame: Frame, secrets: Mapping[str, str]) -> Any:
         taken = condition(str(planned.step.config["condition"]), names)
         target = planned.step.config.get("true_next" if taken else "false_next")
         return {"branch": "true" if taken else "false"} | ({} if target is None else {"__next__": target})
-    config = await counted(lambda work: planned.config.resolve(names, work))
+    config = planned.config.ready
+    if config is None:
+        config = await counted(lambda work: planned.config.resolve(names, work))
     if planned.type.work is None:
         raise StepFailure("unsupported_step", f"{planned.type.name} cannot stand here", retryable=False)
     facts, info = frame.run.facts, step_info()

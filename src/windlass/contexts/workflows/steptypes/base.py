@@ -28,7 +28,7 @@ __all__ = [
 
 
 _log = logging.getLogger("windlass.workflows")
-_LEVELS = logging.getLevelNamesMapping()
+_NUMBERS = {name.lower(): number for name, number in logging.getLevelNamesMapping().items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class Cache(Protocol):
 
 def log_line(level: str, message: str, context: StepContext) -> None:
     """Write a line of a step to the log of this process."""
-    number = _LEVELS[level.upper()]
+    number = _NUMBERS[level]
     if _log.isEnabledFor(number):
         fields = {"run_id": context.run_id, "step_id": context.step_id, "tenant_id": context.tenant_id}
         _log.log(number, message, extra=fields)
@@ -126,8 +126,7 @@ async def save(tools: Tools, name: str, content: bytes, *, mime: str, kind: str)
         raise StepFailure("artifact_refused", error.message, retryable=False) from error
 
 
-@dataclass(frozen=True, slots=True)
-class StepContext:
+class StepContext(NamedTuple):
     """What a step may know about where it runs. ``secrets`` never leave memory: return none of them."""
 
     run_id: str

@@ -35,13 +35,14 @@ class _Inner(NamedTuple):
 class Prepared:
     """A step's config, compiled and checked as far as it can be before there are names."""
 
-    __slots__ = ("_compiled", "_kind", "_ready", "names")
+    __slots__ = ("_compiled", "_kind", "names", "ready")
 
     def __init__(self, kind: StepType, config: Mapping[str, Any], field: str) -> None:
         self._kind = kind
         self._compiled = templates.compile_config(config, raw=kind.raw, field=field)
         self.names = self._compiled.names
-        self._ready = checking.settled(kind, config) if self._compiled.constant else None
+        self.ready: Mapping[str, Any] | None = checking.settled(kind, config) if self._compiled.constant else None
+        """What it resolves to where it has no templates."""
 
     def resolve(self, names: Mapping[str, Any], work: int = templates.WORK) -> Mapping[str, Any]:
         """Return the config a step works with: templates resolved, defaults filled in, checked. Do not change it.
@@ -50,9 +51,7 @@ class Prepared:
             StepFailure: ``template_error``, or ``validation_error``: what the templates became does not fit.
         """
         return (
-            self._ready
-            if self._ready is not None
-            else checking.settled(self._kind, self._compiled.resolve(names, work))
+            self.ready if self.ready is not None else checking.settled(self._kind, self._compiled.resolve(names, work))
         )
 
 

@@ -18,7 +18,7 @@ import orjson
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
-from windlass.engine.errors import NotSerializable
+from windlass.kernel.errors import NotSerializable
 
 _EXACT = frozenset({type(None), bool, int, str})
 _PLAIN = (Any, None, type(None), dict, list, inspect.Parameter.empty)

@@ -1,0 +1,1 @@
+"""Where plain steps run that want more than a thread: processes of this machine, a Ray cluster, a place of your own."""

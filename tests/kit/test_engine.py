@@ -114,6 +114,7 @@ async def test_threads_take_real_time_and_are_waited_for() -> None:
             await engine.run(hangs)
 
         assert await engine.run(month) > MONTH
+        assert await engine.run(healthy.branches) == ["left", "right", "x", "y", "z"]
 
 
 async def test_an_engine_stops_also_when_a_run_is_due_that_nobody_takes() -> None:

@@ -13,7 +13,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from windlass.engine.codec import digest
 from windlass.engine.errors import Suspend
 from windlass.engine.registry import Definition, Registry
 from windlass.engine.run import Run
@@ -24,12 +23,14 @@ from windlass.kernel.clock import SECOND
 from windlass.kernel.ids import process_ids
 from windlass.storage.memory.store import MemoryStore
 from windlass.testing.driver import Driver
+from windlass.testing.heavy import threaded
 from windlass.testing.simulation.faults import Fate
 from windlass.testing.simulation.loop import PROCESS, WORLD, SimLoop
 from windlass.testing.simulation.process import EPOCH
 from windlass.testing.simulation.sites import SimMemory
 from windlass.testing.simulation.world import World
 from windlass.testing.watch import Watch
+from windlass.values.codec import digest
 
 RUN_ID = "crash-everywhere"
 STOPPED = "stopped in order after it"
@@ -337,7 +338,7 @@ def _steps(world: LifeWorld) -> Iterator[None]:
 
     async def counted(self: Any, run: Run, path: str, number: int, args: Any, kwargs: Any) -> Any:
         world.called(run, path, digest(args, kwargs, path))
-        return await attempt(self, run, path, number, args, kwargs)
+        return await attempt(threaded(self), run, path, number, args, kwargs)
 
     async def counted_too(self: Any, run: Run, path: str, mark: str, *rest: Any) -> Any:
         world.called(run, path, mark)

@@ -23,6 +23,7 @@ from windlass.storage.batches import Pending
 from windlass.storage.committer import Committer
 from windlass.storage.memory.backend import MemoryBackend
 from windlass.storage.memory.store import MemoryStore
+from windlass.testing.heavy import keep_in_threads
 from windlass.testing.skipping import NeverEnds, Skipper, skipping
 
 LEASE_SECONDS = 15.0
@@ -75,6 +76,9 @@ class InlineCommitter(Committer):
         if batch:
             kept = self._write(batch)
             self._queue.extendleft(reversed(kept))
+
+
+keep_in_threads(lambda run: isinstance(run.worker.commits, InlineCommitter))
 
 
 class TestEngine(Engine):

@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.engine.conftest import _brisk, database, pg_suite, sqlite_model
+from tests.engine.conftest import _brisk, database, pg_model, pg_suite, sqlite_model
 from tests.engine.lab import Lab
 from tests.storage.databases import Database, memory_database
 
-__all__ = ["_brisk", "database", "pg_suite", "sqlite_model"]
+__all__ = ["_brisk", "database", "pg_model", "pg_suite", "sqlite_model"]
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
 
 import sqlalchemy as sa
@@ -75,8 +76,16 @@ async def steps(count: int) -> list[str]:
     return [await kit_do(f"{place}") for place in range(count)] + [await kit_do_in_thread("thread")]
 
 
+@step(executor="processes", timeout=60)
+def kit_do_elsewhere(text: str) -> str:
+    DONE.append(text)
+    time.sleep(0.01)
+    return text
+
+
 @workflow(name="healthy_branches")
 async def branches() -> list[Any]:
+    await kit_do_elsewhere("heavy")
     both = await gather(kit_do("left"), kit_do_in_thread("right"))
     return [*both, *await map(kit_do, ["x", "y", "z"], limit=2)]
 

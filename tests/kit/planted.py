@@ -56,7 +56,7 @@ async def clock() -> str:
 
 @workflow(name="planted_date")
 async def date() -> str:
-    return await send(datetime.now().isoformat()[:4])  # noqa: DTZ005
+    return await send(datetime.now().isoformat())  # noqa: DTZ005
 
 
 @workflow(name="planted_random")
@@ -85,10 +85,10 @@ async def environment() -> str:
 
 
 @workflow(name="planted_mutated")
-async def mutated() -> list[str]:
+async def mutated() -> str:
     items = ["first"]
     await fill(items)
-    return items
+    return await send(" and ".join(items))
 
 
 @workflow(name="planted_outside")
@@ -187,7 +187,7 @@ PLANTS: dict[str, tuple[Any, tuple[Any, ...], str]] = {
     "uuid": (own_id, (), "uuid.uuid4()"),
     "module-global counter": (counter, (), "order 2|another input"),
     "environment": (environment, (), "os.environ"),
-    "argument changed by a step": (mutated, (), "the run returned"),
+    "argument changed by a step": (mutated, (), "another input"),
     "effect outside of a step": (outside, (), "outside of its steps"),
     "BaseException caught": (swallowing, (), "went on after its run had left memory"),
     "bare task": (task, (), "BareTaskError"),

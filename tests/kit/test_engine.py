@@ -59,6 +59,21 @@ async def times_out() -> None:
     await kit_too_slow()
 
 
+@step(timeout=0.05, abandon=True)
+def kit_hangs() -> None:
+    time.sleep(0.2)
+
+
+@workflow(name="kit_hanging")
+async def hangs() -> None:
+    await kit_hangs()
+
+
+@workflow(name="kit_slow_run")
+async def slow() -> None:
+    await kit_slow(60 * 86_400)
+
+
 async def test_a_month_goes_by_to_the_second() -> None:
     begins = datetime(2030, 1, 31, 12, tzinfo=UTC)
     async with windlass.testing.engine(start=begins) as engine:
@@ -91,6 +106,32 @@ async def test_a_time_out_of_a_step_is_of_skipped_time() -> None:
             await engine.run(times_out)
 
         assert engine.clock.passed == pytest.approx(60, abs=2)
+
+
+async def test_threads_take_real_time_and_are_waited_for() -> None:
+    async with windlass.testing.engine() as engine:
+        with pytest.raises(RunFailed, match=r"took longer than 0.05 s"):
+            await engine.run(hangs)
+
+        assert await engine.run(month) > MONTH
+        assert await engine.run(healthy.branches) == ["left", "right", "x", "y", "z"]
+
+
+async def test_an_engine_stops_also_when_a_run_is_due_that_nobody_takes() -> None:
+    async with windlass.testing.engine() as engine:
+        asleep = await engine.start_run(month)
+        await engine.until(asleep.run_id)
+        paused = await engine.start_run(month)
+        await engine.until(paused.run_id)
+        await engine.control(paused.run_id, "pause")
+        assert await engine.run(approval, signals=[("approved", 1)]) == 1
+        busy = await engine.start_run(slow)
+        await asyncio.sleep(29 * 86_400 - 1)
+        assert (await busy.status()).status == "running"
+        await engine.stop(grace=5)
+
+        assert (await engine.journal(asleep.run_id))[-1].type != "timer_fired"
+        assert (await engine.journal(paused.run_id))[-1].type == "run_paused"
 
 
 async def test_who_waits_in_vain_is_told_for_what() -> None:

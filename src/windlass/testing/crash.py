@@ -53,6 +53,7 @@ def crash_everywhere(  # noqa: PLR0913  what a test can say of its workflow
     fates: Sequence[str] = FATES,
     registry: Registry | None = None,
     lint: bool = True,
+    watch: bool = True,
     most: int = 500,
     **kwargs: Any,
 ) -> Report:
@@ -73,6 +74,7 @@ def crash_everywhere(  # noqa: PLR0913  what a test can say of its workflow
         reboot: called as each process starts, to make anew what a process keeps in memory: caches, module globals.
         fates: what happens to each commit; all that there is by default.
         registry: where the workflow is registered, when that is not the process's own registry.
+        watch: see in the first life what its code calls beside its journal; left out where a profiler is at work.
         lint: look through its source for what no run shows, as the order of sets.
         most: how many commits are gone through at most; of more, every second, every third and so on.
         kwargs: input by name.
@@ -82,7 +84,7 @@ def crash_everywhere(  # noqa: PLR0913  what a test can say of its workflow
     """
     made = registry or default_registry
     case = Case(workflow, args, kwargs, made, drive, signals, effects, tables, fresh, reboot)
-    work = Everywhere(case, fates, lint, most)
+    work = Everywhere(case, fates, lint=lint, watch=watch, most=most)
     if asyncio._get_running_loop() is None:
         return work.run()
     with ThreadPoolExecutor(1) as thread:
@@ -92,8 +94,9 @@ def crash_everywhere(  # noqa: PLR0913  what a test can say of its workflow
 class Everywhere:
     """All lives of one workflow."""
 
-    def __init__(self, case: Case, fates: Sequence[str], lint: bool, most: int) -> None:
+    def __init__(self, case: Case, fates: Sequence[str], *, lint: bool, watch: bool, most: int) -> None:
         self._case, self._fates, self._most = case, fates, most
+        self._watches = watch
         self._findings: list[Finding] = []
         self._linted = lint_function(case.workflow.fn) if lint else []
         self._first = Life()
@@ -122,7 +125,7 @@ class Everywhere:
 
     def _undisturbed(self) -> Life:
         watch = Watch()
-        first = self._first = live(self._case, watch=watch)
+        first = self._first = live(self._case, watch=watch if self._watches else None)
         self._findings = [*watch.findings.values()]
         if first.stuck is not None:
             self._broken(first.stuck)
@@ -180,6 +183,9 @@ class Everywhere:
             self._undone(life, journal, commit, fate)
         if life.repeated:
             self._broken(f"step {life.repeated[0]!r} ran again although its outcome was recorded", life, commit, fate)
+        if life.changed:
+            said = f"step {life.changed[0]!r} was called again with another input"
+            self._broken(said, life, commit, fate, advice=ADVICE)
         if life.swallowed:
             self._broken(
                 f"the code of {life.swallowed[0]} went on after its run had left memory",

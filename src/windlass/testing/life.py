@@ -23,12 +23,14 @@ from windlass.kernel.clock import SECOND
 from windlass.kernel.ids import process_ids
 from windlass.storage.memory.store import MemoryStore
 from windlass.testing.driver import Driver
+from windlass.testing.heavy import threaded
 from windlass.testing.simulation.faults import Fate
 from windlass.testing.simulation.loop import PROCESS, WORLD, SimLoop
 from windlass.testing.simulation.process import EPOCH
 from windlass.testing.simulation.sites import SimMemory
 from windlass.testing.simulation.world import World
 from windlass.testing.watch import Watch
+from windlass.values.codec import digest
 
 RUN_ID = "crash-everywhere"
 STOPPED = "stopped in order after it"
@@ -81,6 +83,8 @@ class Life:
     journals: dict[str, list[Event]] = field(default_factory=dict)
     calls: int = 0
     repeated: list[str] = field(default_factory=list)
+    asked: dict[tuple[str, str], str] = field(default_factory=dict)
+    changed: list[str] = field(default_factory=list)
     swallowed: list[str] = field(default_factory=list)
     effects: list[str] = field(default_factory=list)
     rows: list[str] = field(default_factory=list)
@@ -215,12 +219,11 @@ class LifeWorld(World):
         if not self.up or not heads or RUN_ID not in heads:
             return None
         times = self.loop.outside()
-        for head in heads.values():
-            if head.status not in TERMINAL:
-                if head.holder is not None or head.ready_at is not None:
-                    return None
-                if head.wake_at is not None:
-                    times.append(head.wake_at - EPOCH)
+        if any(head.holder is not None or head.ready_at is not None for head in heads.values()):
+            return None
+        wake = self._tables().runs.next_wake()
+        if wake is not None:
+            times.append(wake[0] - EPOCH)
         if not times and not self.ended.is_set():
             waiting = ", ".join(
                 head.wait_reason or head.status for head in heads.values() if head.status not in TERMINAL
@@ -244,9 +247,11 @@ class LifeWorld(World):
         raise Stuck(why)
 
     # looking
-    def called(self, run: Run, path: str) -> None:
-        """Hear that the body of a step begins."""
+    def called(self, run: Run, path: str, mark: str) -> None:
+        """Hear that the body of a step begins, and with which input."""
         self.life.calls += 1
+        if self.life.asked.setdefault((run.run_id, path), mark) != mark:
+            self.life.changed.append(path)
         for event in self.store.journal(run.run_id):
             if (
                 event.type == "step_completed"
@@ -331,13 +336,13 @@ def _steps(world: LifeWorld) -> Iterator[None]:
     """Count the calls of steps' bodies, and let random values hang on their place in the run alone."""
     attempt, transact = Step._attempt, Step._transact
 
-    async def counted(self: Any, run: Run, path: str, *rest: Any) -> Any:
-        world.called(run, path)
-        return await attempt(self, run, path, *rest)
+    async def counted(self: Any, run: Run, path: str, number: int, args: Any, kwargs: Any) -> Any:
+        world.called(run, path, digest(args, kwargs, path))
+        return await attempt(threaded(self), run, path, number, args, kwargs)
 
-    async def counted_too(self: Any, run: Run, path: str, *rest: Any) -> Any:
-        world.called(run, path)
-        return await transact(self, run, path, *rest)
+    async def counted_too(self: Any, run: Run, path: str, mark: str, *rest: Any) -> Any:
+        world.called(run, path, mark)
+        return await transact(self, run, path, mark, *rest)
 
     Step._attempt, Step._transact = counted, counted_too  # type: ignore[method-assign, assignment]
     try:

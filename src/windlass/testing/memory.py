@@ -23,6 +23,7 @@ from windlass.storage.batches import Pending
 from windlass.storage.committer import Committer
 from windlass.storage.memory.backend import MemoryBackend
 from windlass.storage.memory.store import MemoryStore
+from windlass.testing.heavy import keep_in_threads
 from windlass.testing.skipping import NeverEnds, Skipper, skipping
 
 LEASE_SECONDS = 15.0
@@ -77,6 +78,9 @@ class InlineCommitter(Committer):
             self._queue.extendleft(reversed(kept))
 
 
+keep_in_threads(lambda run: isinstance(run.worker.commits, InlineCommitter))
+
+
 class TestEngine(Engine):
     """An engine of a test. Beside what every ``Engine`` can do, it runs a workflow to its end in one call."""
 
@@ -94,6 +98,7 @@ class TestEngine(Engine):
         committer.on_rings = self.worker.on_rings
         committer.changed = self._changed
         self._waiting: list[asyncio.Future[None]] = []
+        self._rung: tuple[int, str] | None = None
         self.worker._poll_loop = self._no_rounds  # type: ignore[method-assign]
 
     @staticmethod
@@ -103,11 +108,14 @@ class TestEngine(Engine):
 
     def next_wake(self) -> float | None:
         """Return in how many seconds the next parked run goes on; None when none waits for a time."""
-        due = [row.head.wake_at for _, row in self.store.runs.items() if row.head.wake_at is not None]
-        return None if not due else (min(due) - self.clock.now()) / SECOND
+        due = self.store.runs.next_wake()
+        if due is None or due == self._rung or self.worker.stopping:
+            return None
+        return (due[0] - self.clock.now()) / SECOND
 
     def wake(self) -> None:
-        """Look which parked runs are due."""
+        """Look which parked runs are due; once for each, or time would stand still for one that cannot go on."""
+        self._rung = self.store.runs.next_wake()
         self.worker.ring_claims()
 
     def never(self) -> None:
@@ -204,6 +212,7 @@ def run(
     drive: Callable[[TestEngine, str], Awaitable[None]] | None = None,
     start: datetime | None = None,
     registry: Registry | None = None,
+    tables: sa.MetaData | None = None,
     **kwargs: Any,
 ) -> Any:
     """Run a workflow to its end, from a test that is not async, and return its output; thirty days take no time.
@@ -215,6 +224,7 @@ def run(
         drive: speaks to the run meanwhile: gets the engine and the run's id.
         start: what time it is at first; now by default.
         registry: the workflows beside it.
+        tables: tables for transactional steps.
         kwargs: input by name.
 
     Raises:
@@ -223,7 +233,7 @@ def run(
     """
 
     async def whole() -> Any:
-        async with engine(start=start, registry=registry) as made:
+        async with engine(start=start, registry=registry, tables=tables) as made:
             handle = await made.start_run(workflow, *args, **kwargs)
             for name, payload in signals:
                 await made.signal(handle.run_id, name, payload)

@@ -40,7 +40,7 @@ class Kit:
             return self._engine.run(workflow, *args, **kwargs)
         from windlass.testing import run  # noqa: PLC0415  nothing is loaded before
 
-        options = {name: value for name, value in self._options.items() if name in {"start", "registry"}}
+        options = {name: value for name, value in self._options.items() if name in {"start", "registry", "tables"}}
         return run(workflow, *args, **options, **kwargs)
 
     def __getattr__(self, name: str) -> Any:

@@ -51,6 +51,7 @@ _GENERATED = "\n\nGenerated from the code: `python -m tools.reference_docs`.\n"
 
 EVENTS = {
     "run_started": "the workflow's code was called for the first time",
+    "run_continued": "the workflow has begun anew with the arguments in `inputs`: what is before is replayed no more",
     "run_requeued": "the run went back to its queue because its holder died, or because nothing would have woken it",
     "run_paused": "the run does nothing until it is resumed; `by` says who paused it",
     "run_resumed": "a paused run may go on",

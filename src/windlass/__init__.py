@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from windlass.deploy.patches import deprecate_patch, patched
     from windlass.engine.api import now, random, signal, sleep, sleep_until, uuid
     from windlass.engine.branches import gather, map  # noqa: A004
+    from windlass.engine.continuing import checkpoint, continue_as_new
     from windlass.engine.engine import Engine
     from windlass.engine.errors import (
         BareTaskError,
@@ -59,6 +60,7 @@ _HOMES = {
         "UnknownRun",
         "UnknownWorkflow",
     ),
+    "continuing": ("checkpoint", "continue_as_new"),
     "registry": ("Registry",),
     "step": ("Step", "step"),
     "workflow": ("Workflow", "workflow"),
@@ -89,6 +91,8 @@ __all__ = [
     "UnknownRun",
     "UnknownWorkflow",
     "Workflow",
+    "checkpoint",
+    "continue_as_new",
     "deprecate_patch",
     "gather",
     "map",

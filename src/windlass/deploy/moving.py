@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from windlass.deploy.checking import Trouble, trial
 from windlass.engine.births import RUN_STARTED, insert
 from windlass.engine.compensation import NAME as COMPENSATION
+from windlass.engine.continuing import latest
 from windlass.engine.ending import cancel
 from windlass.engine.engine import Engine
 from windlass.engine.errors import RunConflict
@@ -165,7 +166,8 @@ async def _recorded(engine: Engine, run: RunView) -> Recording:
     events: list[Event] = []
     while page := await engine.events(run.run_id, since=events[-1].seq if events else 0, limit=PAGE):
         events += page
-    return Recording(run.run_id, run.name, run.interface_version, run.status, to_json(run.inputs), tuple(events))
+    part, inputs = latest(events, to_json(run.inputs))
+    return Recording(run.run_id, run.name, run.interface_version, run.status, inputs, tuple(part))
 
 
 def _must_follow(run_id: str, code: str, trouble: Trouble | None) -> None:

@@ -8,10 +8,11 @@ from typing import NamedTuple
 import orjson
 
 from windlass.engine.births import RUN_STARTED
+from windlass.engine.continuing import latest
 from windlass.engine.ending import cancel
 from windlass.engine.errors import Fenced, RunConflict, UnknownRun
 from windlass.engine.heads import append, number, to_json, wake
-from windlass.engine.history import History, whole_from
+from windlass.engine.history import History, missing, whole_from
 from windlass.engine.ops import Operation
 from windlass.engine.orders import obey, pause
 from windlass.engine.ports import Ring, Transaction
@@ -310,8 +311,8 @@ class Claims(Operation[ClaimRequest, ClaimResult]):
             head = run.head
             head.status = Status.RUNNING
             head.status_reason = head.wait_reason = None
-            run.events = journals.get(head.run_id, ())
-            run.missing = head.last_seq - len(run.events)
+            run.events, run.inputs = latest(journals.get(head.run_id, ()), run.inputs)
+            run.missing = missing(run.events, head.last_seq)
             if head.started_at is None:
                 head.started_at = to_iso(unit.now)
                 started.append(number(head, [NewEvent("run_started", None, RUN_STARTED, unit.now)])[0])

@@ -10,11 +10,15 @@ import orjson
 
 from windlass.engine.errors import NonDeterminismError
 from windlass.engine.types import ClaimedRun, Event
+from windlass.kernel.collection import uncollected
 
 OUTCOMES = frozenset({
     "step_completed", "timer_fired", "signal_received", "signal_timed_out", "child_completed", "value_recorded",
 })  # fmt: skip
 """Events that settle a call; ``step_failed`` does when it says so."""
+
+CONTINUED = "run_continued"
+"""The event with which a run begins anew: what is before it is replayed no more."""
 
 FAILURES = frozenset({"step_failed", "child_completed", "signal_timed_out"})
 """Outcomes that a retry takes back when they failed the run."""
@@ -51,12 +55,18 @@ class History:
     def __init__(self, events: Sequence[Event]) -> None:
         self.calls: dict[str, Recorded] = {}
         self.orders: dict[str, list[str]] = {}
+        with uncollected(len(events)):
+            self._read_all(events)
+
+    def _read_all(self, events: Sequence[Event]) -> None:
         failed: list[str] = []
         for event in events:
             if event.type == "run_failed":
                 failed = list(orjson.loads(event.payload).get("failed_steps") or ())
             elif event.type == "run_retried":
                 self._reopen(failed)
+            elif event.type == CONTINUED:
+                self.calls, self.orders, failed = {}, {}, []
             elif event.step_id is not None:
                 self._read(event)
 
@@ -142,7 +152,17 @@ def whole_from(events: Sequence[Event], last_seq: int) -> int:
         if event.seq != number:
             break
         number -= 1
-    return number + 1
+    return 1 if number + 1 == _first(events) else number + 1
+
+
+def missing(events: Sequence[Event], last_seq: int) -> int:
+    """Return how many events lack of those that a replay reads."""
+    return last_seq - _first(events) + 1 - len(events)
+
+
+def _first(events: Sequence[Event]) -> int:
+    """Return the number of the event with which a replay begins."""
+    return events[0].seq if events and events[0].type == CONTINUED else 1
 
 
 def scope_of(path: str) -> str:

@@ -173,7 +173,7 @@ class Transaction(Protocol):
         ...
 
     def load_events(self, run_ids: Sequence[str]) -> dict[str, list[Event]]:
-        """Return the journals of runs in order of ``seq``."""
+        """Return the journals of runs in order of ``seq``, from where each has last begun anew."""
         ...
 
     # inbox

@@ -14,12 +14,9 @@ from typing import Any
 
 import orjson
 
+from windlass.engine.continuing import ContinueAsNew, begin_anew
 from windlass.engine.ending import cancel_events
-from windlass.engine.errors import (
-    Fenced,
-    NonDeterminismError,
-    Suspend,
-)
+from windlass.engine.errors import Fenced, NonDeterminismError, Suspend
 from windlass.engine.failures import cancelled_itself, describe, failed_steps, own_error
 from windlass.engine.heads import to_json
 from windlass.engine.history import History, lacking
@@ -108,6 +105,8 @@ class Run:
             finish.children = self.has_children
             await self.commit(events, finish=finish)
             self.worker.finished(self, finish)
+        except ContinueAsNew as anew:
+            await begin_anew(self, anew.inputs)
         except (Suspend, asyncio.CancelledError):
             pass
         finally:

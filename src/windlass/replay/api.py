@@ -15,7 +15,8 @@ from typing import Any
 
 import orjson
 
-from windlass.engine.history import whole_from
+from windlass.engine.continuing import latest
+from windlass.engine.history import CONTINUED, whole_from
 from windlass.engine.registry import Definition
 from windlass.engine.types import ClaimedRun, Event, Finish, RunHead, Status
 from windlass.kernel.errors import Invalid, NotSerializable
@@ -67,15 +68,16 @@ def replay(workflow: Definition, inputs: str, events: Sequence[Event], *, output
     Args:
         workflow: the code of today.
         inputs: the run's arguments by name, as JSON text.
-        events: its journal from number 1 on; open or ended.
+        events: its journal from number 1 on, or from where it has begun anew; open or ended.
         outputs: what the run returned, as JSON text, to be compared when it has succeeded.
 
     Raises:
         Invalid: the journal is not whole, so that nothing can be said.
     """
-    if not events or events[0].seq != 1 or whole_from(events, events[-1].seq) != 1:
+    if not events or (events[0].seq != 1 and events[0].type != CONTINUED) or whole_from(events, events[-1].seq) != 1:
         begins = events[0].seq if events else 0
         raise Invalid(f"the journal is not whole: it begins at {begins} or has gaps", field="events")
+    events, inputs = latest(events, inputs)
     if asyncio._get_running_loop() is None:
         return _replay(workflow, inputs, events, outputs)
     with ThreadPoolExecutor(1) as thread:

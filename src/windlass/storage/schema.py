@@ -153,6 +153,8 @@ workflow_runs = sa.Table(
     postgresql_with={"fillfactor": "80"},
 )  # fmt: skip
 
+_continued = sa.text("event_type = 'run_continued'")
+
 workflow_events = sa.Table(
     "workflow_events",
     metadata,
@@ -162,6 +164,9 @@ workflow_events = sa.Table(
     sa.Column("step_id", name()),
     sa.Column("payload_json", json_text(), nullable=False),
     sa.Column("created_at", timestamp(), nullable=False),
+    sa.Index(
+        "ix_workflow_events_continued", "run_id", "event_seq", postgresql_where=_continued, sqlite_where=_continued
+    ),
     sa.Index(
         "ix_workflow_events_payload",
         "payload_json",

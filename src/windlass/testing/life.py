@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from windlass.engine.continuing import latest
 from windlass.engine.errors import Suspend
 from windlass.engine.registry import Definition, Registry
 from windlass.engine.run import Run
@@ -250,13 +251,15 @@ class LifeWorld(World):
     def called(self, run: Run, path: str, mark: str) -> None:
         """Hear that the body of a step begins, and with which input."""
         self.life.calls += 1
-        if self.life.asked.setdefault((run.run_id, path), mark) != mark:
+        journal, _ = latest(self.store.journal(run.run_id), "")
+        part = f"{run.run_id} from {journal[0].seq if journal else 1}"
+        if self.life.asked.setdefault((part, path), mark) != mark:
             self.life.changed.append(path)
-        for event in self.store.journal(run.run_id):
+        for place, event in enumerate(journal):
             if (
                 event.type == "step_completed"
                 and event.step_id == path
-                and "run_retried" not in {later.type for later in self.store.journal(run.run_id)[event.seq :]}
+                and "run_retried" not in {later.type for later in journal[place:]}
             ):
                 self.life.repeated.append(path)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from windlass.engine.continuing import latest
 from windlass.engine.ports import IdempotencyRow
 from windlass.engine.types import RESUMED, ClaimedRun, Event, InboxRow, LaneClaim, Lease, NewRun, RunHead
 from windlass.kernel.lanes import LaneRules, limits_of
@@ -186,8 +187,8 @@ class MemoryTransaction(TransactionState):
             self._store.events.insert((event.run_id, event.seq), event)
 
     def load_events(self, run_ids: Sequence[str]) -> dict[str, list[Event]]:
-        journals = {run_id: self._store.events.of(run_id) for run_id in run_ids}
-        return {run_id: events for run_id, events in journals.items() if events}
+        journals = {run_id: latest(self._store.events.of(run_id), "")[0] for run_id in run_ids}
+        return {run_id: list(events) for run_id, events in journals.items() if events}
 
     # inbox
     def add_inbox(self, rows: Sequence[InboxRow]) -> set[str]:

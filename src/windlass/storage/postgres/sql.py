@@ -12,6 +12,7 @@ from functools import lru_cache
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
+from windlass.engine.history import CONTINUED
 from windlass.engine.types import RESUMED, TERMINAL
 from windlass.storage import rows as shapes
 from windlass.storage import schema
@@ -162,8 +163,10 @@ NEXT_WAKE = f"SELECT wake_at FROM workflow_runs WHERE {_TIMED} ORDER BY wake_at 
 
 # journal and inbox
 EVENTS = _ours(schema.workflow_events, shapes.EVENTS)
-LOAD_EVENTS = f"""SELECT {_read(schema.workflow_events, shapes.EVENTS)} FROM workflow_events
- WHERE run_id = ANY ({ids("$1")}) ORDER BY run_id, event_seq"""
+LOAD_EVENTS = f"""SELECT {_read(schema.workflow_events, shapes.EVENTS, "e.")}
+ FROM jsonb_array_elements_text($1::jsonb) w (id) CROSS JOIN LATERAL (SELECT coalesce(max(event_seq), 1) AS seq
+ FROM workflow_events WHERE run_id = w.id COLLATE "C" AND event_type = '{CONTINUED}') f
+ JOIN workflow_events e ON e.run_id = w.id COLLATE "C" AND e.event_seq >= f.seq ORDER BY e.run_id, e.event_seq"""
 INBOX = f"{_ours(schema.workflow_inbox, shapes.INBOX)} ON CONFLICT DO NOTHING"
 INBOX_KEPT = f"SELECT inbox_id FROM workflow_inbox WHERE inbox_id = ANY ({ids('$1')})"
 LOAD_INBOX = f"""SELECT {_read(schema.workflow_inbox, shapes.INBOX)} FROM workflow_inbox

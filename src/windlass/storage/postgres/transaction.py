@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from windlass.engine.errors import TransactionLost
 from windlass.engine.ports import IdempotencyRow
 from windlass.engine.types import ClaimedRun, Event, InboxRow, LaneClaim, Lease, NewRun, RunHead
+from windlass.kernel.collection import uncollected
 from windlass.kernel.lanes import LaneRules
 from windlass.storage.batches import ConnectionLost
 from windlass.storage.postgres import sql
@@ -204,8 +205,10 @@ class PostgresTransaction(TransactionState):
 
     def load_events(self, run_ids: Sequence[str]) -> dict[str, list[Event]]:
         journals: dict[str, list[Event]] = {}
-        for row in self._wire.ask(sql.LOAD_EVENTS, orjson.dumps(run_ids)):
-            journals.setdefault(row[0], []).append(Event(*row))
+        rows = self._wire.ask(sql.LOAD_EVENTS, orjson.dumps(run_ids))
+        with uncollected(len(rows)):
+            for row in rows:
+                journals.setdefault(row[0], []).append(Event(*row))
         return journals
 
     # inbox

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -56,6 +55,7 @@ from windlass.http.middleware import GUARDED, BodyLimit, Closed, Frame, Keyhole
 from windlass.http.query import NO_NUL
 from windlass.http.routing import ENVELOPES, DirectRoute
 from windlass.http.tracing import Traced, tracer
+from windlass.kernel.collection import settle_memory
 from windlass.kernel.errors import ConfigError, WindlassError
 from windlass.settings import Settings
 
@@ -66,7 +66,6 @@ SECURITY_SCHEMES: dict[str, Any] = {
     "Login": {"type": "oauth2", "flows": {"password": {"tokenUrl": "/auth/login", "scopes": {}}}},
 }
 """``Login`` is how people get a bearer token where they read the documentation."""
-GC_THRESHOLDS = (5000, 20, 50)
 JSON_SCHEMAS: dict[str, Any] = {
     "JsonObject": {
         "type": "object",
@@ -196,13 +195,6 @@ def _base() -> Callable[..., FastAPI]:
     return made
 
 
-def _settle_memory() -> None:
-    """Keep what has been loaded out of garbage collection: looking through all of it stops requests for 0.1 s."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
-
-
 def _lifespan(
     settings: Settings, log: Log, meter: Meter, worker: bool | None, served: bool
 ) -> Callable[[FastAPI], Any]:
@@ -211,7 +203,7 @@ def _lifespan(
         async with run_application(settings, worker=worker, telemetry=meter) as running:
             app.state.application = running
             if served:
-                _settle_memory()
+                settle_memory()
             await running.identity.tell_of_development()
             sampling = asyncio.create_task(_sample(app), name="windlass-metrics")
             meter.providers.up(answers=True)

@@ -394,8 +394,11 @@ async def test_a_sub_workflow_is_a_run_of_its_own(stage: Stage, engine: Engine) 
 
     assert result["outputs"]["name"] == "got-a"
     circle = await stage.start(engine, {"id": "sub", "type": "workflow_call", "config": {"workflow_id": 8}})
-    with pytest.raises(RunFailed, match="cyclic_call"):
+    with pytest.raises(RunFailed, match=r"(?<!step_failure: )cyclic_call: definitions call"):
         await circle.result()
+    unclear = await stage.start(engine, {"id": "sub", "type": "workflow_call", "config": {"workflow_id": "{{ nil }}"}})
+    with pytest.raises(RunFailed, match=r"(?<!step_failure: )template_error: config\.workflow_id"):
+        await unclear.result()
 
 
 async def test_secrets_are_used_and_never_kept(stage: Stage, engine: Engine) -> None:

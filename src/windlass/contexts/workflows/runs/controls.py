@@ -143,8 +143,7 @@ async def _wait(run: Carrier, planned: Planned, names: Names) -> Outcome:
 async def _workflow_call(run: Carrier, planned: Planned, names: Names) -> Outcome:
     facts, kit = run.facts, run.kit
 
-    @engine_step(name="resolve")
-    async def find() -> dict[str, Any]:
+    async def finding() -> dict[str, Any]:
         config = _config(planned, names)
         callee = await kit.saved.callee(facts, config)
         if callee.workflow_id in facts.callers:
@@ -155,6 +154,8 @@ async def _workflow_call(run: Carrier, planned: Planned, names: Names) -> Outcom
         wait, seconds = config.get("wait", True), config.get("timeout_seconds", 300)
         found = {"workflow_id": callee.workflow_id, "digest": callee.digest, "inputs": callee.inputs}
         return {**found, "lane": callee.lane, "name": callee.name, "wait": wait, "timeout_seconds": seconds}
+
+    find = engine_step(name="resolve")(_spoken(finding))
 
     @engine_step(name="start")
     async def detach(found: dict[str, Any]) -> str:

@@ -66,6 +66,8 @@ def test_a_good_definition_has_no_faults() -> None:
         (top(metadata={"mcp": []}), "metadata.mcp", "policy_invalid"),
         (top(metadata={"mcp_policy": {"scopes": [1]}}), "metadata.mcp_policy.scopes", "policy_invalid"),
         (top(on_completion_webhook="ftp://x"), "on_completion_webhook", "pattern"),
+        (top(on_completion_webhook="https://ann:secret@x/"), "on_completion_webhook", "pattern"),
+        (top(on_completion_webhook={"url": "https://ann@x?a=1"}), "on_completion_webhook.url", "pattern"),
         (top(on_completion_webhook={"url": "http://x", "x": 1}), "on_completion_webhook.x", "extra_forbidden"),
         (top(on_completion_webhook={}), "on_completion_webhook.url", "missing"),
         (step(0, id="1a"), "steps.0.id", "pattern"),

@@ -206,6 +206,15 @@ def test_circles_are_refused(steps: list[Document], message: str) -> None:
     assert [finding.message for finding in validate(definition(steps), CATALOGUE)] == [message]
 
 
+def test_a_step_that_a_branch_chooses_does_not_depend_on_it_too() -> None:
+    which: Document = {"id": "a", "type": "branch", "config": {"condition": "1", "true_next": "b", "false_next": "c"}}
+    both = [which, log("b", depends_on=["a"]), log("c"), log("d", depends_on=["c", "a"])]
+
+    assert codes(definition(both)) == [("steps.1.depends_on.0", "choice_without_effect")]
+    assert codes(definition([which, log("b"), log("c"), log("d", depends_on=["b", "c"])])) == []
+    assert codes(definition([log("a", on_failure="b"), log("b", depends_on=["a"])])) == []
+
+
 def test_a_backward_jump_alone_is_fine() -> None:
     assert codes(definition([log("a"), log("b", on_failure="a")])) == []
 

@@ -252,6 +252,34 @@ async def test_parallel_steps_keep_their_errors_apart(stage: Stage, engine: Engi
         await handle.result()
 
 
+@pytest.mark.parametrize(
+    "kind,config",
+    [
+        ("map", {"items": [20, 10], "step": {"type": "delay", "config": {"milliseconds": "{{ item }}"}}}),
+        ("parallel", {"steps": [{"type": "delay", "config": {"milliseconds": 10}}]}),
+        ("retry", {"step_type": "delay", "step_config": {"milliseconds": 10}}),
+    ],
+)
+async def test_a_delay_stands_within_another_step(
+    stage: Stage, engine: Engine, kind: str, config: dict[str, Any]
+) -> None:
+    handle = await stage.start(engine, {"id": "s", "type": kind, "config": config}, act("end"))
+
+    assert (await handle.result())["name"] == "end"
+
+
+async def test_delays_within_a_map_survive_a_restart(stage: Stage, engine: Engine) -> None:
+    inner = {"type": "delay", "config": {"milliseconds": "{{ item }}"}}
+    handle = await stage.start(engine, {"id": "all", "type": "map", "config": {"items": [300, 400], "step": inner}})
+    await parked(handle)
+    await stage.lab.crash(engine)
+    second = await stage.engine()
+
+    result = await second.handle(handle.run_id).result()
+
+    assert [one["delayed_ms"] for one in result["results"]] == [300, 400]
+
+
 async def test_a_graph_joins(stage: Stage, engine: Engine) -> None:
     handle = await stage.start(
         engine,

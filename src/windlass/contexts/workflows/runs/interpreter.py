@@ -203,11 +203,14 @@ class Interpreter:
             FRAME.reset(token)
 
     async def call(self, planned: Planned, names: Mapping[str, Any]) -> Any:
-        """Run the engine step of a step.
+        """Carry out a step inside a step: an engine step, or the one control that may stand there, ``delay``.
 
         Raises:
             StepFailed: no attempt succeeded.
         """
+        control = CONTROLS.get(planned.type.name)
+        if control is not None:
+            return (await control(self, planned, names)).outputs
         token = FRAME.set(Frame(planned, names, self))
         try:
             return await planned.call()

@@ -175,6 +175,24 @@ async def test_a_condition_skips_and_a_loop_repeats(stage: Stage, engine: Engine
     assert [(one["step_id"], one["status"]) for one in shown] == [("never", "skipped"), *[("again", "succeeded")] * 3]
 
 
+@pytest.mark.parametrize(
+    "step,field",
+    [
+        (act("a", when="{{ nil > 3 }}"), "a.when"),
+        (act("a", repeat={"while": "{{ nil }}", "max_iterations": 2}), "a.repeat.while"),
+        (act("a", repeat={"until": "{{ nil }}", "max_iterations": 2}), "a.repeat.until"),
+        ({"id": "a", "type": "branch", "config": {"condition": "{{ nil }}"}}, "config.condition"),
+    ],
+)
+async def test_a_condition_that_names_nothing_says_where(
+    stage: Stage, engine: Engine, step: dict[str, Any], field: str
+) -> None:
+    handle = await stage.start(engine, step)
+
+    with pytest.raises(RunFailed, match=rf"template_error: {field}: unknown variable 'nil'"):
+        await handle.result()
+
+
 async def test_a_loop_that_never_ends_fails(stage: Stage, engine: Engine) -> None:
     handle = await stage.start(engine, act("a", repeat={"while": "true", "max_iterations": 2}))
     with pytest.raises(RunFailed, match="loop_limit_reached"):

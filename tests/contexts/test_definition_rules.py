@@ -410,6 +410,21 @@ def test_preflight_warns_of_steps_that_are_not_safe_to_run_again() -> None:
     assert (warning["code"], warning["step_id"], warning["step_type"]) == ("unsafe_replay_step", "p", "python")
 
 
+def test_preflight_warns_of_a_time_out_that_nobody_heeds() -> None:
+    ask: Document = {"id": "ask", "type": "wait_for_approval", "config": {"assigned_to_user_id": "ann"}}
+    nap: Document = {"id": "nap", "type": "delay", "config": {"milliseconds": 10}, "timeout_seconds": 5}
+
+    told = preflight(definition([log("a", timeout_seconds=5), ask | {"timeout_seconds": 5}, nap]), CATALOGUE)
+
+    unheeded = [warning for warning in told["warnings"] if warning["code"] == "timeout_unheeded"]
+    assert told["valid"] is True
+    assert [(one["path"], one["step_id"]) for one in unheeded] == [
+        ("steps.1.timeout_seconds", "ask"), ("steps.2.timeout_seconds", "nap"),
+    ]  # fmt: skip
+    assert "waits as long as config.timeout_seconds says" in unheeded[0]["message"]
+    assert preflight(definition([ask]), CATALOGUE)["warnings"][0]["code"] == "unsafe_replay_step"
+
+
 @pytest.mark.parametrize("template", templates(), ids=lambda template: template.name)
 def test_every_template_can_be_saved(template: Any) -> None:
     document = orjson.loads(text_of(template.name))

@@ -73,6 +73,11 @@ def test_definitions_are_pushed_and_pulled(windlass: Windlass) -> None:
     windlass("workflows", "pull", "--to", "out", "--format", "yaml", "--force")
     again = windlass("workflows", "push", "out/greeting.workflow.yaml", "--json").json
     assert [(row["version"], row["result"]) for row in again] == [(2, "unchanged")]
+    assert windlass("workflows", "rollback", "greeting", "--json").json["version"] == 1
+    windlass("workflows", "pull", "--to", "first", "--format", "yaml")
+    first = windlass("workflows", "push", "first/greeting.workflow.yaml", "--json").json
+    assert [(row["version"], row["result"]) for row in first] == [(1, "unchanged")]
+    windlass("workflows", "activate", "greeting", "2")
 
     windlass("workflows", "delete", "greeting")
     assert windlass("workflows", "show", "greeting").out.count("deleted") == 1

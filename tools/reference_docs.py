@@ -276,7 +276,8 @@ Fields that are not listed are refused by name. All that is wrong is told at onc
   taken. References stay within the schema (`#/$defs/…`) and lead nowhere back; patterns have no look-around.
 * **Order**: steps follow one another, unless `on_success`, `on_failure`, `on_timeout` or a branch leads elsewhere;
   `_end` ends the run. These targets lead in no circle. As soon as a step says `depends_on` the definition is a graph:
-  a step starts when what it depends on has ended, those without dependencies at once, and there is no `_end`.
+  a step starts when what it depends on has ended, those without dependencies at once, and there is no `_end`. One that
+  a branch chooses does not name the branch in `depends_on`: it waits for it as it is, and runs when it is chosen.
   `on_timeout` is for steps that wait for people; the time-out of any other step is a failure.
 * **Conditions** of `when` and `repeat`, and all templates, are read when a definition is checked; what is none is
   refused.

@@ -73,6 +73,11 @@ def test_definitions_are_pushed_and_pulled(windlass: Windlass) -> None:
     windlass("workflows", "pull", "--to", "out", "--format", "yaml", "--force")
     again = windlass("workflows", "push", "out/greeting.workflow.yaml", "--json").json
     assert [(row["version"], row["result"]) for row in again] == [(2, "unchanged")]
+    assert windlass("workflows", "rollback", "greeting", "--json").json["version"] == 1
+    windlass("workflows", "pull", "--to", "first", "--format", "yaml")
+    first = windlass("workflows", "push", "first/greeting.workflow.yaml", "--json").json
+    assert [(row["version"], row["result"]) for row in first] == [(1, "unchanged")]
+    windlass("workflows", "activate", "greeting", "2")
 
     windlass("workflows", "delete", "greeting")
     assert windlass("workflows", "show", "greeting").out.count("deleted") == 1
@@ -119,6 +124,10 @@ def test_files_are_checked_without_a_server(tmp_path: Path) -> None:
     ]
     assert [(row["line"], row["path"]) for row in told] == [(4, "steps.0.type"), (5, "steps.0.on_success")]
     assert all("unsafe_replay_step" in line for line in careful.out.splitlines())
+    asking = "{id: a, type: wait_for_human, config: {assigned_to_user_id: ann}, timeout_seconds: 4}"
+    (tmp_path / "asking.yaml").write_text(f"name: asking\nsteps:\n  - {asking}\n")
+    unheeded = windlass("workflows", "lint", "asking.yaml", "--strict", code=1).out.splitlines()[1]
+    assert unheeded.startswith("asking.yaml:3:71: warning: steps.0.timeout_seconds: A step of type wait_for_human")
     assert windlass("workflows", "lint", "nowhere.yaml", code=3).err.startswith("windlass: nowhere.yaml cannot be read")
     schema = windlass("workflows", "schema").json
     assert schema["properties"]["steps"]["items"] == {"$ref": "#/$defs/step"}

@@ -382,6 +382,21 @@ async def test_a_file_somebody_removed_is_put_back_by_its_content(running: Appli
     assert await content(running, saved.artifact.artifact_id) == b"hello"
 
 
+async def test_a_file_somebody_changed_is_put_back_by_its_content(running: Application, root: Path) -> None:
+    run_id = await start(running)
+    first = await running.artifacts.put(run_id, "a.txt", b"hello")
+    [file] = files(root)
+    file.write_bytes(b"hallo")
+    with pytest.raises(ChecksumMismatch):
+        await running.artifacts.open(first.artifact.artifact_id)
+
+    other = await running.artifacts.put(run_id, "b.txt", b"hello")
+
+    assert await content(running, other.artifact.artifact_id) == b"hello"
+    assert await content(running, first.artifact.artifact_id) == b"hello"
+    assert [file.read_bytes() for file in files(root)] == [b"hello"]
+
+
 async def test_a_folder_that_cannot_be_written_stores_nothing(running: Application, root: Path) -> None:
     run_id = await start(running)
     await asyncio.to_thread(root.write_text, "a file in its place")

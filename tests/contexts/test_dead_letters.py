@@ -16,7 +16,7 @@ from windlass.contexts.webhooks.api import Delivery, LetterNotFound, Wanted
 from windlass.contexts.webhooks.model import Attempt
 from windlass.kernel.actors import DEVELOPER, RUNS_CONTROL, Actor, Forbidden
 from windlass.kernel.clock import SECOND, to_iso
-from windlass.kernel.errors import Conflict, Invalid
+from windlass.kernel.errors import Conflict, Invalid, ValidationFailed
 from windlass.settings import Settings
 
 ACME = Actor("a", "a", "acme", "admin")
@@ -89,7 +89,10 @@ async def test_who_may(database_url: str, receiver: Receiver) -> None:
         webhooks = application.webhooks
 
         assert [letter["id"] for letter in await listed(application, ACME)] == [mine]
-        assert await listed(application, ACME, tenant="default") == await listed(application, ACME)
+        assert await listed(application, ACME, tenant="acme") == await listed(application, ACME)
+        for many in (webhooks.letters, webhooks.replay_many, webhooks.discard_many):
+            with pytest.raises(ValidationFailed, match="your own tenant"):
+                await many(ACME, Wanted(tenant="default"))
         for act in (webhooks.replay, webhooks.discard):
             with pytest.raises(LetterNotFound):
                 await act(ACME, foreign)

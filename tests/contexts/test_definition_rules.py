@@ -66,6 +66,8 @@ def test_a_good_definition_has_no_faults() -> None:
         (top(metadata={"mcp": []}), "metadata.mcp", "policy_invalid"),
         (top(metadata={"mcp_policy": {"scopes": [1]}}), "metadata.mcp_policy.scopes", "policy_invalid"),
         (top(on_completion_webhook="ftp://x"), "on_completion_webhook", "pattern"),
+        (top(on_completion_webhook="https://ann:secret@x/"), "on_completion_webhook", "pattern"),
+        (top(on_completion_webhook={"url": "https://ann@x?a=1"}), "on_completion_webhook.url", "pattern"),
         (top(on_completion_webhook={"url": "http://x", "x": 1}), "on_completion_webhook.x", "extra_forbidden"),
         (top(on_completion_webhook={}), "on_completion_webhook.url", "missing"),
         (step(0, id="1a"), "steps.0.id", "pattern"),
@@ -202,6 +204,15 @@ def test_branches_of_one_step_have_ids_of_their_own() -> None:
 )
 def test_circles_are_refused(steps: list[Document], message: str) -> None:
     assert [finding.message for finding in validate(definition(steps), CATALOGUE)] == [message]
+
+
+def test_a_step_that_a_branch_chooses_does_not_depend_on_it_too() -> None:
+    which: Document = {"id": "a", "type": "branch", "config": {"condition": "1", "true_next": "b", "false_next": "c"}}
+    both = [which, log("b", depends_on=["a"]), log("c"), log("d", depends_on=["c", "a"])]
+
+    assert codes(definition(both)) == [("steps.1.depends_on.0", "choice_without_effect")]
+    assert codes(definition([which, log("b"), log("c"), log("d", depends_on=["b", "c"])])) == []
+    assert codes(definition([log("a", on_failure="b"), log("b", depends_on=["a"])])) == []
 
 
 def test_a_backward_jump_alone_is_fine() -> None:
@@ -397,6 +408,21 @@ def test_preflight_warns_of_steps_that_are_not_safe_to_run_again() -> None:
     assert told["valid"] is True
     [warning] = told["warnings"]
     assert (warning["code"], warning["step_id"], warning["step_type"]) == ("unsafe_replay_step", "p", "python")
+
+
+def test_preflight_warns_of_a_time_out_that_nobody_heeds() -> None:
+    ask: Document = {"id": "ask", "type": "wait_for_approval", "config": {"assigned_to_user_id": "ann"}}
+    nap: Document = {"id": "nap", "type": "delay", "config": {"milliseconds": 10}, "timeout_seconds": 5}
+
+    told = preflight(definition([log("a", timeout_seconds=5), ask | {"timeout_seconds": 5}, nap]), CATALOGUE)
+
+    unheeded = [warning for warning in told["warnings"] if warning["code"] == "timeout_unheeded"]
+    assert told["valid"] is True
+    assert [(one["path"], one["step_id"]) for one in unheeded] == [
+        ("steps.1.timeout_seconds", "ask"), ("steps.2.timeout_seconds", "nap"),
+    ]  # fmt: skip
+    assert "waits as long as config.timeout_seconds says" in unheeded[0]["message"]
+    assert preflight(definition([ask]), CATALOGUE)["warnings"][0]["code"] == "unsafe_replay_step"
 
 
 @pytest.mark.parametrize("template", templates(), ids=lambda template: template.name)

@@ -175,6 +175,24 @@ async def test_a_condition_skips_and_a_loop_repeats(stage: Stage, engine: Engine
     assert [(one["step_id"], one["status"]) for one in shown] == [("never", "skipped"), *[("again", "succeeded")] * 3]
 
 
+@pytest.mark.parametrize(
+    "step,field",
+    [
+        (act("a", when="{{ nil > 3 }}"), "a.when"),
+        (act("a", repeat={"while": "{{ nil }}", "max_iterations": 2}), "a.repeat.while"),
+        (act("a", repeat={"until": "{{ nil }}", "max_iterations": 2}), "a.repeat.until"),
+        ({"id": "a", "type": "branch", "config": {"condition": "{{ nil }}"}}, "config.condition"),
+    ],
+)
+async def test_a_condition_that_names_nothing_says_where(
+    stage: Stage, engine: Engine, step: dict[str, Any], field: str
+) -> None:
+    handle = await stage.start(engine, step)
+
+    with pytest.raises(RunFailed, match=rf"template_error: {field}: unknown variable 'nil'"):
+        await handle.result()
+
+
 async def test_a_loop_that_never_ends_fails(stage: Stage, engine: Engine) -> None:
     handle = await stage.start(engine, act("a", repeat={"while": "true", "max_iterations": 2}))
     with pytest.raises(RunFailed, match="loop_limit_reached"):
@@ -250,6 +268,34 @@ async def test_parallel_steps_keep_their_errors_apart(stage: Stage, engine: Engi
     handle = await stage.start(engine, {"id": "p", "type": "parallel", "config": {"steps": steps, "fail_fast": True}})
     with pytest.raises(RunFailed, match="broken: b"):
         await handle.result()
+
+
+@pytest.mark.parametrize(
+    "kind,config",
+    [
+        ("map", {"items": [20, 10], "step": {"type": "delay", "config": {"milliseconds": "{{ item }}"}}}),
+        ("parallel", {"steps": [{"type": "delay", "config": {"milliseconds": 10}}]}),
+        ("retry", {"step_type": "delay", "step_config": {"milliseconds": 10}}),
+    ],
+)
+async def test_a_delay_stands_within_another_step(
+    stage: Stage, engine: Engine, kind: str, config: dict[str, Any]
+) -> None:
+    handle = await stage.start(engine, {"id": "s", "type": kind, "config": config}, act("end"))
+
+    assert (await handle.result())["name"] == "end"
+
+
+async def test_delays_within_a_map_survive_a_restart(stage: Stage, engine: Engine) -> None:
+    inner = {"type": "delay", "config": {"milliseconds": "{{ item }}"}}
+    handle = await stage.start(engine, {"id": "all", "type": "map", "config": {"items": [300, 400], "step": inner}})
+    await parked(handle)
+    await stage.lab.crash(engine)
+    second = await stage.engine()
+
+    result = await second.handle(handle.run_id).result()
+
+    assert [one["delayed_ms"] for one in result["results"]] == [300, 400]
 
 
 async def test_a_graph_joins(stage: Stage, engine: Engine) -> None:
@@ -394,8 +440,11 @@ async def test_a_sub_workflow_is_a_run_of_its_own(stage: Stage, engine: Engine) 
 
     assert result["outputs"]["name"] == "got-a"
     circle = await stage.start(engine, {"id": "sub", "type": "workflow_call", "config": {"workflow_id": 8}})
-    with pytest.raises(RunFailed, match="cyclic_call"):
+    with pytest.raises(RunFailed, match=r"(?<!step_failure: )cyclic_call: definitions call"):
         await circle.result()
+    unclear = await stage.start(engine, {"id": "sub", "type": "workflow_call", "config": {"workflow_id": "{{ nil }}"}})
+    with pytest.raises(RunFailed, match=r"(?<!step_failure: )template_error: config\.workflow_id"):
+        await unclear.result()
 
 
 async def test_secrets_are_used_and_never_kept(stage: Stage, engine: Engine) -> None:

@@ -154,6 +154,19 @@ def test_an_address_in_a_list_is_matched_in_every_spelling() -> None:
     assert reason(policy, "http://0x08080808/") == "denylisted"
 
 
+def test_an_address_in_a_list_is_matched_when_it_is_mapped_into_ipv6() -> None:
+    # Where private addresses may be spoken to, nothing but the list stands in the way.
+    denying = Policy(deny=("169.254.169.254",), block_private=False)
+    mapped = Policy(deny=("::ffff:169.254.169.254",), block_private=False)
+
+    for policy in (denying, mapped):
+        assert reason(policy, "http://169.254.169.254/") == "denylisted"
+        assert reason(policy, "http://[::ffff:169.254.169.254]/") == "denylisted"
+        assert reason(policy, "http://[::ffff:a9fe:a9fe]/") == "denylisted"
+        assert reason(policy, "http://[::ffff:a9fe:a9ff]/") == "ok"
+    assert reason(Policy(allow=("8.8.8.8",)), "http://[::ffff:8.8.8.8]/") == "private_address"
+
+
 def test_strict_needs_a_list() -> None:
     assert reason(Policy(strict=True), "http://example.com/") == "not_allowlisted"
     assert reason(Policy(strict=False), "http://example.com/") == "ok"

@@ -136,6 +136,12 @@ def test_each_type_refuses_what_it_does_not_know(kind: StepType) -> None:
         ("wait_for_human", {}, "config", '"assigned_to_user_id" is a required property'),
         ("wait_for_human", {"assigned_to_user_id": "  "}, "config.assigned_to_user_id", "does not match"),
         ("map", {"items": 3, "step": {"type": "log", "config": {"message": ""}}}, "config.items", "array"),
+        (
+            "map",
+            {"items": [0] * 10_001, "step": {"type": "log", "config": {"message": ""}}},
+            "config.items",
+            "more than 10000 items",
+        ),
         ("map", {"items": [], "step": {}}, "config.step", '"type" is a required property'),
         ("map", {"items": [], "step": {"type": "x"}}, "config.step.type", "Unknown step type: x"),
         ("map", {"items": [], "step": {"type": "map"}}, "config.step.type", "cannot stand within another"),

@@ -98,8 +98,8 @@ def _complaints(source: Source, *, strict: bool) -> Iterable[Complaint]:
         yield Complaint(str(source.path), line, column, "error", finding.path, finding.code, finding.message)
     warnings = preflight(source.document, known)["warnings"] if strict else ()
     for warning in warnings:
-        place = ("steps", int(warning["path"].removeprefix("steps.")))
-        line, column = source.at(place)
+        steps, place, *field = warning["path"].split(".")
+        line, column = source.at((steps, int(place), *field))
         yield Complaint(str(source.path), line, column, "warning", warning["path"], warning["code"], warning["message"])
 
 

@@ -67,9 +67,9 @@ async def _push(client: DefinitionsClient, source: Source, *, activate: bool) ->
                 raise CommandError(ExitCode.CONFLICT, message, "raise its version, or leave the version out")
             return {**same, "result": "unchanged"}
     else:
-        newest = (await client.get(known[0]["id"]))["definition"]
-        if known[0]["is_active"] and _plain(newest) == _plain(document):
-            return {**known[0], "result": "unchanged"}
+        for row in (row for row in known if row["is_current"] or (row is known[0] and row["is_active"])):
+            if _plain((await client.get(row["id"]))["definition"]) == _plain(document):
+                return {**row, "result": "unchanged"}
         document = {"name": document["name"], "version": known[0]["version"] + 1, **document}
     before = next((row for row in known if row["is_current"]), None)
     row = await client.add_version(known[0]["id"], document)

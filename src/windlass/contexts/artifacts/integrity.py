@@ -39,6 +39,17 @@ class Integrity:
             self._known.popitem(last=False)
         return known[1]
 
+    async def holds(self, key: str, checksum: str) -> bool:
+        """Say whether a file is there and is what was stored; it is read when it has not been since it was changed."""
+        try:
+            opened = await self._store.open(key)
+        except FileMissing:
+            return False
+        try:
+            return await self.checksum(key, opened) == checksum
+        finally:
+            opened.close()
+
     async def calculate(self, key: str) -> str:
         """Return the SHA-256 of a file as it is now, always read."""
         opened = await self._store.open(key)

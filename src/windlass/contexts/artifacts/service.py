@@ -147,7 +147,7 @@ class Artifacts:
                 await self._store.delete(new.key)
         else:
             key = key_of(self._store, found.artifact)
-            if not await self._store.exists(key):  # somebody has removed the file
+            if not await self.integrity.holds(key, staged.checksum):  # somebody has removed or changed the file
                 await self._store.settle(staged, key)
         return found._replace(artifact=self._plain(found.artifact))
 

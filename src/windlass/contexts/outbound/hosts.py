@@ -87,13 +87,25 @@ def entry(text: str) -> str | None:
 
 
 def listed(host: str, entries: Iterable[str]) -> bool:
-    """Say whether a normal host is one of the entries, or below one; ``*`` is every host."""
+    """Say whether a normal host is one of the entries, or below one; ``*`` is every host.
+
+    An IPv4 address that is mapped into IPv6 is the IPv4 address: that is what is connected to.
+    """
+    host = _unmapped(host)
     for text in entries:
         if text.strip() == "*":
             return True
         known = entry(text)
         if known is None:
             continue
+        known = _unmapped(known)
         if host == known or (host.endswith(f".{known}") and as_address(known) is None):
             return True
     return False
+
+
+def _unmapped(host: str) -> str:
+    """Return the IPv4 address that a normal host is as IPv6, or the host."""
+    found = as_address(host)
+    inner = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return host if inner is None else str(inner)

@@ -16,7 +16,7 @@ from windlass.engine.engine import Engine
 from windlass.engine.errors import RunCancelled, RunFailed, UnknownRun
 from windlass.engine.ports import Transaction
 from windlass.kernel.actors import RUNS_CONTROL, RUNS_READ, Actor, Forbidden
-from windlass.kernel.errors import Conflict, Invalid, NotFound
+from windlass.kernel.errors import Conflict, Invalid, Issue, NotFound, ValidationFailed
 from windlass.kernel.ids import new_id
 from windlass.kernel.rounds import Rounds
 from windlass.kernel.spans import NO_SPANS, Spans
@@ -203,11 +203,20 @@ class Webhooks:
 
     @staticmethod
     def _of(actor: Actor, wanted: Wanted) -> Wanted:
-        """Return what a caller may ask for: administrators of the first tenant see all, others their own."""
+        """Return what a caller may ask for: administrators of the first tenant see all, others their own.
+
+        Raises:
+            Forbidden: the caller is no administrator.
+            ValidationFailed: another tenant's letters are asked for.
+        """
         actor.require(RUNS_CONTROL)
         if not actor.is_admin:
             raise Forbidden("Access denied. Required role(s): admin")
-        return wanted if actor.tenant_id == OPERATORS else replace(wanted, tenant=actor.tenant_id)
+        if actor.tenant_id == OPERATORS:
+            return wanted
+        if wanted.tenant not in {None, actor.tenant_id}:
+            raise ValidationFailed([Issue(("tenant",), "Input should be your own tenant, or left out", "tenant")])
+        return replace(wanted, tenant=actor.tenant_id)
 
     # the worker for dead letters
     async def start(self) -> None:

@@ -13,7 +13,8 @@ DRAFT = "https://json-schema.org/draft/2020-12/schema"
 ID_PATTERN = f"^[A-Za-z][A-Za-z0-9_-]{{0,{limits.LONGEST_ID - 1}}}$"
 TEXT_PATTERN = r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$"
 """One line with something on it."""
-URL_PATTERN = r"^https?://[^\s/?#]+\S*$"
+URL_PATTERN = r"^https?://[^\s/?#@]+([/?#]\S*)?$"
+"""An address without a user name, which would be a secret in a definition: nothing is sent to one that has it."""
 RESERVED_IDS = frozenset({
     "inputs", "outputs", "last", "prev", "item", "steps", "secrets", "tenant_id", "user_id", "workflow_metadata",
     "workflow_mcp_policy", "loop", "self", "caller", "varargs", "kwargs", "true", "false", "none", "True", "False",
@@ -68,7 +69,7 @@ _TIMEOUT: Schema = {
     "type": ["number", "null"],
     "exclusiveMinimum": 0,
     "maximum": limits.LONGEST_SECONDS,
-    "description": "Seconds for one attempt; 300 when left out",
+    "description": "Seconds for one attempt, 300 when left out; waits and sub-workflows have their own in `config`",
 }
 _CONDITION = _text(
     limits.LONGEST_CONDITION,

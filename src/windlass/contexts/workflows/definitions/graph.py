@@ -40,6 +40,7 @@ def graph_faults(steps: Placed) -> Iterator[Fault]:
         yield from _target_faults(edge, ids, is_graph=is_graph)
     if is_graph:
         yield from _steering_faults(steps)
+        yield from _choice_faults(edges)
     yield from _circles([edge for edge in edges if edge.source in ids and edge.target in ids], ids)
 
 
@@ -81,6 +82,16 @@ def _steering_faults(steps: Placed) -> Iterator[Fault]:
         if isinstance(step.get("config"), dict) and NEXT in step["config"]:
             message = f"{NEXT} has no meaning in a graph (a step says depends_on)"
             yield Fault(("steps", place, "config", NEXT), "steering_in_graph", message)
+
+
+def _choice_faults(edges: Sequence[_Edge]) -> Iterator[Fault]:
+    """Yield dependencies on a branch by steps that it chooses between: these would run whatever it chooses."""
+    chosen = {(edge.source, edge.target): _field(edge.path) for edge in edges if edge.path[-1] in BRANCHES}
+    for edge in edges:
+        field = None if edge.explicit else chosen.get((edge.source, edge.target))
+        if field is not None:
+            message = f"{edge.target} would run whatever {edge.source} chooses: as its {field} it waits for it already"
+            yield Fault(edge.path, "choice_without_effect", message)
 
 
 def _circles(edges: Sequence[_Edge], ids: Mapping[str, int]) -> Iterator[Fault]:

@@ -108,8 +108,8 @@ _FIELDS = {
 _PATTERNS = {
     "id": "An id has letters, digits, _ and -, begins with a letter and is at most 64 characters long",
     "name": "A name is one line with something on it",
-    "url": "Input should be an http or https address",
-    "on_completion_webhook": "Input should be an http or https address",
+    "url": "Input should be an http or https address without a user name",
+    "on_completion_webhook": "Input should be an http or https address without a user name",
 }
 
 

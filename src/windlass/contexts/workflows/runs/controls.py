@@ -14,6 +14,7 @@ from windlass.contexts.workflows.runs.kit import Callee, Question
 from windlass.contexts.workflows.runs.outcome import Outcome
 from windlass.contexts.workflows.runs.plan import Planned
 from windlass.contexts.workflows.steptypes.base import StepFailure, save
+from windlass.contexts.workflows.steptypes.control import MOST_MAPPED
 from windlass.engine.api import note, sleep
 from windlass.engine.branches import gather
 from windlass.engine.branches import map as side_by_side
@@ -21,8 +22,6 @@ from windlass.engine.errors import RunCancelled, RunFailed, StepFailed
 from windlass.engine.step import step as engine_step
 from windlass.kernel.stepping import step_info
 
-MOST_ITEMS = 10_000
-"""How many items a ``map`` takes: each is a step of its own in the run's history."""
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 30.0
 MOST_CALLERS = 10
 MOST_CHECKPOINT = 256 * 1024
@@ -47,8 +46,8 @@ async def _map(run: Carrier, planned: Planned, names: Names) -> Outcome:
             items = [{"key": key, "value": value} for key, value in items.items()]
         if not isinstance(items, list):
             raise StepFailure("validation_error", f"config.items: a list is needed, not {type(items).__name__}")
-        if len(items) > MOST_ITEMS:
-            raise StepFailure("validation_error", f"config.items: {len(items)} items, {MOST_ITEMS} at most")
+        if len(items) > MOST_MAPPED:
+            raise StepFailure("validation_error", f"config.items: {len(items)} items, {MOST_MAPPED} at most")
         document = config["step"]
         inner = run.plan.inner(planned, document, document.get("id") or document["type"])
         indexed = list(enumerate(items))
@@ -143,8 +142,7 @@ async def _wait(run: Carrier, planned: Planned, names: Names) -> Outcome:
 async def _workflow_call(run: Carrier, planned: Planned, names: Names) -> Outcome:
     facts, kit = run.facts, run.kit
 
-    @engine_step(name="resolve")
-    async def find() -> dict[str, Any]:
+    async def finding() -> dict[str, Any]:
         config = _config(planned, names)
         callee = await kit.saved.callee(facts, config)
         if callee.workflow_id in facts.callers:
@@ -155,6 +153,8 @@ async def _workflow_call(run: Carrier, planned: Planned, names: Names) -> Outcom
         wait, seconds = config.get("wait", True), config.get("timeout_seconds", 300)
         found = {"workflow_id": callee.workflow_id, "digest": callee.digest, "inputs": callee.inputs}
         return {**found, "lane": callee.lane, "name": callee.name, "wait": wait, "timeout_seconds": seconds}
+
+    find = engine_step(name="resolve")(_spoken(finding))
 
     @engine_step(name="start")
     async def detach(found: dict[str, Any]) -> str:

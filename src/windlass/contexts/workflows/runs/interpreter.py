@@ -159,7 +159,7 @@ class Interpreter:
     async def _with_all(self, planned: Planned, names: Names) -> Outcome:
         step = planned.step
         try:
-            if step.when is not None and not condition(step.when, names):
+            if step.when is not None and not condition(step.when, names, field=f"{step.id}.when"):
                 recorded(step.id, lambda _run: {"status": "skipped", "type": step.type})
                 return Outcome({}, skipped=True)
             if step.repeat is not None:
@@ -176,12 +176,13 @@ class Interpreter:
             if outcome.failure is not None:
                 return outcome
             seen["last"] = seen[planned.step.id] = outcome.outputs
-            again = repeat.while_ is not None and condition(repeat.while_, seen)
+            field = f"{planned.step.id}.repeat"
+            again = repeat.while_ is not None and condition(repeat.while_, seen, field=f"{field}.while")
             if repeat.until is not None:
-                again = not condition(repeat.until, seen)
+                again = not condition(repeat.until, seen, field=f"{field}.until")
             if not again:
                 return outcome
-        text = f"loop_limit_reached: {planned.step.id} was repeated {repeat.most} times and its condition still holds"
+        text = f"loop_limit_reached: {planned.step.id} was repeated {repeat.most} times and is to be repeated again"
         return _failed(text, None)
 
     async def once(self, planned: Planned, names: Names) -> Outcome:
@@ -203,11 +204,14 @@ class Interpreter:
             FRAME.reset(token)
 
     async def call(self, planned: Planned, names: Mapping[str, Any]) -> Any:
-        """Run the engine step of a step.
+        """Carry out a step inside a step: an engine step, or the one control that may stand there, ``delay``.
 
         Raises:
             StepFailed: no attempt succeeded.
         """
+        control = CONTROLS.get(planned.type.name)
+        if control is not None:
+            return (await control(self, planned, names)).outputs
         token = FRAME.set(Frame(planned, names, self))
         try:
             return await planned.call()

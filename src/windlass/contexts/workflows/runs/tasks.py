@@ -154,7 +154,7 @@ async def _work(kit: Kit, frame: Frame, secrets: Mapping[str, str]) -> Any:
     planned = frame.planned
     names = {**frame.names, "secrets": secrets} if secrets else frame.names
     if planned.type.name == "branch":
-        taken = condition(str(planned.step.config["condition"]), names)
+        taken = condition(str(planned.step.config["condition"]), names, field="config.condition")
         target = planned.step.config.get("true_next" if taken else "false_next")
         return {"branch": "true" if taken else "false"} | ({} if target is None else {"__next__": target})
     config = planned.config.ready

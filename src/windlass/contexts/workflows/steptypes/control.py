@@ -18,6 +18,8 @@ STANDARD = Capabilities(replay_safe=True, idempotency_strategy="run_scoped")
 MINIMAL = replace(STANDARD, evidence_level="minimal")
 LEVELS = ("debug", "info", "warning", "error", "critical")
 MOST_MESSAGE = 65_536
+MOST_MAPPED = 10_000
+"""How many items a ``map`` takes: each is a step of its own in the run's history."""
 LONGEST_WAIT = fields.number("Seconds until it times out; none is for ever", 0.001, LONGEST_SECONDS)
 TARGET = fields.text("Id of the step that follows, or _end", least=1, most=100)
 
@@ -141,7 +143,7 @@ _FLOW = (
         description="Do a step for every item of a list, each durable by itself",
         schema=fields.config(
             {
-                "items": fields.listing("The items; each is called item in the step's templates"),
+                "items": fields.listing("The items; each is called item in the step's templates", most=MOST_MAPPED),
                 "step": fields.SUB_STEP,
                 "concurrency": fields.whole("How many at once", 1, 1_000, default=4),
             },

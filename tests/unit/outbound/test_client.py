@@ -200,6 +200,40 @@ async def test_credentials_stay_behind_when_a_redirect_leads_elsewhere(receiver:
         assert got.headers["x-plain"] == "e"
 
 
+async def test_what_says_something_of_the_body_goes_with_it(receiver: Receiver) -> None:
+    receiver.replies = [Reply(303, {"Location": "/there"})]
+
+    await ask(
+        receiver.url, method="POST", headers={"X-Signature": "of the body", "X-Plain": "e"}, body=b"body", redirects=1,
+        body_headers=frozenset({"x-signature"}),
+    )  # fmt: skip
+
+    first, second = receiver.received
+    assert (first.headers["x-signature"], second.method) == ("of the body", "GET")
+    assert "x-signature" not in second.headers
+    assert second.headers["x-plain"] == "e"
+
+
+async def test_no_name_leads_to_a_denied_address(receiver: Receiver) -> None:
+    async def names(host: str, port: int) -> Sequence[str]:
+        return ["127.0.0.1", "::ffff:10.0.0.9"] if host == "two.test" else ["127.0.0.1"]
+
+    policy = Policy(ports=("*",), block_private=False, tenant_lists={"WORKFLOWS_EGRESS_DENYLIST_ACME": ("10.0.0.9",)})
+    narrower = Narrower(deny=("::ffff:127.0.0.1",))
+    async with client(policy, resolver=names) as outbound:
+        for tenant, host, more, refused in (
+            ("default", "two.test", None, False), ("acme", "two.test", None, True), ("acme", "one.test", None, False),
+            ("default", "one.test", narrower, True), ("default", "one.test", None, False),
+        ):  # fmt: skip
+            call = Call("GET", f"http://{host}:{receiver.port}/", {}, tenant=tenant, narrower=more)
+            if not refused:
+                assert (await outbound.request(call)).ok
+                continue
+            with pytest.raises(Refused, match="which is on a deny list"):
+                await outbound.request(call)
+    assert len(receiver.received) == 3
+
+
 @pytest.mark.parametrize(
     "location,why",
     [

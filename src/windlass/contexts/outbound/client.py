@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import urljoin
 
@@ -72,7 +73,8 @@ class Call:
 
     ``seconds`` is for all of it, redirects and the reading of the answer too. Of the answer ``most_bytes`` are read;
     a longer one is cut when ``cut`` is set, else an error. ``private_headers`` (lower case) are those beside the usual
-    ones that are not sent on to another host.
+    ones that are not sent on to another host, ``body_headers`` (likewise) those that say something of the body: they go
+    with it where a redirect makes a GET of the request.
     """
 
     method: str
@@ -87,6 +89,7 @@ class Call:
     purpose: Purpose = Purpose.GENERAL
     narrower: Narrower | None = None
     private_headers: frozenset[str] = frozenset()
+    body_headers: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,7 @@ class Outbound:
         self._own = SystemResolver() if resolver is None else None
         self._resolver: Resolver = resolver or self._own or SystemResolver()
         self._tls = tls
-        self._pools: dict[bool, httpcore2.AsyncConnectionPool] = {}
+        self._pools: dict[tuple[bool, frozenset[str]], httpcore2.AsyncConnectionPool] = {}
 
     async def close(self) -> None:
         """Close every connection."""
@@ -157,7 +160,8 @@ class Outbound:
             url = urljoin(url, location)
             if answer.status in TURNED_INTO_GET and method not in {"GET", "HEAD"}:
                 method, body = "GET", b""
-                headers = [(name, value) for name, value in headers if name.lower() not in _OF_BODY]
+                gone = _OF_BODY | call.body_headers
+                headers = [(name, value) for name, value in headers if name.lower() not in gone]
             if parse(url).origin != target.origin:
                 kept = PRIVATE_HEADERS | call.private_headers
                 headers = [(name, value) for name, value in headers if name.lower() not in kept]
@@ -172,13 +176,13 @@ class Outbound:
             content=body,
             extensions={"timeout": dict.fromkeys(("connect", "read", "write", "pool"), call.seconds)},
         )
-        narrow = call.narrower is not None and call.narrower.block_private
         try:
-            response = await self._pool(block_private=narrow).handle_async_request(request)
-            try:
-                content = await _read(response, call)
-            finally:
-                await response.aclose()
+            async with self._connections(call) as connections:
+                response = await connections.handle_async_request(request)
+                try:
+                    content = await _read(response, call)
+                finally:
+                    await response.aclose()
         except Unresolved as error:
             raise HostUnknown(str(error)) from error
         except httpcore2.TimeoutException as error:
@@ -187,16 +191,33 @@ class Outbound:
             raise OutboundError(_told(error, target.host)) from error
         return Answer(response.status, _decoded(response.headers), content, url)
 
-    def _pool(self, *, block_private: bool) -> httpcore2.AsyncConnectionPool:
-        """Return the connections; those that had to be public have a pool of their own."""
-        pool = self._pools.get(block_private)
-        if pool is None:
-            network = GuardedNetwork(self.policy, self._resolver, block_private=block_private)
-            pool = self._pools[block_private] = httpcore2.AsyncConnectionPool(
-                ssl_context=self._tls, max_connections=CONNECTIONS, max_keepalive_connections=20, keepalive_expiry=15.0,
-                network_backend=network,
-            )  # fmt: skip
-        return pool
+    @asynccontextmanager
+    async def _connections(self, call: Call) -> AsyncIterator[httpcore2.AsyncConnectionPool]:
+        """Yield connections that were checked as this request wants it.
+
+        Those of a tenant's rules stay open for the next; what a step forbids beside them it forbids for itself alone.
+        """
+        narrow = call.narrower is not None and call.narrower.block_private
+        usual = self.policy.denied_addresses(call.tenant, call.purpose)
+        denied = self.policy.denied_addresses(call.tenant, call.purpose, call.narrower)
+        if denied == usual:
+            yield self._pool(block_private=narrow, denied=usual)
+            return
+        async with self._new_pool(block_private=narrow, denied=denied) as pool:
+            yield pool
+
+    def _pool(self, *, block_private: bool, denied: frozenset[str] = frozenset()) -> httpcore2.AsyncConnectionPool:
+        """Return connections; those that were checked by other rules have a pool of their own."""
+        key = (block_private, denied)
+        if key not in self._pools:
+            self._pools[key] = self._new_pool(block_private=block_private, denied=denied)
+        return self._pools[key]
+
+    def _new_pool(self, *, block_private: bool, denied: frozenset[str]) -> httpcore2.AsyncConnectionPool:
+        return httpcore2.AsyncConnectionPool(
+            ssl_context=self._tls, max_connections=CONNECTIONS, max_keepalive_connections=20, keepalive_expiry=15.0,
+            network_backend=GuardedNetwork(self.policy, self._resolver, block_private=block_private, denied=denied),
+        )  # fmt: skip
 
 
 async def _read(response: httpcore2.Response, call: Call) -> bytes:

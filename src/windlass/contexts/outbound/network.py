@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpcore2
 
-from windlass.contexts.outbound.hosts import as_address
+from windlass.contexts.outbound.hosts import as_address, listed
 from windlass.contexts.outbound.policy import Policy, Refused
 
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -73,10 +73,13 @@ async def resolve(resolver: Resolver, host: str, port: int) -> list[str]:
 class GuardedNetwork(httpcore2.AsyncNetworkBackend):
     """Opens connections to addresses that the policy has seen, and to no others."""
 
-    def __init__(self, policy: Policy, resolver: Resolver, *, block_private: bool = False) -> None:
+    def __init__(
+        self, policy: Policy, resolver: Resolver, *, block_private: bool = False, denied: frozenset[str] = frozenset()
+    ) -> None:
         self._policy = policy
         self._resolver = resolver
         self._block_private = block_private
+        self._denied = denied
         self._plain = httpcore2.AnyIOBackend()
 
     async def connect_tcp(
@@ -90,11 +93,14 @@ class GuardedNetwork(httpcore2.AsyncNetworkBackend):
         """Resolve, check and connect.
 
         Raises:
-            Refused: an address is private or reserved.
+            Refused: an address is private or reserved, or on a deny list.
             httpcore2.ConnectError: nothing answers at the first few addresses.
         """
         addresses = await resolve(self._resolver, host, port)
         self._policy.check_addresses(host, addresses, block_private=self._block_private)
+        for address in addresses:
+            if listed(address, self._denied):
+                raise Refused("denylisted", f"{host} leads to {address}, which is on a deny list", host)
         failed: Exception | None = None
         for address in addresses[:TRIED_ADDRESSES]:
             if as_address(address) is None:

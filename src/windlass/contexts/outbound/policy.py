@@ -128,6 +128,12 @@ class Policy:
             found += [*self.webhook_deny, *self._of("WORKFLOWS_WEBHOOK_DENYLIST", tenant)]
         return found
 
+    def denied_addresses(self, tenant: str, purpose: Purpose, narrower: Narrower | None = None) -> frozenset[str]:
+        """Return those of the denied hosts that are addresses: no name may lead to them."""
+        every = [*self.denied(tenant, purpose), *(() if narrower is None else narrower.deny)]
+        known = (entry(text) for text in every)
+        return frozenset(host for host in known if host is not None and as_address(host) is not None)
+
     def allowed(self, tenant: str, purpose: Purpose) -> Sequence[str]:
         """Return the hosts of the allow list that counts; empty when there is none."""
         if purpose is Purpose.WEBHOOK:

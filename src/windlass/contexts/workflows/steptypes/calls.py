@@ -153,6 +153,7 @@ async def webhook(config: Mapping[str, Any], context: StepContext) -> dict[str, 
             purpose=Purpose.WEBHOOK,
             narrower=_narrower(config.get("egress") or config.get("egress_policy")),
             private_headers=frozenset(name.lower() for name in own if name.lower() not in HARMLESS) | SIGNING_HEADERS,
+            body_headers=SIGNING_HEADERS,
         ),
     )
     response = _response(answer)

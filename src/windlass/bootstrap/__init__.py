@@ -158,13 +158,13 @@ class Application:
         return [*first, found.schedules, found.limits, found.upkeep, found.providers.candidates, self.gate]
 
 
-def open_backend(url: DatabaseUrl) -> Backend:
-    """Return the backend of a database; nothing is connected yet."""
+def open_backend(url: DatabaseUrl, lease_seconds: float | None = None) -> Backend:
+    """Return the backend of a database, for a process whose leases are so long; nothing is connected yet."""
     if url.path is not None:
         return SqliteBackend(url.path)
     from windlass.storage.postgres.backend import PostgresBackend  # noqa: PLC0415  its driver is an extra
 
-    return PostgresBackend(url)
+    return PostgresBackend(url, lease_seconds=lease_seconds)
 
 
 @contextmanager
@@ -270,7 +270,7 @@ async def _open(
 ) -> AsyncIterator[Application]:
     processors = load_processors(settings.app_modules)
     await asyncio.to_thread(prepare_database, settings, telemetry)
-    backend = open_backend(settings.database)
+    backend = open_backend(settings.database, settings.lease_seconds)
     commits = Committer(backend.write_session(), limit=settings.commit_queue_limit)
     own = None if visiting else _own_transactions(backend, commits)
     engine = _engine(settings, backend, commits, own, worker, queues, telemetry)

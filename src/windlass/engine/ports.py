@@ -77,6 +77,13 @@ class Transaction(Protocol):
         """Lock the lease row in share mode and say whether it is live by database time."""
         ...
 
+    def code_done(self, holder: str) -> None:
+        """Hear that the user's code is done: from here on a process that stands still holds nobody up for its time.
+
+        The lease of ``holder`` may be asked for along with what comes next, and is locked then.
+        """
+        ...
+
     def add_lease(self, lease: Lease, ttl: float) -> None:
         """Insert a live lease that lasts ``ttl`` seconds of database time (ignored where a file lock is held)."""
         ...

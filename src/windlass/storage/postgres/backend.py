@@ -37,6 +37,7 @@ class PostgresBackend:
         pool_size: connections kept for reads, instead of what the address says.
         max_overflow: how many more are opened when needed, instead of what the address says.
         clock: the one clock.
+        lease_seconds: how long leases are; the server has less patience with a transaction that stands still.
     """
 
     name = "postgres"
@@ -49,9 +50,11 @@ class PostgresBackend:
         pool_size: int | None = None,
         max_overflow: int | None = None,
         clock: Clock | None = None,
+        lease_seconds: float | None = None,
     ) -> None:
         self.url = parse(url) if isinstance(url, str) else url
         self._clock = clock or SystemClock()
+        self._idle = sql.IDLE_SECONDS if lease_seconds is None else min(sql.IDLE_SECONDS, lease_seconds / 2)
         self.reader = SqlReader(self)
         self.engine = alchemy_engine(
             self._read_connection,
@@ -70,7 +73,7 @@ class PostgresBackend:
         return Wire(connect(self.url, {"synchronous_commit": "off", "jit": "off"}), LEASE_REPLY_SECONDS)
 
     def write_session(self) -> PostgresSession:
-        return PostgresSession(self.url)
+        return PostgresSession(self.url, self._idle)
 
     def read(self, fn: Callable[[sa.Connection], T]) -> T:
         """Run ``fn`` with a read-only connection; once more when its connection turns out to be dead.

@@ -15,7 +15,7 @@ from windlass.engine.ports import Backend, Ring
 from windlass.engine.registry import Registry, default_registry
 from windlass.engine.types import Event
 from windlass.executors import api as executors
-from windlass.kernel.clock import SECOND
+from windlass.kernel.clock import SECOND, Clock
 from windlass.kernel.lanes import STRICT_AGEING, LaneRules
 from windlass.kernel.telemetry import Silent, Telemetry
 from windlass.settings import Settings
@@ -273,7 +273,8 @@ async def _open(
     backend = open_backend(settings.database, settings.lease_seconds)
     commits = Committer(backend.write_session(), limit=settings.commit_queue_limit)
     own = None if visiting else _own_transactions(backend, commits)
-    engine = _engine(settings, backend, commits, own, worker, queues, telemetry)
+    clock = await asyncio.to_thread(backend.agree)
+    engine = _engine(settings, backend, commits, own, worker, queues, telemetry, clock=clock)
     if worker:
         executors.configure(
             processes=settings.executor_processes,
@@ -324,6 +325,8 @@ def _engine(
     worker: bool,
     queues: Sequence[str] | None,
     telemetry: Telemetry | None,
+    *,
+    clock: Clock,
 ) -> Engine:
     registry = Registry()
     for workflow in default_registry.definitions:
@@ -332,6 +335,7 @@ def _engine(
         backend,
         commits,
         transactions=transactions,
+        clock=clock,
         registry=registry,
         worker=worker,
         concurrency=settings.worker_concurrency,

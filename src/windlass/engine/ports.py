@@ -26,6 +26,7 @@ from windlass.engine.types import (
     RunHead,
     RunView,
 )
+from windlass.kernel.clock import Clock
 from windlass.kernel.lanes import LaneRules
 
 T = TypeVar("T")
@@ -361,6 +362,10 @@ class Backend(Protocol):
 
     def read(self, fn: Callable[[Any], T]) -> T:
         """Run ``fn`` with a read-only SQLAlchemy connection on the calling thread."""
+        ...
+
+    def agree(self) -> Clock:
+        """Return the clock that all processes of this database go by; asks it for the time where that is its own."""
         ...
 
     def keep_lease(self, holder: str, ttl: float, lost: Callable[[], None]) -> AbstractContextManager[Keeper]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 import sqlalchemy as sa
 
 from windlass.engine.ports import Ring
-from windlass.kernel.clock import Clock, SystemClock
+from windlass.kernel.clock import Clock
 from windlass.kernel.errors import Unavailable
 from windlass.storage.batches import ConnectionLost
 from windlass.storage.postgres import sql
 from windlass.storage.postgres.bells import Bells
+from windlass.storage.postgres.clock import ServerClock
 from windlass.storage.postgres.connect import OwnedConnection, alchemy_engine, connect
 from windlass.storage.postgres.lease import LeaseKeeper
 from windlass.storage.postgres.session import PostgresSession
@@ -36,7 +37,7 @@ class PostgresBackend:
         url: its address; ``pool_size`` and ``max_overflow`` in it are kept to.
         pool_size: connections kept for reads, instead of what the address says.
         max_overflow: how many more are opened when needed, instead of what the address says.
-        clock: the one clock.
+        clock: the one clock; the server's when left out.
         lease_seconds: how long leases are; the server has less patience with a transaction that stands still.
     """
 
@@ -53,7 +54,7 @@ class PostgresBackend:
         lease_seconds: float | None = None,
     ) -> None:
         self.url = parse(url) if isinstance(url, str) else url
-        self._clock = clock or SystemClock()
+        self._clock = clock or ServerClock()
         self._idle = sql.IDLE_SECONDS if lease_seconds is None else min(sql.IDLE_SECONDS, lease_seconds / 2)
         self.reader = SqlReader(self)
         self.engine = alchemy_engine(
@@ -105,6 +106,13 @@ class PostgresBackend:
     def lease_holds(self, connection: sa.Connection, holder: str) -> bool:
         query = "SELECT 1 FROM workflow_leases WHERE holder = %s AND state = 'live' AND expires_at > clock_timestamp()"
         return connection.exec_driver_sql(query, (holder,)).first() is not None
+
+    def agree(self) -> Clock:
+        if isinstance(self._clock, ServerClock):
+            with suppress(Unavailable):  # the first renewal of the lease tells it as well
+                asked = self._clock.monotonic()
+                self._clock.compare(self.read(lambda c: c.exec_driver_sql(sql.TIME).scalar_one()), asked)
+        return self._clock
 
     @contextmanager
     def keep_lease(self, holder: str, ttl: float, lost: Callable[[], None]) -> Iterator[LeaseKeeper]:

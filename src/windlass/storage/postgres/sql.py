@@ -134,7 +134,8 @@ FORCE_LEASE = """UPDATE workflow_leases SET state = 'dead' WHERE holder IN (SELE
  WHERE holder = $1 AND state = 'live' FOR UPDATE)"""
 LEASE_STATE = "SELECT state FROM workflow_leases WHERE holder = $1"
 RENEW = """UPDATE workflow_leases SET expires_at = clock_timestamp() + $2::float8 * interval '1 second'
- WHERE holder = $1 AND state = 'live' RETURNING 1"""
+ WHERE holder = $1 AND state = 'live' RETURNING (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"""
+TIME = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 FORGET_LEASE = """DELETE FROM workflow_leases WHERE holder = $1 AND state <> 'live'
  AND NOT EXISTS (SELECT 1 FROM workflow_runs WHERE holder = $1)"""
 DEAD_HOLDERS = "SELECT holder FROM workflow_leases WHERE state <> 'live' OR expires_at <= clock_timestamp()"

@@ -43,6 +43,8 @@ class PostgresBackend:
 
     name = "postgres"
     own_transactions = True
+    deaths = f"EXISTS ({sql.DEAD_HOLDERS})"
+    fleet = "(SELECT count(*) FROM workflow_leases WHERE state = 'live' AND workflows <> '')"
 
     def __init__(
         self,

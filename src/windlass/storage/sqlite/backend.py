@@ -51,6 +51,7 @@ class SqliteBackend:
 
     name = "sqlite"
     own_transactions = False
+    deaths = fleet = "1"  # files tell who is dead, and nobody comes from far
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()

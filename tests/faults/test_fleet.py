@@ -24,6 +24,11 @@ PARCELS = 360
 LATER = 40
 IDLE = 20
 ERRANDS = 20
+LOST = 200
+FULLEST = sa.text("SELECT holder, count(*) FROM workflow_runs WHERE holder <> '' GROUP BY 1 ORDER BY 2 DESC LIMIT 1")
+EXPIRE = sa.text(
+    "UPDATE workflow_leases SET expires_at = now() - interval '1 s' WHERE holder = :holder AND state = 'live'"
+)
 WINDOW = sa.text("""WITH begun AS MATERIALIZED (SELECT clock_timestamp() AS at, pg_sleep(4)::text AS slept)
  SELECT extract(epoch FROM clock_timestamp() - at) FROM begun WHERE slept = ''""")
 
@@ -32,6 +37,24 @@ WINDOW = sa.text("""WITH begun AS MATERIALIZED (SELECT clock_timestamp() AS at, 
 async def glance(number: int) -> int:
     """Do next to nothing."""
     return number
+
+
+entered: Counter[int] = Counter()
+leave = asyncio.Event()
+
+
+@step
+async def linger(number: int) -> int:
+    """Be there until all may leave."""
+    entered[number] += 1
+    await leave.wait()
+    return number
+
+
+@workflow(name="fleet.stay")
+async def stay(number: int) -> int:
+    """One long step."""
+    return await linger(number)
 
 
 @workflow(name="fleet.errand")
@@ -94,7 +117,7 @@ async def idle_fleet(url: str) -> AsyncIterator[tuple[list[Engine], Engine, Cabl
         yield engines, client, cable
 
 
-async def test_a_fleet_of_twenty_costs_little_while_idle_and_sends_few_for_one_run(
+async def test_a_fleet_of_twenty_costs_little_while_idle_and_sends_few_for_runs(
     migrated_pg_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     claims: Counter[str] = Counter()
@@ -119,4 +142,23 @@ async def test_a_fleet_of_twenty_costs_little_while_idle_and_sends_few_for_one_r
         for number in range(ERRANDS):
             assert await (await client.start_run(errand, number)).result(timeout=30) == number
         assert ERRANDS <= claims["all"] < ERRANDS * IDLE / 2
-        assert len(engines) == IDLE
+
+        lost = [await engines[0].start_run(stay, number) for number in range(LOST)]
+        await wait_until_async(lambda: entered.total() == LOST, what="every run to be inside its step")
+        claims.clear()
+        with looking(migrated_pg_dsn) as database:
+
+            def expire() -> bool:
+                """End the lease, until its holder cannot renew it any more."""
+                with database.begin() as connection:
+                    return connection.execute(EXPIRE, {"holder": holder}).rowcount == 0
+
+            with database.connect() as connection:
+                holder, held = connection.execute(FULLEST).one()
+            await wait_until_async(expire, what="the end of its lease")
+        await wait_until_async(lambda: entered.total() == LOST + held, what="its runs to be inside their steps again")
+        assert claims["all"] < LOST / 2
+        leave.set()
+        for handle in lost:
+            await handle.result(timeout=30)
+        assert max(entered.values()) == 2

@@ -32,6 +32,7 @@ _PRELOADED = [
     "benchmarks.ours_crash",
     "benchmarks.ours_crowd",
     "benchmarks.ours_definitions",
+    "benchmarks.ours_fleet",
     "benchmarks.ours_grown",
     "benchmarks.ours_lists",
     "benchmarks.served",

@@ -11,6 +11,7 @@ _CONTENDERS = {
     "windlass apart": "benchmarks.ours_apart",
     "windlass crash": "benchmarks.ours_crash",
     "windlass crowd": "benchmarks.ours_crowd",
+    "windlass fleet": "benchmarks.ours_fleet",
     "windlass grown": "benchmarks.ours_grown",
     "windlass documents": "benchmarks.ours_definitions",
     "windlass lists": "benchmarks.ours_lists",

@@ -14,6 +14,8 @@ from tests.support.paths import ROOT
 from tests.support.servers import CarriedProcess
 from tests.support.waiting import wait_until
 
+MEMBER = "tests.faults.member"
+
 
 class Member:
     """A process and what it has said so far."""
@@ -70,17 +72,17 @@ class Crew:
         self.folder = folder
         self.members: list[Member] = []
 
-    def join(self, name: str, *options: str) -> Member:
+    def join(self, name: str, *options: str, module: str = MEMBER) -> Member:
         """Start a process and wait until it is up."""
-        member = self.start(name, *options)
+        member = self.start(name, *options, module=module)
         member.wait_for("up")
         return member
 
-    def start(self, name: str, *options: str) -> Member:
-        """Start a process."""
+    def start(self, name: str, *options: str, module: str = MEMBER) -> Member:
+        """Start a process; ``module`` has its ``main``."""
         log = self.folder / f"{name}-{len(self.members)}.log"
         log.touch()
-        command = ["tests.faults.member", self.url, name, *options]
+        command = [module, self.url, name, *options]
         home = self.folder / f"home-{len(self.members)}"
         home.mkdir()
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}

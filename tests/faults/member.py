@@ -41,7 +41,7 @@ class Loud(Silent):
         say("event", name=name, fields=fields)
 
 
-async def client(engine: Engine, name: str, count: int, at_once: int) -> None:
+async def client(engine: Engine, flow: str, name: str, count: int, at_once: int) -> None:
     """Start orders, each until it is acknowledged: ``at_once`` at a time, and newcomers who wait for nobody."""
     enough = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, enough.set)
@@ -51,7 +51,7 @@ async def client(engine: Engine, name: str, count: int, at_once: int) -> None:
     async def start(number: int) -> None:
         while True:
             try:
-                handle = await engine.start_run(load.order, number, idempotency_key=f"{name}-{number}")
+                handle = await engine.start_run(flow, number, idempotency_key=f"{name}-{number}")
             except (WriteFailed, Overloaded) as error:
                 refused[type(error).__name__] += 1
                 if refused.total() % 10 == 1:
@@ -98,7 +98,9 @@ async def live(options: argparse.Namespace) -> None:
         if options.call:
             work = loop.create_task(callers(application.engine, options.call))
         if options.client:
-            work = loop.create_task(client(application.engine, options.name, options.client, options.at_once))
+            work = loop.create_task(
+                client(application.engine, options.flow, options.name, options.client, options.at_once)
+            )
         await over.wait()
         if work is not None:
             work.cancel()
@@ -107,19 +109,25 @@ async def live(options: argparse.Namespace) -> None:
     say("ended")
 
 
-def main() -> None:
-    """Read the command line and live."""
+def arguments() -> argparse.ArgumentParser:
+    """Return what the command line may say."""
     parser = argparse.ArgumentParser()
     parser.add_argument("url")
     parser.add_argument("name")
     parser.add_argument("--client", type=int, default=0)
     parser.add_argument("--call", default="")
+    parser.add_argument("--flow", default=load.order.name)
     parser.add_argument("--at-once", type=int, default=20)
     parser.add_argument("--no-worker", action="store_true")
     parser.add_argument("--lease-seconds", type=float, default=2.0)
     parser.add_argument("--file-limit", type=int, default=0)
     parser.add_argument("--turns", default="")
-    asyncio.run(live(parser.parse_args()))
+    return parser
+
+
+def main() -> None:
+    """Read the command line and live."""
+    asyncio.run(live(arguments().parse_args()))
 
 
 if __name__ == "__main__":

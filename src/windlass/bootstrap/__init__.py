@@ -15,7 +15,7 @@ from windlass.engine.ports import Backend, Ring
 from windlass.engine.registry import Registry, default_registry
 from windlass.engine.types import Event
 from windlass.executors import api as executors
-from windlass.kernel.clock import SECOND
+from windlass.kernel.clock import SECOND, Clock
 from windlass.kernel.lanes import STRICT_AGEING, LaneRules
 from windlass.kernel.telemetry import Silent, Telemetry
 from windlass.settings import Settings
@@ -158,13 +158,13 @@ class Application:
         return [*first, found.schedules, found.limits, found.upkeep, found.providers.candidates, self.gate]
 
 
-def open_backend(url: DatabaseUrl) -> Backend:
-    """Return the backend of a database; nothing is connected yet."""
+def open_backend(url: DatabaseUrl, lease_seconds: float | None = None) -> Backend:
+    """Return the backend of a database, for a process whose leases are so long; nothing is connected yet."""
     if url.path is not None:
         return SqliteBackend(url.path)
     from windlass.storage.postgres.backend import PostgresBackend  # noqa: PLC0415  its driver is an extra
 
-    return PostgresBackend(url)
+    return PostgresBackend(url, lease_seconds=lease_seconds)
 
 
 @contextmanager
@@ -270,10 +270,11 @@ async def _open(
 ) -> AsyncIterator[Application]:
     processors = load_processors(settings.app_modules)
     await asyncio.to_thread(prepare_database, settings, telemetry)
-    backend = open_backend(settings.database)
+    backend = open_backend(settings.database, settings.lease_seconds)
     commits = Committer(backend.write_session(), limit=settings.commit_queue_limit)
     own = None if visiting else _own_transactions(backend, commits)
-    engine = _engine(settings, backend, commits, own, worker, queues, telemetry)
+    clock = await asyncio.to_thread(backend.agree)
+    engine = _engine(settings, backend, commits, own, worker, queues, telemetry, clock=clock)
     if worker:
         executors.configure(
             processes=settings.executor_processes,
@@ -324,6 +325,8 @@ def _engine(
     worker: bool,
     queues: Sequence[str] | None,
     telemetry: Telemetry | None,
+    *,
+    clock: Clock,
 ) -> Engine:
     registry = Registry()
     for workflow in default_registry.definitions:
@@ -332,6 +335,7 @@ def _engine(
         backend,
         commits,
         transactions=transactions,
+        clock=clock,
         registry=registry,
         worker=worker,
         concurrency=settings.worker_concurrency,

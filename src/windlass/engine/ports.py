@@ -26,6 +26,7 @@ from windlass.engine.types import (
     RunHead,
     RunView,
 )
+from windlass.kernel.clock import Clock
 from windlass.kernel.lanes import LaneRules
 
 T = TypeVar("T")
@@ -75,6 +76,13 @@ class Transaction(Protocol):
     # ownership
     def lease_is_live(self, holder: str) -> bool:
         """Lock the lease row in share mode and say whether it is live by database time."""
+        ...
+
+    def code_done(self, holder: str) -> None:
+        """Hear that the user's code is done: from here on a process that stands still holds nobody up for its time.
+
+        The lease of ``holder`` may be asked for along with what comes next, and is locked then.
+        """
         ...
 
     def add_lease(self, lease: Lease, ttl: float) -> None:
@@ -354,6 +362,10 @@ class Backend(Protocol):
 
     def read(self, fn: Callable[[Any], T]) -> T:
         """Run ``fn`` with a read-only SQLAlchemy connection on the calling thread."""
+        ...
+
+    def agree(self) -> Clock:
+        """Return the clock that all processes of this database go by; asks it for the time where that is its own."""
         ...
 
     def keep_lease(self, holder: str, ttl: float, lost: Callable[[], None]) -> AbstractContextManager[Keeper]:

@@ -98,6 +98,7 @@ class LoneEffects(Effects):
         try:
             with tx.savepoint(unit.seconds):
                 value, text = unit.call(tx)
+                tx.code_done(unit.holder)
                 head = tx.lock_runs([unit.run_id]).get(unit.run_id)
                 if head is None or head.holder != unit.holder or not tx.lease_is_live(unit.holder):
                     raise Fenced(unit.run_id)

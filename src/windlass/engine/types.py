@@ -388,8 +388,8 @@ class Ended(NamedTuple):
 class Poll(NamedTuple):
     """What an idle process asks about once a second.
 
-    ``ready``: something may be claimed. ``next_wake``: microseconds. ``inbox``: unread rows of the runs it
-    holds. ``dead``: holders whose runs must be taken over. ``restricted``: paused or limited queues.
+    ``ready``: something may be claimed. ``next_wake``: microseconds. ``inbox``: unread rows of the runs it holds.
+    ``dead``: holders to be taken over. ``restricted``: paused or limited queues. ``fleet``: processes that take runs.
     """
 
     ready: bool
@@ -397,3 +397,4 @@ class Poll(NamedTuple):
     inbox: list[InboxRow]
     dead: list[str]
     restricted: frozenset[str]
+    fleet: int = 1

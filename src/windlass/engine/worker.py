@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from windlass.engine.claiming import Turns
 from windlass.engine.control import CLAIM, TAKEOVER, TakeoverRequest, retire
 from windlass.engine.errors import Fenced, Suspend, WriteFailed
+from windlass.engine.fleet import Pace
 from windlass.engine.host import Held
 from windlass.engine.ops import CALL, Commits
 from windlass.engine.orphans import Guardian
@@ -123,6 +124,7 @@ class Worker:
         self._turns = Turns(lanes_first=True)
         self._bell = asyncio.Event()
         self._drained = asyncio.Event()
+        self.pace = Pace(lease_seconds)
         self._alarm: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loops: list[asyncio.Task[None]] = []
@@ -313,8 +315,11 @@ class Worker:
             self._alarm = None
         if next_wake is not None and self._loop is not None:
             delay = (next_wake - self.clock.now()) / SECOND
-            if delay < POLL_SECONDS * 2:
-                self._alarm = self._loop.call_later(max(delay, 0.001), self._bell.set)
+            if delay < POLL_SECONDS * self.pace.stretch * 2:
+                self._alarm = self._loop.call_later(max(delay, 0.001), self._take_turn)
+
+    def _take_turn(self) -> None:
+        self.pace.take_turn(self._bell.set, lambda: self._spawn(self._look), self.random)
 
     def adopt(self, claimed: ClaimedRun) -> None:
         """Run what has been claimed for this holder."""
@@ -492,7 +497,7 @@ class Worker:
         """Take a doorbell that another process rang."""
         kind, _, run_id = kind.partition(":")
         if kind == "ready":
-            self._bell.set()
+            self._take_turn()
         elif kind == "inbox":
             self._spawn(self._look)
         elif kind == "news":
@@ -518,7 +523,8 @@ class Worker:
 
     async def _poll_loop(self) -> None:
         while True:
-            await asyncio.sleep(POLL_SECONDS * (0.9 + 0.2 * self.random()))
+            self.pace.idle = not (self.runs or self.results or self.audience.here)
+            await asyncio.sleep(POLL_SECONDS * self.pace.stretch * (0.9 + 0.2 * self.random()))
             try:
                 await self._look()
                 if self.results:
@@ -543,7 +549,7 @@ class Worker:
         holder = self.holder
         held = dict(self.runs)
         poll: Poll = await self.read(lambda: self._ask(holder, codes))
-        self.restricted = poll.restricted
+        self.restricted, self.pace.fleet = poll.restricted, poll.fleet
         for row in poll.inbox:
             # A run claimed meanwhile has its inbox already, and may have consumed what was read before.
             run = held.get(row.run_id)

@@ -6,6 +6,22 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 
+class Calm:
+    """Seconds until the next look: ``shortest`` after one that found something, then twice as long each time.
+
+    So that processes that have nothing to do, however many, cost their database next to nothing.
+    """
+
+    def __init__(self, shortest: float, longest: float) -> None:
+        self.seconds = shortest
+        self._shortest = shortest
+        self._longest = longest
+
+    def looked(self, found: bool) -> None:
+        """Hear what a look found."""
+        self.seconds = self._shortest if found else min(self.seconds * 2, self._longest)
+
+
 class Rounds:
     """Does something after each pause, from ``start`` to ``stop``. What fails is tried again the next time.
 

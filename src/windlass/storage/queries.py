@@ -13,6 +13,7 @@ from windlass.engine.types import TERMINAL, Ended, Event, InboxRow, Poll, RunFil
 from windlass.kernel.clock import from_datetime, from_iso, to_iso
 from windlass.kernel.lanes import LaneRules
 from windlass.storage.history import ASK, whole_from
+from windlass.storage.lanes.asking import READY as READY_IN_LANES
 from windlass.storage.run_filters import (
     Condition,
     in_queue,
@@ -34,7 +35,7 @@ from windlass.storage.schema import (
     workflow_runs,
 )
 from windlass.storage.snapshots import one_moment
-from windlass.storage.waiting import claimable
+from windlass.storage.waiting import READY, claimable
 
 T = TypeVar("T")
 
@@ -53,8 +54,26 @@ _NEWS = sa.text("""SELECT e.* FROM unnest(CAST(:ids AS text[]), CAST(:after AS b
   WHERE run_id = w.run_id AND event_seq > w.since ORDER BY event_seq LIMIT :limit) e ORDER BY 1, 2""")
 
 
+_GLANCE = f"""SELECT (SELECT wake_at FROM workflow_runs WHERE wake_at IS NOT NULL AND holder IS NULL
+  AND status NOT IN ('paused', {", ".join(f"'{status.value}'" for status in sorted(TERMINAL))})
+  ORDER BY wake_at LIMIT 1),
+ EXISTS (SELECT 1 FROM workflow_queues WHERE paused OR concurrency_limit IS NOT NULL),
+ EXISTS (SELECT 1 FROM workflow_runs WHERE {READY}) OR EXISTS (SELECT 1 FROM workflow_runs WHERE {READY_IN_LANES}),
+ EXISTS (SELECT 1 FROM workflow_runs r WHERE r.holder = :holder
+  AND (SELECT 1 FROM workflow_inbox i WHERE i.run_id = r.run_id AND NOT i.consumed LIMIT 1) IS NOT NULL),
+ {{deaths}}, {{fleet}}"""
+"""What a poll asks first; what it says no to is not asked for, which is all of it while nothing happens."""
+
+
 class Readable(Protocol):
-    """The part of a backend that reads need."""
+    """The part of a backend that reads need.
+
+    ``deaths`` and ``fleet`` are expressions in its SQL: whether to ask for dead holders, and how many live processes
+    take runs.
+    """
+
+    deaths: str
+    fleet: str
 
     def read(self, fn: Callable[[sa.Connection], T]) -> T:
         """Run ``fn`` with a read-only connection."""
@@ -74,6 +93,7 @@ class SqlReader:
 
     def __init__(self, backend: Readable) -> None:
         self._backend = backend
+        self._glance = sa.text(_GLANCE.format(deaths=backend.deaths, fleet=backend.fleet))
 
     def get_run(self, run_id: str) -> RunView | None:
         """Return a run, or None."""
@@ -112,25 +132,18 @@ class SqlReader:
         return self._backend.read(lambda connection: self._poll(connection, holder, codes, now, rules))
 
     def _poll(self, connection: sa.Connection, holder: str, codes: Sequence[str], now: int, rules: LaneRules) -> Poll:
-        runs = workflow_runs.c
-        soonest = connection.execute(
-            sa.select(runs.wake_at)
-            .where(runs.wake_at.is_not(None), runs.holder.is_(None), runs.status.not_in(["paused", *TERMINAL]))
-            .order_by(runs.wake_at)
-            .limit(1)
-        ).scalar()
+        soonest, limited, ready, written, deaths, fleet = connection.execute(self._glance, {"holder": holder}).one()
         queues = workflow_queues.c
-        restricted = connection.execute(
-            sa.select(queues.queue).where(sa.or_(queues.paused, queues.concurrency_limit.is_not(None)))
-        ).scalars()
+        query = sa.select(queues.queue).where(sa.or_(queues.paused, queues.concurrency_limit.is_not(None)))
         due = soonest is not None and soonest <= now
-        can_claim = bool(codes) and (due or claimable(connection, codes, rules))
+        can_claim = bool(codes) and (due or (bool(ready) and claimable(connection, codes, rules)))
         return Poll(
             can_claim,
             soonest,
-            self._inbox(connection, holder),
-            self._backend.dead_holders(connection),
-            frozenset(restricted),
+            self._inbox(connection, holder) if written else [],
+            self._backend.dead_holders(connection) if deaths else [],
+            frozenset(connection.execute(query).scalars() if limited else ()),
+            fleet,
         )
 
     @staticmethod

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -20,11 +20,14 @@ from tests.support.waiting import wait_until
 from windlass.engine.control import retire
 from windlass.engine.ports import Transaction
 from windlass.engine.types import Lease
+from windlass.kernel.clock import SECOND, SystemClock
 from windlass.storage.postgres.backend import PostgresBackend
+from windlass.storage.postgres.clock import ServerClock
 
 Admin = psycopg.Connection[tuple[object, ...]]
 
 SHORT = 0.6
+PATIENCE = "SHOW idle_in_transaction_session_timeout"
 
 
 class StandingClock:
@@ -290,3 +293,60 @@ def test_a_stopped_process_that_comes_back_can_write_nothing(
     assert said.count("lost") == 1
     assert scene.types("run") == ["run_started", "run_requeued"]
     assert scene.claim(scene.holder()) == ["run"]
+
+
+def test_a_lease_is_locked_only_when_the_users_code_is_done(
+    scene: Scene, pg_dsn: str, other: PostgresBackend, admin: Admin
+) -> None:
+    add(scene, "h", 600.0)
+    backend = PostgresBackend(pg_dsn, lease_seconds=4)
+    session, taker = backend.write_session(), other.write_session()
+
+    def ended_meanwhile() -> bool:
+        expire(admin, "h")
+        ended = taker.begin(1).end_lease("h", force=False)
+        taker.commit()
+        return ended
+
+    def step(marker: int, meanwhile: Callable[[], bool]) -> tuple[bool, bool, list[object]]:
+        tx = session.begin(marker)
+        with tx.savepoint(60.0):
+            patience = [tx.connection.exec_driver_sql(PATIENCE).scalar()]
+            said = meanwhile()
+            tx.code_done("h")
+            tx.lock_runs(["unknown"])
+            live = tx.lease_is_live("h")
+            patience.append(tx.connection.exec_driver_sql(PATIENCE).scalar())
+        session.commit()
+        return said, live, patience
+
+    for marker in (1, 2):
+        assert step(marker, lambda: False) == (False, True, ["65s", "2s"])
+    assert step(3, ended_meanwhile) == (True, False, ["65s", "2s"])
+    session.close()
+    taker.close()
+    backend.close()
+
+
+class LateMachine(ServerClock):
+    """A machine whose clock is five minutes behind."""
+
+    behind = 300 * SECOND
+
+    def machine(self) -> int:
+        return super().machine() - self.behind
+
+
+def test_a_process_goes_by_the_servers_clock(scene: Scene, pg_dsn: str, admin: Admin) -> None:
+    clock = LateMachine()
+    backend = PostgresBackend(pg_dsn, clock=clock)
+    assert abs(backend.agree().now() - SystemClock().now()) < 2 * SECOND
+
+    clock.behind = -300 * SECOND
+    with backend.keep_lease("h", SHORT, lambda: None):
+        add(scene, "h", SHORT)
+        wait_until(lambda: abs(clock.now() - SystemClock().now()) < 2 * SECOND, what="a renewal that tells the time")
+    clock.behind -= SECOND // 2
+    before = clock.now() - clock.machine()
+    assert backend.agree().now() - clock.machine() == pytest.approx(before, abs=SECOND // 10)
+    backend.close()

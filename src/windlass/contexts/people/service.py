@@ -21,11 +21,12 @@ from windlass.engine.types import TERMINAL
 from windlass.kernel.actors import RUNS_CONTROL, RUNS_READ, WORKFLOWS_ADMIN, Actor
 from windlass.kernel.clock import to_iso
 from windlass.kernel.errors import Conflict, Invalid, Issue, NotFound, ValidationFailed
-from windlass.kernel.rounds import Rounds
+from windlass.kernel.rounds import Calm, Rounds
 
 COMMENT_LENGTH = 10_000
 FIELDS_BYTES = 64 * 1024
 ROUND_SECONDS = 5.0
+QUIET_ROUND_SECONDS = 30.0
 NEXT_SECONDS = 0.2
 """The pause between rounds as long as there are more questions to look at."""
 LOOK_AT = 500
@@ -58,6 +59,7 @@ class People:
         self._engine = engine
         self._audit = audit
         self._keeping = Rounds("windlass-people", self.tidy, self._pause, self._not_kept)
+        self._calm = Calm(ROUND_SECONDS, QUIET_ROUND_SECONDS)
         self._looked: Position | None = None
         self._asking = ASKING[id(engine.worker)] = Asking(engine, remind)
 
@@ -198,7 +200,7 @@ class People:
         await self._keeping.stop()
 
     def _pause(self) -> float:
-        return NEXT_SECONDS if self._looked is not None and not self._keeping.failing else ROUND_SECONDS
+        return NEXT_SECONDS if self._looked is not None and not self._keeping.failing else self._calm.seconds
 
     def _not_kept(self, error: Exception) -> None:
         self._engine.worker.telemetry.event("people.not_tidied", error=str(error))
@@ -210,6 +212,7 @@ class People:
         """
         looked = self._looked
         ended, self._looked = await self._engine.read(lambda connection: listing.left_over(connection, looked, LOOK_AT))
+        self._calm.looked(bool(ended) or self._looked is not None)
         if ended:
             await self._engine.transact(lambda tx: self._close(tx, ended), bounded=False)
         return len(ended)

@@ -25,13 +25,14 @@ from windlass.engine.ports import Transaction
 from windlass.kernel.clock import SECOND, to_iso
 from windlass.kernel.errors import Conflict, NotFound
 from windlass.kernel.ids import new_id
-from windlass.kernel.rounds import Rounds
+from windlass.kernel.rounds import Calm, Rounds
 
 EXPORT_PAGE = 500
 FOLD_WHEN = 500
 FOLD_ANYWAY = 10
 """Rounds after which even a few deltas are folded."""
 ROUND_SECONDS = 1.0
+QUIET_ROUND_SECONDS = 10.0
 EXPIRY_ROUNDS = 60
 UUID_LENGTH = 36
 
@@ -82,7 +83,8 @@ class Records:
         self._clock = engine.clock
         self._stamps = Stamps(engine.clock)
         self._rounds = 0
-        self._keeping = Rounds("windlass-records", self._round, lambda: ROUND_SECONDS, self._not_kept)
+        self._calm = Calm(ROUND_SECONDS, QUIET_ROUND_SECONDS)
+        self._keeping = Rounds("windlass-records", self._round, lambda: self._calm.seconds, self._not_kept)
         for workflow in processors.workflows().values():
             engine.registry.add(workflow)
         define(engine.registry, processors, engine.read, engine.clock)
@@ -290,6 +292,7 @@ class Records:
     async def _round(self) -> None:
         self._rounds += 1
         waiting = await self._engine.read(lambda connection: rollups.waiting(connection, FOLD_WHEN))
+        self._calm.looked(waiting > 0)
         if waiting >= FOLD_WHEN or (waiting and self._rounds % FOLD_ANYWAY == 0):
             await self.fold()
         if self._rounds % EXPIRY_ROUNDS == 0:

@@ -9,6 +9,7 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from windlass.engine.ports import Ring
+from windlass.kernel.clock import Clock
 from windlass.storage.memory.leases import KeptLease
 from windlass.storage.memory.reader import MemoryReader
 from windlass.storage.memory.session import MemorySession
@@ -41,6 +42,9 @@ class MemoryBackend:
             finally:
                 self.store.raw.execute("PRAGMA query_only = OFF")
                 self.store.raw.execute("ROLLBACK")
+
+    def agree(self) -> Clock:
+        return self.store.clock
 
     def keep_lease(self, holder: str, ttl: float, lost: Callable[[], None]) -> AbstractContextManager[KeptLease]:
         return self.store.life.keep(holder, ttl, lost)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 import sqlalchemy as sa
 
 from windlass.engine.ports import Ring
-from windlass.kernel.clock import Clock, SystemClock
+from windlass.kernel.clock import Clock
 from windlass.kernel.errors import Unavailable
 from windlass.storage.batches import ConnectionLost
 from windlass.storage.postgres import sql
 from windlass.storage.postgres.bells import Bells
+from windlass.storage.postgres.clock import ServerClock
 from windlass.storage.postgres.connect import OwnedConnection, alchemy_engine, connect
 from windlass.storage.postgres.lease import LeaseKeeper
 from windlass.storage.postgres.session import PostgresSession
@@ -36,11 +37,14 @@ class PostgresBackend:
         url: its address; ``pool_size`` and ``max_overflow`` in it are kept to.
         pool_size: connections kept for reads, instead of what the address says.
         max_overflow: how many more are opened when needed, instead of what the address says.
-        clock: the one clock.
+        clock: the one clock; the server's when left out.
+        lease_seconds: how long leases are; the server has less patience with a transaction that stands still.
     """
 
     name = "postgres"
     own_transactions = True
+    deaths = f"EXISTS ({sql.DEAD_HOLDERS})"
+    fleet = "(SELECT count(*) FROM workflow_leases WHERE state = 'live' AND workflows <> '')"
 
     def __init__(
         self,
@@ -49,9 +53,11 @@ class PostgresBackend:
         pool_size: int | None = None,
         max_overflow: int | None = None,
         clock: Clock | None = None,
+        lease_seconds: float | None = None,
     ) -> None:
         self.url = parse(url) if isinstance(url, str) else url
-        self._clock = clock or SystemClock()
+        self._clock = clock or ServerClock()
+        self._idle = sql.IDLE_SECONDS if lease_seconds is None else min(sql.IDLE_SECONDS, lease_seconds / 2)
         self.reader = SqlReader(self)
         self.engine = alchemy_engine(
             self._read_connection,
@@ -70,7 +76,7 @@ class PostgresBackend:
         return Wire(connect(self.url, {"synchronous_commit": "off", "jit": "off"}), LEASE_REPLY_SECONDS)
 
     def write_session(self) -> PostgresSession:
-        return PostgresSession(self.url)
+        return PostgresSession(self.url, self._idle)
 
     def read(self, fn: Callable[[sa.Connection], T]) -> T:
         """Run ``fn`` with a read-only connection; once more when its connection turns out to be dead.
@@ -102,6 +108,13 @@ class PostgresBackend:
     def lease_holds(self, connection: sa.Connection, holder: str) -> bool:
         query = "SELECT 1 FROM workflow_leases WHERE holder = %s AND state = 'live' AND expires_at > clock_timestamp()"
         return connection.exec_driver_sql(query, (holder,)).first() is not None
+
+    def agree(self) -> Clock:
+        if isinstance(self._clock, ServerClock):
+            with suppress(Unavailable):  # the first renewal of the lease tells it as well
+                asked = self._clock.monotonic()
+                self._clock.compare(self.read(lambda c: c.exec_driver_sql(sql.TIME).scalar_one()), asked)
+        return self._clock
 
     @contextmanager
     def keep_lease(self, holder: str, ttl: float, lost: Callable[[], None]) -> Iterator[LeaseKeeper]:

@@ -10,6 +10,7 @@ import psycopg
 from windlass.kernel.clock import Clock
 from windlass.storage.batches import ConnectionLost
 from windlass.storage.postgres import sql
+from windlass.storage.postgres.clock import ServerClock
 from windlass.storage.postgres.wire import Wire
 
 RETRY_SECONDS = 0.2
@@ -87,14 +88,17 @@ class LeaseKeeper:
         try:
             if self._wire is None:
                 self._wire = self._connect()
-            renewed = self._wire.send(sql.RENEW, self._holder, str(self._ttl))
-            found = self._wire.ask(sql.LEASE_STATE, self._holder)
+            asked = self._clock.monotonic()
+            renewed = self._wire.ask(sql.RENEW, self._holder, str(self._ttl))
+            found = [] if renewed else self._wire.ask(sql.LEASE_STATE, self._holder)
         except (ConnectionLost, psycopg.Error):
             if self._wire is not None:
                 self._wire.close()
                 self._wire = None
             return None
-        if renewed.rows:
+        if renewed:
+            if isinstance(self._clock, ServerClock):
+                self._clock.compare(renewed[0][0], asked)
             self._renewed = True
             return "live"
         if not found:

@@ -32,12 +32,18 @@ class _Link(NamedTuple):
 
 
 class PostgresSession:
-    """A ``WriteSession``: connects when it first begins, and again by itself whenever the connection was lost."""
+    """A ``WriteSession``: connects when it first begins, and again by itself whenever the connection was lost.
+
+    Args:
+        url: the database.
+        idle_seconds: how long the server waits for us inside a transaction before it gives our locks to others.
+    """
 
     inline = False
 
-    def __init__(self, url: DatabaseUrl) -> None:
+    def __init__(self, url: DatabaseUrl, idle_seconds: float = sql.IDLE_SECONDS) -> None:
         self._url = url
+        self._settings = sql.settings(idle_seconds)
         self._writer = new_id()
         self._hints = Hints()
         self._link: _Link | None = None
@@ -154,7 +160,7 @@ class PostgresSession:
 
     def _open(self) -> _Link:
         if self._link is None:
-            raw = connect(self._url, sql.SETTINGS, prepare_threshold=None)
+            raw = connect(self._url, self._settings, prepare_threshold=None)
             try:
                 view = alchemy_engine(lambda: raw, sa.StaticPool).connect()
                 wire = Wire(raw)

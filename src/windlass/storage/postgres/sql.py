@@ -23,14 +23,14 @@ _TIMES = frozenset({"created_at", "started_at", "ended_at"})
 _ENDED = "(" + ",".join(f"'{status.value}'" for status in sorted(TERMINAL)) + ")"
 _ROWS = "FROM jsonb_array_elements($1::jsonb) v"
 
-IDLE_MILLISECONDS = 5000
+IDLE_SECONDS = 5.0
 """How long the server waits for us inside a transaction: a process that stopped there gives its locks back then."""
 LOCK_MILLISECONDS = 5000
 """How long a transaction of ours waits for a lock before it gives up and is tried again."""
 SETTINGS = {
     "jit": "off",
     "lock_timeout": str(LOCK_MILLISECONDS),
-    "idle_in_transaction_session_timeout": str(IDLE_MILLISECONDS),
+    "idle_in_transaction_session_timeout": str(int(IDLE_SECONDS * 1000)),
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
@@ -39,6 +39,14 @@ SETTINGS = {
 """Settings of a session that writes. Our statements find rows by index: a plan made while the tables were small
 would otherwise be kept as they grow, and a wrong guess of the planner would wake the JIT compiler. To plan a claim
 anew takes longer than to carry it out."""
+
+
+def settings(idle_seconds: float) -> dict[str, str]:
+    """Return them with the server's patience inside a transaction, which NO_TIMEOUTS comes back to."""
+    idle = str(max(1, int(idle_seconds * 1000)))
+    return {**SETTINGS, "idle_in_transaction_session_timeout": idle, "windlass.idle": idle}
+
+
 SAFE_COMMITS = """SELECT set_config('synchronous_commit', 'on', false)
  WHERE current_setting('synchronous_commit') IN ('off', 'local')"""
 
@@ -127,7 +135,8 @@ FORCE_LEASE = """UPDATE workflow_leases SET state = 'dead' WHERE holder IN (SELE
  WHERE holder = $1 AND state = 'live' FOR UPDATE)"""
 LEASE_STATE = "SELECT state FROM workflow_leases WHERE holder = $1"
 RENEW = """UPDATE workflow_leases SET expires_at = clock_timestamp() + $2::float8 * interval '1 second'
- WHERE holder = $1 AND state = 'live' RETURNING 1"""
+ WHERE holder = $1 AND state = 'live' RETURNING (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"""
+TIME = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 FORGET_LEASE = """DELETE FROM workflow_leases WHERE holder = $1 AND state <> 'live'
  AND NOT EXISTS (SELECT 1 FROM workflow_runs WHERE holder = $1)"""
 DEAD_HOLDERS = "SELECT holder FROM workflow_leases WHERE state <> 'live' OR expires_at <= clock_timestamp()"
@@ -239,7 +248,7 @@ TIMEOUTS = """SELECT set_config('statement_timeout', $1, true),
  set_config('idle_in_transaction_session_timeout', $2, true)"""
 NO_TIMEOUTS = (
     "SET LOCAL statement_timeout TO DEFAULT",
-    f"SET LOCAL idle_in_transaction_session_timeout TO {IDLE_MILLISECONDS}",
+    "SELECT set_config('idle_in_transaction_session_timeout', current_setting('windlass.idle'), true)",
 )
 
 # doorbells

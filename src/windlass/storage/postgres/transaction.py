@@ -57,6 +57,7 @@ class PostgresTransaction(TransactionState):
         self._view = view
         self._hints = hints
         self._depth = 0
+        self._patient = False
         self._finish: _Finish | None = None
         self._lease_asked: tuple[str, Reply] | None = None
         self._queues_asked: Reply | None = None
@@ -77,12 +78,23 @@ class PostgresTransaction(TransactionState):
     def lease_is_live(self, holder: str) -> bool:
         live = self._live.get(holder)
         if live is None:
-            self._hints.asked_lease(holder)
+            if self._depth == 0:
+                self._hints.asked_lease(holder)
             asked, self._lease_asked = self._lease_asked, None
             if asked is None or asked[0] != holder:
                 asked = (holder, self._wire.send(sql.LEASE, holder))
             live = self._live[holder] = bool(self._answer(asked[1]))
         return live
+
+    def code_done(self, holder: str) -> None:
+        self._end_patience()
+        self._lease_asked = (holder, self._wire.send(sql.LEASE, holder))
+
+    def _end_patience(self) -> None:
+        if self._patient:
+            self._patient = False
+            for setting in sql.NO_TIMEOUTS:
+                self._wire.send(setting)
 
     def _answer(self, reply: Reply) -> list[tuple[Any, ...]]:
         if not reply.tag:
@@ -308,6 +320,7 @@ class PostgresTransaction(TransactionState):
         name = f"w{self._depth}"
         wire.send(f"SAVEPOINT {name}")
         if seconds is not None:
+            self._patient = True
             wire.send(sql.TIMEOUTS, int(seconds * 1000), int((seconds + GRACE_SECONDS) * 1000))
         opened = wire.pending
         over = False
@@ -317,10 +330,11 @@ class PostgresTransaction(TransactionState):
             if wire.trips == trips and wire.pending == opened:
                 wire.forget(before)
             else:
-                self._release(name, seconds)
+                self._release(name)
         except BaseException as error:
             if wire.lost:
                 raise TransactionLost("the connection is gone") from ConnectionLost(str(error))
+            self._lease_asked = None
             if wire.trips == trips:
                 wire.forget(before)
             else:
@@ -330,14 +344,13 @@ class PostgresTransaction(TransactionState):
             raise
         finally:
             self._depth -= 1
+            self._patient = self._patient and self._depth > 0
 
-    def _release(self, name: str, seconds: float | None) -> None:
+    def _release(self, name: str) -> None:
         """Close a savepoint; what was wrong with the writes inside shows here."""
         wire = self._wire
         written = wire.pending
-        if seconds is not None:
-            for setting in sql.NO_TIMEOUTS:
-                wire.send(setting)
+        self._end_patience()
         wire.send(f"RELEASE {name}")
         if written:
             wire.settle()

@@ -15,6 +15,7 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from windlass.engine.ports import Ring
+from windlass.kernel.clock import Clock, SystemClock
 from windlass.kernel.errors import Unavailable
 from windlass.storage.lite import in_words
 from windlass.storage.queries import SqlReader, leases
@@ -50,6 +51,7 @@ class SqliteBackend:
 
     name = "sqlite"
     own_transactions = False
+    deaths = fleet = "1"  # files tell who is dead, and nobody comes from far
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
@@ -80,6 +82,9 @@ class SqliteBackend:
 
     def lease_holds(self, connection: sa.Connection, holder: str) -> bool:
         return (holder, "live") in leases(connection)
+
+    def agree(self) -> Clock:
+        return SystemClock()
 
     def read(self, fn: Callable[[sa.Connection], T]) -> T:
         """Run ``fn`` with a read-only connection.

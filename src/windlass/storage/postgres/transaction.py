@@ -61,6 +61,8 @@ class PostgresTransaction(TransactionState):
         self._queues_asked: Reply | None = None
         hints.begin()
         wire.send(sql.BEGIN)
+        if wire.raw.pooled:
+            wire.send(sql.POOLED)
         if hints.holder is None:
             wire.send(sql.MARK, writer, marker)
         else:

@@ -106,8 +106,8 @@ class Settings(
     database_direct_url: DatabaseAddress | None = Field(
         None,
         repr=False,
-        description="Another way to the PostgreSQL database of DATABASE_URL, past its pooler: for doorbells, copies,"
-        " moves and maintenance, which need a process of the server for themselves",
+        description="Another way to the PostgreSQL database of DATABASE_URL, past its pooler: for doorbells, copies"
+        " and maintenance, which need a process of the server for themselves",
         json_schema_extra={"allowed": "postgresql://…, as DATABASE_URL"},
     )
     auto_migrate: bool | None = Field(

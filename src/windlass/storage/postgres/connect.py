@@ -98,7 +98,7 @@ def connect(
             if alone_for:
                 raise ConfigError(
                     f"{alone_for} does not work through a pooler such as PgBouncer, as {url} is:"
-                    " name the database's own address in DATABASE_DIRECT_URL"
+                    " name the database's own address, beside a pooler's in DATABASE_DIRECT_URL"
                 )
     except psycopg.OperationalError as error:
         raw.close()

@@ -1,12 +1,13 @@
 #!/bin/sh
-# Install what tests/system needs beside the Python packages: promtool, Chromium, PostgreSQL with its extensions, and
-# what the documents use.
+# Install what tests/system needs beside the Python packages: promtool, Chromium, PostgreSQL with its extensions,
+# PgBouncer, and what the documents use.
 # Does nothing when all are there; fails, naming what is missing, where it may not install.
 set -eu
 
 missing() {
     command -v promtool >/dev/null 2>&1 || printf ' prometheus'
     find /usr/lib/postgresql -name pg_stat_statements.so 2>/dev/null | grep -q . || printf ' postgresql'
+    PATH=$PATH:/usr/sbin command -v pgbouncer >/dev/null 2>&1 || printf ' pgbouncer'
     command -v ps >/dev/null 2>&1 || printf ' procps'
     for program in chromium curl jq lsof sqlite3; do
         command -v "$program" >/dev/null 2>&1 || printf ' %s' "$program"
@@ -36,7 +37,7 @@ $as_root env DEBIAN_FRONTEND=noninteractive sh -c "apt-get update -qq && \
     apt-get install -qq -y --no-install-recommends -o DPkg::Lock::Timeout=120 $packages" >/dev/null
 
 # Only the programs are wanted; where systemd runs, these packages have just started a server as well.
-for server in prometheus postgresql; do
+for server in prometheus postgresql pgbouncer; do
     case "$packages" in
     *"$server"*) if [ -d /run/systemd/system ]; then $as_root systemctl disable --now --quiet "$server"; fi ;;
     esac

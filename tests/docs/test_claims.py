@@ -9,6 +9,8 @@ from windlass.engine.types import POISON_DEATHS
 from windlass.engine.worker import LONG_STEP, POLL_SECONDS
 from windlass.kernel.clock import SECOND
 from windlass.storage.committer import PATIENCE_SECONDS
+from windlass.storage.postgres.servers import CONNECT_SECONDS
+from windlass.storage.postgres.wire import REPLY_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -22,6 +24,8 @@ from windlass.storage.committer import PATIENCE_SECONDS
         ("howto/several-processes.md", "once a second", POLL_SECONDS == 1),
         ("concepts/journal.md", "longer than a second", LONG_STEP == SECOND),
         ("concepts/effects.md", "else five seconds", TRANSACT.seconds == 5),
+        ("howto/failover.md", "given up after half a minute", REPLY_SECONDS == 30),
+        ("howto/failover.md", "waited for three seconds", CONNECT_SECONDS == 3),
         ("decisions/0001-the-event-loop-writes.md", "more than 20 ms on average", PATIENCE_SECONDS == 0.02),
     ],
 )

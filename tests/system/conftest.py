@@ -11,7 +11,7 @@ from tests.support.service import Service, running_service
 
 def program(name: str) -> str:
     """The path of a system program; a test that needs a missing one fails."""
-    path = which(name)
+    path = which(name) or which(name, path="/usr/sbin")
     if path is None:
         pytest.fail(f"{name} is not installed; `make test-system` installs it where it may")
     return path

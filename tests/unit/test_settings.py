@@ -2,8 +2,10 @@
 
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from tests.support.paths import ROOT
 from tools.settings_docs import GENERATED
@@ -70,6 +72,12 @@ def test_what_is_given_in_code_wins(monkeypatch: pytest.MonkeyPatch) -> None:
         ("DATABASE_URL", "postgresql://h/d?pool_size=none", "?pool_size=10&max_overflow=20"),
         ("DATABASE_URL", "postgresql://h/d?poolsize=1", "?pool_size=10&max_overflow=20"),
         ("DATABASE_URL", "postgresql://host-alone", "postgresql://user:password@host:5432/name"),
+        ("DATABASE_URL", "postgresql://one,/d", "several hosts with commas between"),
+        ("DATABASE_URL", "postgresql://one:1,two:x/d", "several hosts with commas between"),
+        ("DATABASE_URL", "postgresql:///d?host=one,two&port=1,2,3", "several hosts with commas between"),
+        ("DATABASE_URL", "postgresql://one,two/d?target_session_attrs=any", "several hosts with commas between"),
+        ("DATABASE_URL", "postgresql://one/d?target_session_attrs=standby", "several hosts with commas between"),
+        ("DATABASE_DIRECT_URL", "mysql://localhost/x", "postgresql://…, as DATABASE_URL"),
         ("API_KEY", "two words", "printable ASCII"),
     ],
 )
@@ -226,6 +234,39 @@ def test_every_spelling_of_a_postgresql_address_is_understood(spelling: str) -> 
         "dbname": "name",
         "sslmode": "require",
     }
+
+
+@pytest.mark.parametrize(
+    "address,hosts,ports,shown",
+    [
+        ("u:pw@one,two/d", "one,two", None, "u:***@one,two/d"),
+        ("u:p%40w@one:5432,two/d?password=pw", "one,two", "5432,", "u:***@one:5432,two/d?password=%2A%2A%2A"),
+        ("[::1]:1,[::2]:2/d", "::1,::2", "1,2", "[::1]:1,[::2]:2/d"),
+        ("u@/d?host=one,two&port=2&sslpassword=pw", "one,two", "2", "u@one:2,two:2/d?sslpassword=%2A%2A%2A"),
+    ],
+)
+def test_an_address_may_name_several_servers(address: str, hosts: str, ports: str | None, shown: str) -> None:
+    found = Settings(DATABASE_URL=f"postgresql://{address}")
+
+    assert (found.database.libpq["host"], found.database.libpq.get("port")) == (hosts, ports)
+    assert found.public()["DATABASE_URL"] == f"postgresql://{shown}"
+    again = Settings(DATABASE_URL=f"postgresql://{shown}").database
+    assert again.hosts == found.database.hosts
+
+
+def test_a_way_past_a_pooler_is_for_postgresql_and_its_secret_is_not_shown() -> None:
+    both: dict[str, Any] = {
+        "DATABASE_URL": "postgresql://pooler:6432/d",
+        "DATABASE_DIRECT_URL": "postgresql://u:s3cret@one,two/d",
+    }
+    found = Settings(**both)
+
+    assert found.database.direct is not None
+    assert [host for host, _ in found.database.direct.hosts] == ["one", "two"]
+    assert found.public()["DATABASE_DIRECT_URL"] == "postgresql://u:***@one,two/d"
+    assert "s3cret" not in repr(found)
+    with pytest.raises(ValidationError, match="SQLite has no pooler"):
+        Settings(**{**both, "DATABASE_URL": "sqlite:///x.db"})
 
 
 @pytest.mark.parametrize("name", GENERATED)

@@ -315,4 +315,4 @@ class Move:
 
 
 def _place(url: DatabaseUrl) -> tuple[object, ...]:
-    return url.sqlalchemy.host, url.sqlalchemy.port or 5432, url.sqlalchemy.database
+    return {(host, port or "5432") for host, port in url.hosts}, url.sqlalchemy.database

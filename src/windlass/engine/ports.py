@@ -270,7 +270,7 @@ class WriteSession(Protocol):
         ...
 
     def begin(self, marker: int) -> Transaction:
-        """Open a transaction whose commit leaves ``marker`` behind in this session's marker row."""
+        """Open a transaction whose commit leaves ``marker``, higher than all before, in this session's marker row."""
         ...
 
     def commit(self) -> None:

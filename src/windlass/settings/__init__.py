@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
@@ -101,6 +102,13 @@ class Settings(
         repr=False,
         description="Another name of DATABASE_URL, taken when it stands alone, refused beside another one",
         json_schema_extra={"allowed": "what DATABASE_URL allows"},
+    )
+    database_direct_url: DatabaseAddress | None = Field(
+        None,
+        repr=False,
+        description="Another way to the PostgreSQL database of DATABASE_URL, past its pooler: for doorbells, copies"
+        " and maintenance, which need a process of the server for themselves",
+        json_schema_extra={"allowed": "postgresql://…, as DATABASE_URL"},
     )
     auto_migrate: bool | None = Field(
         None,
@@ -195,6 +203,14 @@ class Settings(
         return {name: value for name, value in data.items() if value != ""}
 
     @model_validator(mode="after")
+    def _direct_is_the_same_database(self) -> Self:
+        if self.database_direct_url is not None:
+            here, direct = urls.parse(self.database_url), urls.parse(self.database_direct_url)
+            if here.path is not None or direct.path is not None:
+                raise ValueError("DATABASE_DIRECT_URL is for PostgreSQL: SQLite has no pooler to go past")
+        return self
+
+    @model_validator(mode="after")
     def _open_writes_are_meant(self) -> Self:
         guarded = self.serve_only is None  # what is served alone asks for tokens
         if guarded and self.app_env == "prod" and self.api_key is None and not self.allow_open_writes:
@@ -215,12 +231,15 @@ class Settings(
     @property
     def database(self) -> urls.DatabaseUrl:
         """The address of the database, taken apart."""
-        return urls.parse(self.database_url)
+        direct = None if self.database_direct_url is None else urls.parse(self.database_direct_url)
+        return replace(urls.parse(self.database_url), direct=direct)
 
     def public(self) -> dict[str, object]:
         """Return every setting by its name in the environment, secrets masked."""
         shown = {name: getattr(self, name) for name in type(self).model_fields}
-        for name in ("database_url", "database_url_workflows", "workflows_scheduler_database_url"):
+        for name in (
+            "database_url", "database_direct_url", "database_url_workflows", "workflows_scheduler_database_url",
+        ):  # fmt: skip
             shown[name] = str(urls.parse(shown[name])) if shown[name] else None
         return {name.upper(): _plain(value) for name, value in shown.items()}
 

@@ -54,7 +54,7 @@ def _settled(made: Config) -> Config:
 def engine_for(url: DatabaseUrl, *, writes: bool = True) -> sa.Engine:
     """Return an engine whose transactions hold schema changes too: all of a migration or nothing of it."""
     if url.path is None:
-        return sa.create_engine(url.sqlalchemy, poolclass=sa.NullPool)
+        return _primary(url)
     url.path.absolute().parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(
         url.sqlalchemy,
@@ -73,6 +73,18 @@ def engine_for(url: DatabaseUrl, *, writes: bool = True) -> sa.Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _primary(url: DatabaseUrl) -> sa.Engine:
+    """Return an engine on a PostgreSQL server that takes writes, whichever of those named that is."""
+    import psycopg  # noqa: PLC0415  only who uses PostgreSQL needs its driver
+
+    given = {"target_session_attrs": "read-write", **url.libpq}
+    return sa.create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: psycopg.connect(**given, prepare_threshold=None),
+        poolclass=sa.NullPool,
+    )
 
 
 def damaged(url: DatabaseUrl, said: str) -> ConfigError:

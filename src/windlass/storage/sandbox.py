@@ -33,7 +33,7 @@ def sandbox(address: str) -> Iterator[str]:
     try:
         with engine.begin() as connection:
             connection.execute(sa.schema.CreateSchema(schema))
-        inside = sa.make_url(address).update_query_dict({"options": f"-csearch_path={schema}"})
+        inside = url.sqlalchemy.update_query_dict({"options": f"-csearch_path={schema}"})
         try:
             yield inside.render_as_string(hide_password=False)
         finally:

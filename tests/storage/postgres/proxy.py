@@ -18,10 +18,20 @@ class Loss(Enum):
     DELAY = "the client is cut off at once, and the server gets it when ``deliver`` is called"
 
 
-class Proxy:
-    """Carries connections to the server of ``dsn`` until told to lose something; ``url`` leads through it."""
+_KEY = b"K\0\0\0\x0c"
+"""How a server begins to tell its process and a key, with which a client may cancel; twelve bytes long before."""
 
-    def __init__(self, dsn: str) -> None:
+
+class Proxy:
+    """Carries connections to the server of ``dsn`` until told to lose something; ``url`` leads through it.
+
+    Args:
+        dsn: the server.
+        pooler: whether to tell clients of a process that is none, as poolers do.
+    """
+
+    def __init__(self, dsn: str, *, pooler: bool = False) -> None:
+        self._pooler = pooler
         parts = urlsplit(dsn)
         self._server = (parts.hostname or "", parts.port or 5432)
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -83,6 +93,9 @@ class Proxy:
     def _pass(self, data: bytes, source: socket.socket, client: socket.socket, server: socket.socket) -> bool:
         """Hand data over; says whether the connection goes on."""
         if source is server:
+            if self._pooler and _KEY in data:
+                place = data.index(_KEY) + len(_KEY)
+                data = data[:place] + b"\x7f\xff\xff\xff" + data[place + 4 :]
             client.sendall(data)
             return True
         loss, self._next = self._next, None

@@ -176,7 +176,7 @@ def test_batches_over_the_same_runs_in_any_order_never_wait_for_each_other_in_a_
         for done in [threads.submit(batches, session, 1), threads.submit(batches, rival, 2)]:
             done.result()
 
-    assert sum(head.last_seq for head in scene.call(lambda tx: tx.lock_runs(runs)).values()) == 2 * 60 * 20
+    assert sum(head.last_seq for head in session.begin(10**7).lock_runs(runs).values()) == 2 * 60 * 20
 
 
 def test_one_key_in_two_batches_at_once_belongs_to_the_first(

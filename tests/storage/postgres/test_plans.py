@@ -129,7 +129,7 @@ def test_the_statements_of_a_claim_are_bounded(admin: Admin, scene: Scene, monke
         return sending(wire, statement, *given)
 
     def asked(wanted: list[str]) -> int:
-        tx = scene.session.begin(1)
+        tx = scene.session.begin(10**6)
         statements.clear()
         found = tx.claim_lanes("h", ["w"], None, 10, LaneRules(), "")
         many = len(statements)

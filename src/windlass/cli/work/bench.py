@@ -48,8 +48,13 @@ async def steps(count: int) -> int:
 async def measure(seconds: float, *, json: bool) -> None:
     """Measure everything and print it."""
     found = settings.load()
-    with sandbox(found.database_url) as address:
-        given = {"database_url": address, "database_url_workflows": None, "auto_migrate": True}
+    with sandbox(found.database_direct_url or found.database_url) as address:
+        given = {
+            "database_url": address,
+            "database_direct_url": None,
+            "database_url_workflows": None,
+            "auto_migrate": True,
+        }
         figures = await _measure(found.model_copy(update=given), seconds)
     if json:
         output.as_json({"database": str(found.database), "measures": [asdict(figure) for figure in figures]})

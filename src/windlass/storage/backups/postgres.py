@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, AnyStr
+from typing import IO, Any, AnyStr
 
 import sqlalchemy as sa
 
@@ -33,6 +33,7 @@ def backup(url: DatabaseUrl, target: Path, tell: Tell) -> Contents:
         Unavailable: the database cannot be reached, or pg_dump ended with an error.
         OSError: the file cannot be written.
     """
+    url = url.direct or url
     server, tables = _server(url)
     program = _program("pg_dump", server)
     with new_file(target) as part:
@@ -78,6 +79,7 @@ def restore(file: Path, url: DatabaseUrl, tell: Tell) -> Contents:
         ConfigError: the dump is damaged, the database is not empty, or pg_restore is missing or too old.
         Unavailable: the database cannot be reached, or pg_restore ended with an error.
     """
+    url = url.direct or url
     server, tables = _server(url)
     if tables:
         raise ConfigError(
@@ -98,8 +100,19 @@ def restore(file: Path, url: DatabaseUrl, tell: Tell) -> Contents:
 def _server(url: DatabaseUrl) -> tuple[int, int]:
     """Return the server's major version, and how many tables the database has."""
     with reachable(url), engine_for(url).connect() as connection:
+        _refuse_pooler(url, connection)
         number = int(connection.execute(sa.text("SHOW server_version_num")).scalar_one())
         return number // 10_000, len(sa.inspect(connection).get_table_names())
+
+
+def _refuse_pooler(url: DatabaseUrl, connection: sa.Connection) -> None:
+    """Refuse a pooler: the programs set an empty search path, which others would find at their next transaction."""
+    raw: Any = connection.connection.driver_connection
+    if raw.info.backend_pid != connection.execute(sa.text("SELECT pg_backend_pid()")).scalar_one():
+        raise ConfigError(
+            f"a copy is not made through a pooler such as PgBouncer, as {url} is: name the database's own address"
+            " in DATABASE_DIRECT_URL"
+        )
 
 
 def _program(name: str, server: int) -> str:
@@ -142,7 +155,7 @@ def _run(command: Sequence[str], url: DatabaseUrl, tables: int, tell: Tell) -> N
     """
     from psycopg.conninfo import make_conninfo  # noqa: PLC0415  only who uses PostgreSQL needs its driver
 
-    known = dict(url.libpq)
+    known = {"target_session_attrs": "read-write", **url.libpq}
     password = known.pop("password", None)
     environment = {**os.environ, "LC_ALL": "C", **({} if password is None else {"PGPASSWORD": str(password)})}
     said: list[str] = []

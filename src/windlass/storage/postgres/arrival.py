@@ -48,7 +48,7 @@ class Arrival:
     def __init__(self, url: DatabaseUrl) -> None:
         self.url = url
         try:
-            self._raw: OwnedConnection = connect(url, SETTINGS)
+            self._raw: OwnedConnection = connect(url, SETTINGS, alone_for="a move")
         except ConnectionLost as error:
             raise Unavailable(f"the database {url} cannot be reached: {error}") from error
 

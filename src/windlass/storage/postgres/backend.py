@@ -66,14 +66,19 @@ class PostgresBackend:
             max_overflow=self.url.max_overflow if max_overflow is None else max_overflow,
             pool_timeout=READ_WAIT_SECONDS,
         )
-        self._bells = Bells(self._side_wire, self._clock)
+        self._bells = Bells(self._direct_wire, self._clock)
 
     def _read_connection(self) -> OwnedConnection:
         return connect(self.url, {"default_transaction_read_only": "on", "jit": "off"})
 
     def _side_wire(self) -> Wire:
-        """Return a connection for heartbeats and doorbells, which need no disk."""
+        """Return a connection for heartbeats, which need no disk."""
         return Wire(connect(self.url, {"synchronous_commit": "off", "jit": "off"}), LEASE_REPLY_SECONDS)
+
+    def _direct_wire(self) -> Wire:
+        """Return a connection past a pooler, where the way is known: only there can be listened."""
+        direct = self.url.direct or self.url
+        return Wire(connect(direct, {"synchronous_commit": "off", "jit": "off"}), LEASE_REPLY_SECONDS)
 
     def write_session(self) -> PostgresSession:
         return PostgresSession(self.url, self._idle)

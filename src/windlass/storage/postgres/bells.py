@@ -1,7 +1,11 @@
-"""Doorbells between processes: LISTEN and NOTIFY on one connection and one thread. Promise 7."""
+"""Doorbells between processes: LISTEN and NOTIFY on one connection and one thread. Promise 7.
+
+A pooler passes on what is said and nothing of what is heard: who has only such a connection looks once a second.
+"""
 
 from __future__ import annotations
 
+import logging
 import select
 import socket
 import threading
@@ -16,12 +20,15 @@ from windlass.storage.postgres import sql
 from windlass.storage.postgres.wire import Wire
 from windlass.storage.rings import HELLO, pieces
 
+_log = logging.getLogger(__name__)
+
 KINDS = ("ready", "ended", "inbox")
 COALESCE_SECONDS = 0.003
 """Rings go out no more often than that, all that came meanwhile together."""
 KNOWN_SECONDS = 1.0
 """For how long it is believed that somebody else listens, or nobody."""
 LISTEN_SECONDS = 2.0
+_REMEDY = "name the database's own address in DATABASE_DIRECT_URL"
 
 
 class Bells:
@@ -133,6 +140,12 @@ class Bells:
 
     def _register(self, wire: Wire) -> None:
         self._listening = not self._listening
+        if wire.raw.pooled:
+            self._ready.set()
+            if self._listening and not self._heard_before:
+                _log.warning("a pooler keeps doorbells away: what others start is seen once a second; %s", _REMEDY)
+            self._heard_before = self._listening
+            return
         for statement in sql.LISTEN if self._listening else sql.UNLISTEN:
             wire.send(statement)
         if self._listening:

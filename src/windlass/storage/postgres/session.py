@@ -49,6 +49,7 @@ class PostgresSession:
         self._link: _Link | None = None
         self._last: tuple[int, str] = (0, "epoch")
         self._doubtful: tuple[int, str] | None = None
+        self._fenced = False
         self._never = threading.Event()
 
     def reserve(self) -> bool:
@@ -106,7 +107,8 @@ class PostgresSession:
         """Say whether ``marker`` is on disk, and on the standbys that commits wait for.
 
         The old server process is asked to leave and waited for. The question is itself a write: once that is
-        acknowledged, so is everything before it.
+        acknowledged, so is everything before it. It fences a no off, so that what is still on its way through a pooler
+        fails when it arrives.
 
         Raises:
             ConnectionLost: the database cannot say it now; ask again.
@@ -116,12 +118,14 @@ class PostgresSession:
             self._doubtful = self._last
         try:
             wire = self._open().wire
-            self._see_off(wire, self._doubtful)
-            answer = self._read_marker(wire) == marker
+            if not wire.raw.pooled:
+                self._see_off(wire, self._doubtful)
+            answer = self._read_marker(wire, marker) == marker
         except (ConnectionLost, UnknownCommit, psycopg.Error) as error:
             self._drop()
             raise ConnectionLost(str(error)) from error
         self._doubtful = None
+        self._fenced = self._fenced or not answer
         return answer
 
     def _see_off(self, wire: Wire, old: tuple[int, str]) -> None:
@@ -141,17 +145,19 @@ class PostgresSession:
             self._never.wait(SETTLE_PAUSE)
         raise ConnectionLost("the last transaction is still at work")
 
-    def _read_marker(self, wire: Wire) -> int:
+    def _read_marker(self, wire: Wire, asked: int) -> int:
         wire.send(sql.BEGIN)
-        reply = wire.send(sql.SETTLE, self._writer)
+        if wire.raw.pooled:
+            wire.send(sql.POOLED)
+        reply = wire.send(sql.SETTLE, self._writer, asked)
         wire.commit()
         marker: int = reply.rows[0][0]
         return marker
 
     def close(self) -> None:
-        """Remove the session's marker, unless it is still to be asked for, and close the connection."""
+        """Remove the session's marker, unless it is still to be asked for or fences off; close the connection."""
         self.rollback()
-        if self._link is not None and self._doubtful is None:
+        if self._link is not None and self._doubtful is None and not (self._fenced and self._link.wire.raw.pooled):
             try:
                 self._link.wire.ask(sql.UNMARK, self._writer)
             except (ConnectionLost, psycopg.Error):
@@ -164,7 +170,8 @@ class PostgresSession:
             try:
                 view = alchemy_engine(lambda: raw, sa.StaticPool).connect()
                 wire = Wire(raw)
-                wire.send(sql.SAFE_COMMITS)
+                if not raw.pooled:
+                    wire.send(sql.SAFE_COMMITS)
                 pid, start = wire.ask(sql.BACKEND)[0]
             except sa.exc.OperationalError as error:
                 raw.close()

@@ -49,6 +49,10 @@ def settings(idle_seconds: float) -> dict[str, str]:
 
 SAFE_COMMITS = """SELECT set_config('synchronous_commit', 'on', false)
  WHERE current_setting('synchronous_commit') IN ('off', 'local')"""
+_LOCAL = ",".join(f"set_config('{name}', '{value}', true)" for name, value in {"timezone": "UTC", **SETTINGS}.items())
+POOLED = f"""SELECT {_LOCAL}, CASE WHEN current_setting('synchronous_commit') IN ('off', 'local')
+ THEN set_config('synchronous_commit', 'on', true) END"""
+"""The same for one transaction: through a pooler, what is set for longer is set for others."""
 
 
 def ids(parameter: str) -> str:
@@ -112,13 +116,20 @@ _HEAD = ",".join(to_iso(column) if column == "started_at" else column for column
 RUN = f"{_HEAD},{_read(schema.workflow_runs, shapes.CLAIMED)}"
 
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
-MARK = """INSERT INTO workflow_commits (writer, marker) VALUES ($1, $2)
+MARK = """INSERT INTO workflow_commits AS c (writer, marker) VALUES ($1, $2)
  ON CONFLICT (writer) DO UPDATE SET marker = excluded.marker"""
+FENCED_MARK = f"{MARK} / CASE WHEN abs(c.marker) < excluded.marker THEN 1 ELSE 0 END"
+"""Through a pooler. Fails, and with it the transaction, where the same marker or a later one has been asked for: one
+that was said not to be there must not come in late."""
 LEASE = """SELECT 1 FROM workflow_leases
  WHERE holder = $1 AND state = 'live' AND expires_at > clock_timestamp() FOR KEY SHARE"""
-MARK_AND_LEASE = f"WITH marked AS ({MARK}) {LEASE.replace('$1', '$3')}"
-SETTLE = """INSERT INTO workflow_commits AS c (writer, marker) VALUES ($1, -1)
- ON CONFLICT (writer) DO UPDATE SET marker = c.marker RETURNING c.marker"""
+MARK_AND_LEASE, FENCED_MARK_AND_LEASE = (
+    f"WITH marked AS ({mark}) {LEASE.replace('$1', '$3')}" for mark in (MARK, FENCED_MARK)
+)
+SETTLE = """INSERT INTO workflow_commits AS c (writer, marker) VALUES ($1, -$2::bigint)
+ ON CONFLICT (writer) DO UPDATE SET marker = CASE c.marker WHEN $2 THEN c.marker ELSE -$2::bigint END
+ RETURNING c.marker"""
+"""What is not there by now is never to be: the negative marker fences it off, where that is looked at."""
 UNMARK = "DELETE FROM workflow_commits WHERE writer = $1"
 BACKEND = "SELECT pid, backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()"
 OLD_BACKEND = """SELECT coalesce(wait_event, '') FROM pg_stat_activity

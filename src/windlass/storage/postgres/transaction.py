@@ -63,10 +63,14 @@ class PostgresTransaction(TransactionState):
         self._queues_asked: Reply | None = None
         hints.begin()
         wire.send(sql.BEGIN)
+        mark, mark_and_lease = sql.MARK, sql.MARK_AND_LEASE
+        if wire.raw.pooled:
+            wire.send(sql.POOLED)
+            mark, mark_and_lease = sql.FENCED_MARK, sql.FENCED_MARK_AND_LEASE
         if hints.holder is None:
-            wire.send(sql.MARK, writer, marker)
+            wire.send(mark, writer, marker)
         else:
-            self._lease_asked = (hints.holder, wire.send(sql.MARK_AND_LEASE, writer, marker, hints.holder))
+            self._lease_asked = (hints.holder, wire.send(mark_and_lease, writer, marker, hints.holder))
         if hints.queues:
             self._queues_asked = self._ask_queues()
 

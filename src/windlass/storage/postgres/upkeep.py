@@ -23,7 +23,7 @@ def maintain(url: DatabaseUrl) -> dict[str, Any]:
     Returns:
         what came of it.
     """
-    with connect(url, GENTLE) as raw:
+    with connect(url.direct or url, GENTLE, alone_for="maintenance") as raw:
         [ours] = raw.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,)).fetchone() or [False]
         if not ours:
             return {"skipped": "another maintenance goes on"}

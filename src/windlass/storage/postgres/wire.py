@@ -3,6 +3,8 @@
 Statements are queued, sent at once and answered at once, so a batch costs two round trips however many statements
 it has. psycopg's own pipeline gives the interpreter lock up at every statement, and a busy event loop takes
 milliseconds to hand it back; this stands on psycopg's libpq layer and gives it up once for each answer it waits for.
+
+Statements are prepared once, except through a pooler: the next transaction may find a process that knows none of them.
 """
 
 from __future__ import annotations
@@ -265,12 +267,17 @@ class Wire:
         self.raw.close()
 
     def _send(self, queue: list[tuple[str, tuple[Value, ...], Reply]]) -> list[tuple[str, Reply | None]]:
-        """Hand statements to libpq, each prepared once; returns what will be answered, in order."""
+        """Hand statements to libpq; returns what will be answered, in order."""
         pg = self._pg
         if pg.pipeline_status == pq.PipelineStatus.OFF:
             pg.enter_pipeline_mode()
         sent: list[tuple[str, Reply | None]] = []
         for sql, params, reply in queue:
+            if self.raw.pooled:
+                values = [_encoded(value) for value in params]
+                pg.send_query_params(sql.encode(), values, result_format=pq.Format.BINARY)
+                sent.append((sql, reply))
+                continue
             name = self._names.get(sql)
             if name is None:
                 name = self._names[sql] = b"w%d" % next(self._numbers)

@@ -281,7 +281,7 @@ async def test_garbage_may_be_collected_at_any_moment_of_a_put(
         with monkeypatch.context() as patched:
             for owner, name in (
                 (running.engine, "transact"), (running.artifacts._store, "settle"),
-                (running.artifacts._store, "receive"), (running.artifacts._store, "exists"),
+                (running.artifacts._store, "receive"), (running.artifacts.integrity, "holds"),
             ):  # fmt: skip
                 patched.setattr(owner, name, first(moment, getattr(owner, name)))
             mine = await put(running, still, f"{moment}.txt", b"shared")

@@ -29,7 +29,8 @@ def _greeting(monkeypatch: pytest.MonkeyPatch) -> None:
     async def greet(name: str = "you") -> str:
         return f"hello {name}"
 
-    monkeypatch.setattr(default_registry, "_workflows", {"tests.greet": greet})
+    for name, kept in vars(registry).items():
+        monkeypatch.setattr(default_registry, name, kept)
 
 
 @pytest.fixture

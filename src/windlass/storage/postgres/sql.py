@@ -31,6 +31,7 @@ SETTINGS = {
     "jit": "off",
     "lock_timeout": str(LOCK_MILLISECONDS),
     "idle_in_transaction_session_timeout": str(int(IDLE_SECONDS * 1000)),
+    "windlass.idle": str(int(IDLE_SECONDS * 1000)),
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from tests.engine.lab import Lab, event_types, parked, payloads
 from tests.support.waiting import wait_until_async
-from windlass import Engine, RunCancelled, RunFailed, checkpoint, continue_as_new, gather, signal, sleep, step, workflow
+from windlass import (
+    Engine,
+    Registry,
+    RunCancelled,
+    RunFailed,
+    checkpoint,
+    continue_as_new,
+    gather,
+    signal,
+    sleep,
+    step,
+    workflow,
+)
 from windlass.replay.api import Outcome, replay
 from windlass.testing import crash_everywhere
 
@@ -108,6 +120,39 @@ def test_it_survives_a_crash_at_every_commit() -> None:
     for workflow_, given in ((rounds, (0, 25)), (count, (1, 3))):
         report = crash_everywhere(workflow_, *given, effects=effects, fresh=executed.clear)
         assert sum(report.lives.values()) > 20
+
+
+@pytest.mark.parametrize("branches", [False, True])
+async def test_how_often_it_begins_anew_may_be_changed_under_an_open_run(lab: Lab, branches: bool) -> None:
+    async def call(what: Awaitable[Any]) -> None:
+        await (gather(what) if branches else what)
+
+    def code(every: int) -> Registry:
+        registry = Registry()
+
+        @workflow(name="continuing.paced", registry=registry)
+        async def paced(turn: int) -> int:
+            while turn < 12:
+                await call(note(f"turn {turn}"))
+                turn += 1
+                if turn == 8:
+                    await call(signal("go"))
+                checkpoint(turn, every=every)
+            return turn
+
+        return registry
+
+    first = await lab.engine(registry=code(100))
+    handle = await first.start_run("continuing.paced", turn=0)
+    await parked(handle)
+    await lab.crash(first)
+    second = await lab.engine(registry=code(3))
+    await second.signal(handle.run_id, "go")
+
+    assert await second.handle(handle.run_id).result(timeout=20) == 12
+    assert executed == [f"turn {turn}" for turn in range(12)]
+    begun = [payload["inputs"]["turn"] for payload in await payloads(second, handle, "run_continued")]
+    assert begun == [8, 11]
 
 
 async def test_it_is_cancelled_retried_and_waited_for_as_others_are(engine: Engine, lab: Lab) -> None:

@@ -19,6 +19,7 @@ from tests.support import heavy
 from tests.support.waiting import wait_until, wait_until_async
 from windlass import Engine, RunCancelled, RunFailed, StepFailed, step, workflow
 from windlass.executors import api as executors
+from windlass.kernel.stepping import StepInfo
 
 PLACES = ("threads", "processes", "ray")
 ELSEWHERE = PLACES[1:]
@@ -114,6 +115,9 @@ async def test_what_cannot_travel_is_said(engine: Engine, place: str) -> None:
 
     with pytest.raises(RunFailed, match="an argument of secret cannot be sent to another process"):
         await (await engine.start_run(unsendable)).result(timeout=60)
+    lost = executors.Errand("tests.support.heavy", "nowhere", [], {}, StepInfo("run", "nowhere#1", 1))
+    with pytest.raises(executors.CannotTravel, match="nowhere is not found in another process"):
+        await executors.place(place).run(lost)
 
 
 def test_a_process_does_not_outlive_who_has_started_it(tmp_path: Path) -> None:

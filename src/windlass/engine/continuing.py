@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
@@ -11,8 +12,11 @@ import orjson
 from windlass.engine.errors import Suspend
 from windlass.engine.heads import to_json
 from windlass.engine.history import CONTINUED
-from windlass.engine.scope import current_scope
+from windlass.engine.scope import Scope, current_scope
 from windlass.engine.types import Event, NewEvent, Park
+
+_GROUP = re.compile(r"[gm]([0-9]+)\.")
+"""How the scope of a branch of the workflow itself begins, with the number of its group."""
 
 
 class ContinueAsNew(Suspend):
@@ -50,7 +54,8 @@ def continue_as_new(*args: Any, **kwargs: Any) -> NoReturn:
 def checkpoint(*args: Any, every: int = 1000, **kwargs: Any) -> None:
     """Begin anew with these arguments once the workflow itself has made ``every`` calls; before that do nothing.
 
-    For loops: called once a turn with what the next turn needs, it bounds what a replay has to read.
+    For loops: called once a turn with what the next turn needs, it bounds what a replay has to read. A run that went on
+    here with another ``every`` goes on in a replay, too, so ``every`` may be changed while runs are open.
 
     Raises:
         ValueError: ``every`` is below 1.
@@ -59,8 +64,17 @@ def checkpoint(*args: Any, every: int = 1000, **kwargs: Any) -> None:
     if every < 1:
         raise ValueError(f"every must be at least 1, not {every}")
     scope = current_scope("checkpoint")
-    if sum(scope.counts.values()) + scope.groups >= every:
+    if sum(scope.counts.values()) + scope.groups >= every and not _went_on(scope):
         continue_as_new(*args, **kwargs)
+
+
+def _went_on(scope: Scope[Any]) -> bool:
+    """Whether the journal holds a call, or branches, that the code has not come to yet."""
+    if scope.at < len(scope.order):
+        return True
+    history = scope.run.history
+    found = () if history is None else map(_GROUP.match, history.orders)
+    return any(int(group[1]) > scope.groups for group in found if group is not None)
 
 
 async def begin_anew(run: Any, inputs: str) -> None:
@@ -79,5 +93,11 @@ def latest(events: Sequence[Event], inputs: str) -> tuple[Sequence[Event], str]:
     """
     for place in range(len(events) - 1, -1, -1):
         if events[place].type == CONTINUED:
-            return events[place:], to_json(orjson.loads(events[place].payload)["inputs"])
+            return events[place:], begun_with(events[place:], inputs)
     return events, inputs
+
+
+def begun_with(part: Sequence[Event], inputs: str) -> str:
+    """Return the arguments of the part of a journal that is replayed; ``inputs`` are those of the whole run."""
+    begins_anew = bool(part) and part[0].type == CONTINUED
+    return to_json(orjson.loads(part[0].payload)["inputs"]) if begins_anew else inputs

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import orjson
 
 from windlass.engine.births import RUN_STARTED
-from windlass.engine.continuing import latest
+from windlass.engine.continuing import begun_with
 from windlass.engine.ending import cancel
 from windlass.engine.errors import Fenced, RunConflict, UnknownRun
 from windlass.engine.heads import append, number, to_json, wake
@@ -311,7 +311,8 @@ class Claims(Operation[ClaimRequest, ClaimResult]):
             head = run.head
             head.status = Status.RUNNING
             head.status_reason = head.wait_reason = None
-            run.events, run.inputs = latest(journals.get(head.run_id, ()), run.inputs)
+            run.events = journals.get(head.run_id, ())
+            run.inputs = begun_with(run.events, run.inputs)
             run.missing = missing(run.events, head.last_seq)
             if head.started_at is None:
                 head.started_at = to_iso(unit.now)

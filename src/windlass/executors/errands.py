@@ -53,10 +53,18 @@ class Errand:
             raise CannotTravel(f"an argument of {self.qualname} cannot be sent to another process: {error}") from error
 
     def __call__(self) -> Any:
-        """Make the call."""
-        found: Any = import_module(self.module)
-        for name in self.qualname.split("."):
-            found = getattr(found, name)
+        """Make the call.
+
+        Raises:
+            CannotTravel: the function is not found here.
+            Exception: what it raises.
+        """
+        try:
+            found: Any = import_module(self.module)
+            for name in self.qualname.split("."):
+                found = getattr(found, name)
+        except (ImportError, AttributeError) as error:
+            raise CannotTravel(f"{self.module}.{self.qualname} is not found in another process: {error}") from error
         token = RUNNING.set(self.info)
         try:
             return getattr(found, "fn", found)(*self.args, **self.kwargs)

@@ -50,7 +50,7 @@ def list_(  # noqa: PLR0913  each is an option
     ] = None,
     waiting_on: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="What they wait for: a reason of explain, or signal:NAME, child:RUN."),
+        typer.Option(metavar="TEXT", help="A reason of explain, or signal:NAME, update:NAME, child:RUN."),
     ] = None,
     error_class: Annotated[
         str | None, typer.Option(metavar="CODE", help="Failed runs whose error begins with this code.")

@@ -10,7 +10,7 @@ from windlass.engine.errors import NonDeterminismError
 from windlass.engine.history import History
 from windlass.engine.ops import Commits
 from windlass.engine.registry import Definition
-from windlass.engine.types import ClaimedRun, Finish, NewRun
+from windlass.engine.types import ClaimedRun, Finish, InboxRow, NewRun
 from windlass.kernel.clock import Clock
 from windlass.kernel.lanes import LaneRules
 from windlass.kernel.telemetry import Telemetry
@@ -49,6 +49,14 @@ class Held(Replayed, Protocol):
         ...
 
 
+class Live(Protocol):
+    """What others may ask of a run that is held; see ``windlass.live``."""
+
+    def ask(self, run: Any, row: InboxRow) -> None:
+        """Answer a question that is in a run's inbox, once the run has come to where it stands."""
+        ...
+
+
 class Host(Protocol):
     """A process that holds runs."""
 
@@ -60,6 +68,7 @@ class Host(Protocol):
     births: int
     lanes: LaneRules
     stopping: bool
+    live: Live | None
 
     @property
     def ending(self) -> bool:

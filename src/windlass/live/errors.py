@@ -18,10 +18,11 @@ class UpdateTimeout(SignalTimeout):
     code = "UPDATE_TIMEOUT"
 
 
-class UpdateRefused(Invalid):
+class UpdateRefused(WindlassError):
     """The run's validator refused the update; nothing of it is in the journal. ``data``: ``update_id``."""
 
     code = "UPDATE_REFUSED"
+    kind = Kind.VALIDATION
 
 
 class UpdateFailed(Conflict):

@@ -147,9 +147,9 @@ class Live:
         except TimeoutError:
             raise NoAnswer(f"update {sending.request_id!r} has not been answered yet", **about) from None
         if found.state == REFUSED:
-            raise UpdateRefused(str(found.answer), **about)
+            raise UpdateRefused(str(found.answer), **about, state=REFUSED)
         if found.state == FAILED:
-            raise UpdateFailed(str(found.answer), **about)
+            raise UpdateFailed(str(found.answer), **about, state=FAILED)
         return found.answer
 
     async def find_update(self, run_id: str, update_id: str) -> Request | None:
@@ -171,9 +171,9 @@ class Live:
         sending = self._sending(QUERY, run_id, name, arg, new_id())
         state, answer = self._at_once(run_id, name, sending.payload) or await self._ask(sending, timeout)
         if state == REFUSED:
-            raise QueryRefused(str(answer), run_id=run_id)
+            raise QueryRefused(str(answer), run_id=run_id, state=REFUSED)
         if state == FAILED:
-            raise QueryFailed(str(answer), run_id=run_id)
+            raise QueryFailed(str(answer), run_id=run_id, state=FAILED)
         return answer
 
     def _at_once(self, run_id: str, name: str, payload: str) -> tuple[str, Any] | None:

@@ -85,7 +85,7 @@ async def test_an_open_run_is_followed_changed_and_asked(served: Served) -> None
     assert (late.status_code, late.json()["state"]) in {(202, "sent"), (202, "accepted"), (202, "completed")}
 
     async def answered() -> bool:
-        return (await client.get(f"{base}/updates/late")).json()["state"] == "completed"
+        return bool((await client.get(f"{base}/updates/late")).json()["state"] == "completed")
 
     await wait_until_async(answered)
     assert (await update("d")).json()["answer"] == {"words": 3}

@@ -28,8 +28,7 @@ NOW = "2026-01-01T00:00:00.000000Z"
 TOLD = (
     "INSERT INTO workflow_stream_items (run_id, stream, item_offset, created_at) VALUES (:status, 's', 0, :now)",
     "INSERT INTO workflow_published (run_id, key, value_json, updated_at) VALUES (:status, 'k', '1', :now)",
-    "INSERT INTO workflow_requests (run_id, request_id, kind, name, digest, state, created_at)"
-    " VALUES (:status, 'r', 'update', 'u', '-', 'sent', :now)",
+    "INSERT INTO workflow_requests VALUES (:status, 'r', 'update', 'u', '-', 'sent', NULL, :now)",
 )
 """What runs have told and were asked."""
 

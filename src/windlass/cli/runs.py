@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from windlass.cli import live
 from windlass.cli.client.protocol import RunQuery
 from windlass.cli.options import (
     ApiKey,
@@ -32,6 +33,7 @@ Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="Why; it is kep
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
+    live.register(group)
     app.add_typer(group, name="runs")
 
 

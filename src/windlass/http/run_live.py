@@ -71,7 +71,7 @@ async def items(request: Request) -> Response:
 async def follow(request: Request) -> Response:
     """Follow a stream of a run as server-sent events; `Last-Event-ID` resumes after that item, `end` is the last one.
 
-    The id of an event is the item's offset: who resumes gets every later item, and none twice. It ends with the stream,
+    The id of an event is the item's offset: who resumes gets every later item, and none twice. It ends with the stream
     or with the run.
     """
     asked = read_query(request, [OFFSET])
@@ -111,8 +111,8 @@ async def published(request: Request) -> Response:
 async def update(request: Request) -> Response:
     """Send an update to a run and wait for its answer; 202 says that it is sent, and not answered in time.
 
-    Repeated under the same `update_id` it gets the same answer. What the run refuses is a 422 and leaves no trace in its
-    journal; a run that has ended, and an update that failed, are a 409.
+    Repeated under the same `update_id` it gets the same answer. What the run refuses is a 422 and leaves no trace in
+    its journal; a run that has ended, and an update that failed, are a 409.
     """
     read_query(request, ())
     asked = read_body(await request.body(), UPDATE)

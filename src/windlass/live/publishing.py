@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from windlass.engine.errors import Suspend
 from windlass.engine.registry import check_name
 from windlass.engine.run import Run
 from windlass.engine.scope import current_scope
@@ -26,30 +25,28 @@ def publish(key: str, value: object) -> None:
     """
     check_name(key)
     text = encode(value, f"published value {key}")
+    said = f'{{"key":"{key}","value":{text}}}'
     found = running_step(f"publish {key}")
     if found is not None:
         run, info = found
+
+        def from_step() -> None:
+            if not run.gone:
+                run.pending += begun(run, info.path)
+                _put(run, NewEvent("step_published", info.path, said, run.worker.clock.now()), key, text)
+
         if asyncio._get_running_loop() is None:
-            run.loop.call_soon_threadsafe(_put, run, "step_published", info.path, key, text)
+            run.loop.call_soon_threadsafe(from_step)
         else:
-            _put(run, "step_published", info.path, key, text)
+            from_step()
         return
     scope = current_scope(f"publish {key}")
     path, recorded = scope.enter(f"publish:{key}", "value")
-    if recorded is not None:
-        scope.hear(recorded.seq)
-        return
-    _put(scope.run, "value_published", path, key, text)
-    scope.hear()
+    if recorded is None:
+        now = scope.run.worker.clock.now()
+        _put(scope.run, NewEvent("value_published", path, said, now), key, text)
+    scope.hear(None if recorded is None else recorded.seq)
 
 
-def _put(run: Run, kind: str, path: str, key: str, text: str) -> None:
-    if run.gone:
-        if kind == "step_published":
-            return
-        raise Suspend
-    now = run.worker.clock.now()
-    if kind == "step_published":
-        run.pending += begun(run, path)
-    event = NewEvent(kind, path, f'{{"key":"{key}","value":{text}}}', now)
-    put(run, event, write_published, (run.run_id, key, text, to_iso(now)))
+def _put(run: Run, event: NewEvent, key: str, text: str) -> None:
+    put(run, event, write_published, (run.run_id, key, text, to_iso(event.at)))

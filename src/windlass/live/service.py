@@ -26,6 +26,8 @@ from windlass.live.state import state_of
 from windlass.values.codec import decode, digest, encode
 
 PAGE = 500
+LOOK_SECONDS = 0.2
+"""How often a visitor looks for an answer."""
 LONGEST_OFFSET = 1 << 53
 _NEWS = frozenset({
     "stream_written", "step_streamed", "stream_closed", "run_completed", "run_failed", "run_cancelled"
@@ -95,7 +97,7 @@ class Live:
                 if full:
                     continue
                 async for events in news:
-                    if any(_tells(event, name) for event in events):
+                    if self._deaf or any(_tells(event, name) for event in events):
                         ended = (await self._engine.get_run(run_id)).status in TERMINAL
                         break
                     if not events:
@@ -210,6 +212,11 @@ class Live:
         spawn(run, row)
 
     # both
+    @property
+    def _deaf(self) -> bool:
+        """Whether this process only visits the database, without a lease, and so hears of nothing."""
+        return not self._engine.worker.holder
+
     def _sending(self, kind: str, run_id: str, name: str, payload: object, request_id: str) -> Sending:
         check_name(name)
         text = encode(payload, f"payload of {kind} {name}")
@@ -240,7 +247,9 @@ class Live:
                     what = f"{request.kind} {request.name!r}"
                     said = f"has not answered {what}, which it took" if taken else f"took no {what}"
                     raise RunConflict(f"run is {view.status} and {said}", run_id=run_id, status=view.status)
-                await news
+                done, _ = await asyncio.wait([news], timeout=LOOK_SECONDS if self._deaf else None)
+                for heard in done:
+                    heard.result()
         return request
 
     @contextmanager

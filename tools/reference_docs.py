@@ -145,7 +145,8 @@ CODES = {
 def event_types() -> set[str]:
     """Return the type of every event that the code writes."""
     found: set[str] = {status.value for status in WITH_PEOPLE}
-    for path in (path for folder in ("engine", "contexts", "deploy", "live") for path in (SOURCE / folder).rglob("*.py")):
+    folders = ("engine", "contexts", "deploy", "live")
+    for path in (path for folder in folders for path in (SOURCE / folder).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 place = {"NewEvent": 0, "Event": 2, "note": 0, "note_in": 2}.get(node.func.id)

@@ -66,7 +66,7 @@ def test_a_reader_misses_nothing_and_gets_nothing_twice_when_its_server_is_kille
     (tmp_path / "flows.py").write_text(FLOWS)
     found: list[dict[str, object]] = []
     last: str | None = None
-    run_id = ""
+    run_id, page = "", {}
     for turn in range(TURNS):
         with running_service(tmp_path, "--app", "flows") as service:
             run_id = run_id or asyncio.run(started(f"sqlite:///{tmp_path / 'workflow.db'}", "teller", turns=TURNS))

@@ -1,6 +1,7 @@
 """What is old goes, in small batches; what an open run needs stays, whoever deletes; on both databases."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from windlass.contexts.workflows.api import Order, SnapshotRetention
 from windlass.contexts.workflows.runs import forgetting, snapshots
 from windlass.contexts.workflows.runs.forgetting import remove_in
 from windlass.contexts.workflows.runs.snapshots import canonical, digest_of
+from windlass.engine.ports import Transaction
 from windlass.kernel.actors import Actor
 from windlass.storage import retention
 from windlass.storage.retention import Old, Removed, Retention, trims
@@ -144,7 +146,12 @@ async def test_what_runs_have_told_goes_with_them(running: Application, monkeypa
     await running.engine.transact(lambda tx: tx.insert_rows(LIVE[0], columns, items))
     gone: list[int] = []
     real = retention.trim_items_in
-    monkeypatch.setattr(retention, "trim_items_in", lambda tx, ids: gone.append(real(tx, ids)) or gone[-1])
+
+    def counted(tx: Transaction, run_ids: Sequence[str]) -> int:
+        gone.append(real(tx, run_ids))
+        return gone[-1]
+
+    monkeypatch.setattr(retention, "trim_items_in", counted)
 
     assert (await Retention(running.engine, dry=False).runs(FUTURE)).runs == 1
     assert gone == [4, 4, 1]

@@ -53,8 +53,12 @@ def live(request: Request) -> Live:
 def shown(item: StreamItem) -> dict[str, Any]:
     """Return an item as people see it."""
     return {
-        "offset": item.offset, "value": item.value, "step_id": item.step, "attempt": item.attempt, "created_at": item.at,
-    }  # fmt: skip
+        "offset": item.offset,
+        "value": item.value,
+        "step_id": item.step,
+        "attempt": item.attempt,
+        "created_at": item.at,
+    }
 
 
 # streams

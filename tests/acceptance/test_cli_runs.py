@@ -58,7 +58,7 @@ async def basket() -> int:
         if item in items:
             raise ValueError(f"{item} is there already")
 
-    on_query("items", lambda arg: items)
+    on_query("items", lambda: items)
     async for update in updates("add", validator=check):
         if update.payload == "done":
             break

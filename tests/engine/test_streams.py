@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 
-from tests.engine.lab import IN_MEMORY, Lab, event_types, payloads
+from tests.engine.lab import IN_MEMORY, Lab, event_types, parked, payloads
 from windlass import (
     Engine,
     StepFailed,
@@ -21,10 +22,14 @@ from windlass import (
     workflow,
 )
 from windlass.engine.heads import to_json
+from windlass.engine.run import Run
+from windlass.engine.scope import Scope
+from windlass.engine.types import NewEvent
 from windlass.kernel.checks import BadName, BadNumber
+from windlass.live import streams
 from windlass.replay.api import Outcome, replay
-from windlass.testing import crash_everywhere
-from windlass.testing.driver import Driver
+from windlass.storage.memory.backend import MemoryBackend
+from windlass.testing import Driver, PromiseBroken, crash_everywhere
 
 
 def told(items: list[StreamItem]) -> list[tuple[int, object]]:
@@ -52,6 +57,7 @@ attempts: list[str] = []
 
 @step
 def from_a_thread(words: list[str | None]) -> None:
+    stream("log").push(len(words))
     stream("words").push(*words)
 
 
@@ -62,6 +68,7 @@ async def speak(count: int) -> int:
     first = await out.write("begin", {"n": count})
     for number in range(count):
         await out.write(number)
+    await stream("log").write("before")
     await signal("go")
     await dictate(["a", "stumble"])
     await from_a_thread(["t", None])
@@ -101,8 +108,9 @@ async def test_items_have_their_places_across_a_crash_and_a_reader_goes_on_from_
     assert await second.handle(handle.run_id).result(timeout=20) == 0
     whole = await read(elsewhere.handle(handle.run_id).read_stream("words"))
     assert whole == before + rest
+    assert told(await read(second.handle(handle.run_id).read_stream("log"))) == [(0, "before"), (1, 2)]
     assert await read(second.handle(handle.run_id).read_stream("words", offset=99)) == []
-    assert (await event_types(second, handle)).count("step_streamed") == 3
+    assert (await event_types(second, handle)).count("step_streamed") == 4
     inputs = to_json((await second.get_run(handle.run_id)).inputs)
     found = replay(speak, inputs, await second.events(handle.run_id))
     assert (found.outcome, found.strands) == (Outcome.ENDS, False), found
@@ -197,3 +205,73 @@ def test_it_survives_a_crash_at_every_commit_without_an_item_lost_or_doubled() -
         assert [item.offset for item in items] == list(range(6))
         assert [item.value for item in items[:5]] == ["begin", {"n": 2}, 0, 1, "a"]
     assert len(seen) > 20
+
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count from 0 again where a run goes on."""
+    monkeypatch.setattr(streams, "_fresh", lambda _run: True)
+
+
+def loses_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write the event first, and the item in a commit of its own."""
+    commit = Run.commit
+
+    async def apart(self: Run, events: list[NewEvent], **more: Any) -> Any:
+        along, self.along = self.along, []
+        answer = await commit(self, events, **more)
+        if along and not self.gone:
+            self.along = along
+            await commit(self, [])
+        return answer
+
+    monkeypatch.setattr(Run, "commit", apart)
+
+
+def forgets_that_it_wrote(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the event of a write say nothing to a replay."""
+    real = Scope.enter
+
+    def enter(self: Scope[Any], name: str, kind: str) -> Any:
+        path, recorded = real(self, name, kind)
+        return (path, None) if kind == "stream" else (path, recorded)
+
+    monkeypatch.setattr(Scope, "enter", enter)
+
+
+@pytest.mark.parametrize("plant", [begins_anew, loses_rows, forgets_that_it_wrote])
+def test_a_planted_mistake_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(monkeypatch)
+
+    with pytest.raises(PromiseBroken):
+        crash_everywhere(speak, 2, signals=[("go", 1)], fresh=attempts.clear)
+
+
+@workflow(name="streams.silent")
+async def silent(count: int) -> int:
+    """Tell nothing, and wait for nobody who asks."""
+    for number in range(count):
+        await plain(number)
+    await signal("go")
+    return count
+
+
+@step
+async def plain(number: int) -> int:
+    return number
+
+
+@IN_MEMORY
+async def test_a_run_that_tells_nothing_makes_no_statement_for_it(engine: Engine) -> None:
+    statements: set[str] = set()
+    backend = engine.backend
+    assert isinstance(backend, MemoryBackend)
+    backend.store.raw.set_trace_callback(statements.add)  # the engine's own tables are no SQL here
+    handle = await engine.start_run(silent, 5)
+    await parked(handle)
+    await handle.signal("go")
+
+    assert await handle.result(timeout=20) == 5
+    assert {statement.partition(" ")[0] for statement in statements} <= {"BEGIN", "COMMIT", "ROLLBACK"}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from tests.engine.lab import Lab, event_types, journal, parked, payloads, status_of
+from tests.engine.lab import IN_MEMORY, Lab, event_types, journal, parked, payloads, status_of
 from windlass import (
     Engine,
     NoAnswer,
@@ -19,6 +19,7 @@ from windlass import (
     UpdateFailed,
     UpdateRefused,
     UpdateTimeout,
+    continue_as_new,
     now,
     on_query,
     publish,
@@ -31,8 +32,7 @@ from windlass import (
 from windlass.engine.heads import to_json
 from windlass.replay.api import Outcome, replay
 from windlass.storage import schema
-from windlass.testing import crash_everywhere
-from windlass.testing.driver import Driver
+from windlass.testing import Driver, crash_everywhere
 
 weighed: list[int] = []
 
@@ -224,6 +224,30 @@ async def test_one_that_is_taken_and_never_answered_is_a_conflict_at_the_end(eng
     with pytest.raises(RunConflict, match="has not answered update 'word', which it took"):
         await asked
     assert await taken()
+
+
+@workflow(name="updates.anew")
+async def anew(taken: list[int]) -> list[int]:
+    """Take one update a life."""
+    on_query("taken", lambda: taken)
+    async for update in updates("number"):
+        taken.append(update.payload)
+        update.answer(len(taken))
+        if len(taken) < 3:
+            continue_as_new(taken)
+        return taken
+    return []
+
+
+@IN_MEMORY
+async def test_updates_and_queries_find_a_run_that_begins_anew(engine: Engine) -> None:
+    handle = await engine.start_run(anew, [])
+    sent = [asyncio.ensure_future(handle.update("number", number)) for number in range(2)]
+
+    assert await asyncio.gather(*sent) == [1, 2]
+    assert await handle.query("taken") == [0, 1]
+    assert await handle.update("number", 2) == 3
+    assert await handle.result(timeout=20) == [0, 1, 2]
 
 
 def test_it_survives_a_crash_at_every_commit() -> None:

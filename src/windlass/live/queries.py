@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -17,12 +19,14 @@ from windlass.kernel.telling import told
 from windlass.live.errors import LooksOnly
 from windlass.live.looking import look
 from windlass.live.rows import COMPLETED, FAILED, REFUSED, Answer, write_answers
-from windlass.live.state import Handler, state_of
+from windlass.live.state import state_of
 from windlass.values.codec import encode
 
 
-def on_query(name: str, handler: Handler) -> None:
-    """Have queries of a name answered by ``handler``, which gets their argument. It may look and must change nothing.
+def on_query(name: str, handler: Callable[..., Any]) -> None:
+    """Have queries of a name answered by ``handler``, which gets their argument unless it takes none.
+
+    It may look and must change nothing.
 
     A run that has left memory is woken and replayed for a query, so register first of all.
 
@@ -32,7 +36,7 @@ def on_query(name: str, handler: Handler) -> None:
     check_name(name)
     run: Run = current_scope(f"on_query {name}").run
     state = state_of(run)
-    state.queries[name] = handler
+    state.queries[name] = handler if inspect.signature(handler).parameters else lambda _arg: handler()
     for row in state.asked.values():
         if row.name == name:
             spawn(run, row)

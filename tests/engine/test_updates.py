@@ -102,6 +102,8 @@ async def test_updates_are_checked_taken_once_and_answered_and_what_is_published
     assert await event_types(first, handle) == before
     await parked(handle)
     assert await far.query("items") == [1]
+    waits = replay(basket, to_json({"most": 5}), await journal(first, handle))
+    assert (waits.outcome, waits.waits) == (Outcome.WAITS, ("update:add#2",)), waits
     assert await far.update("add", {"item": 1}, update_id="a") == {"weight": 10, "items": 1}
     with pytest.raises(RunConflict, match="used with another update"):
         await far.update("add", {"item": 2}, update_id="a")

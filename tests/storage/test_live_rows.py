@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from tests.storage.scene import Scene
 from windlass.engine.errors import Fenced, RunConflict, UnknownRun
@@ -14,6 +16,7 @@ from windlass.live.rows import (
     COMPLETED,
     SENT,
     Answer,
+    Page,
     find_end,
     find_items,
     find_published,
@@ -63,14 +66,22 @@ def test_what_rides_along_is_written_with_the_events_or_not_at_all(scene: Scene)
     rest = read(lambda one: find_items(one, run, "s", 2, 2))
     assert ([(found.offset, found.value) for found in rest.items], rest.closed) == ([(2, None)], True)
     assert rest.items[0].at == scene.iso()
-    for offset in (3, 4, 99):
-        assert read(lambda one, at=offset: find_items(one, run, "s", at, 2)) == ([], True)
+    assert [read(partial(_items, run, "s", offset)) for offset in (3, 4, 99)] == [([], True)] * 3
     assert read(lambda one: find_items(one, run, "t", 5, 2)) == ([], False)
-    ends = [read(lambda one, name=name: find_end(one, run, name)) for name in ("s", "t", "u")]
+    ends = [read(partial(_end, run, name)) for name in ("s", "t", "u")]
     assert ends == [(3, True), (1, False), (0, False)]
     assert read(lambda one: find_items(one, other, "s", 0, 2)).items[0].value == {"a": None, "b": 2}
     assert read(lambda one: find_items(one, lost, "s", 0, 2)) == ([], False)
-    assert [read(lambda one, of=of: find_published(one, of)) for of in (run, lost)] == [{"k": "two"}, {}]
+    assert read(lambda one: find_published(one, run)) == {"k": "two"}
+    assert read(lambda one: find_published(one, lost)) == {}
+
+
+def _items(run: str, stream: str, offset: int, connection: sa.Connection) -> Page:
+    return find_items(connection, run, stream, offset, 2)
+
+
+def _end(run: str, stream: str, connection: sa.Connection) -> tuple[int, bool]:
+    return find_end(connection, run, stream)
 
 
 def test_an_item_whose_place_is_taken_takes_its_whole_unit_back(scene: Scene) -> None:

@@ -20,7 +20,7 @@ from sqlalchemy.dialects import postgresql
 
 LEFT_BEHIND = frozenset({"workflow_leases", "workflow_commits", "database_moves"})
 """Tables that belong to the processes of one database, and to the move itself."""
-ONLY_ADDED = frozenset({"workflow_events", "audit_log", "audit_chain"})
+ONLY_ADDED = frozenset({"workflow_events", "workflow_stream_items", "audit_log", "audit_chain"})
 """Tables whose rows never change: they are carried while servers go on writing, and what was added since at the end."""
 
 Value = bytes | int | float | None

@@ -18,6 +18,7 @@ from windlass.http.routing import DirectRoute, application, route
 from windlass.http.runs import ANONYMOUS, seen
 from windlass.http.schemas import PublishedAnswer, QueryAnswer, StreamAnswer, UpdateAnswer
 from windlass.kernel.actors import RUNS_CONTROL
+from windlass.kernel.checks import BadName, check_name
 from windlass.kernel.errors import Issue, NotFound, ValidationFailed
 from windlass.kernel.ids import new_id
 from windlass.kernel.items import StreamItem
@@ -26,8 +27,7 @@ from windlass.live.api import Request as Asked
 
 MAX_ITEMS = 1000
 LONGEST_WAIT = 300
-USUAL_WAIT = 30
-"""Seconds."""
+"""Seconds; the server's own limit may be shorter."""
 OFFSET = integer("offset", "The first item; the first of all by default", least=0, default=0, most=(1 << 53) - 1)
 PAGE: list[Parameter] = [
     OFFSET,
@@ -35,10 +35,16 @@ PAGE: list[Parameter] = [
 ]
 NAME = text(200, pattern="^[A-Za-z_][A-Za-z0-9_.:<>-]*$")
 SECONDS = {"type": "number", "minimum": 0, "maximum": LONGEST_WAIT}
+
+
+def _printable(value: str) -> str | None:
+    return None if value.isascii() and value.isprintable() else "Input should be printable ASCII"
+
+
 UPDATE = {
     "name": Field(NAME, required=True),
     "payload": Field({}),
-    "update_id": Field(text(255)),
+    "update_id": Field(text(255, pattern="^[ -~]+$"), check=_printable),
     "timeout": Field(SECONDS),
 }
 QUERY = {"name": Field(NAME, required=True), "argument": Field({}), "timeout": Field(SECONDS)}
@@ -66,7 +72,7 @@ async def items(request: Request) -> Response:
     """Get items of a stream of a run, in order, from an offset on."""
     asked = read_query(request, PAGE)
     run = await seen(request, await callers.visitor(request))
-    page = await live(request).items(run.run_id, request.path_params["stream"], asked["offset"], asked["limit"])
+    page = await live(request).items(run.run_id, _stream(request), asked["offset"], asked["limit"])
     after = page.items[-1].offset + 1 if page.items else asked["offset"]
     told = [shown(item) for item in page.items]
     return Json({"items": told, "count": len(told), "next_offset": after, "closed": page.closed})
@@ -86,10 +92,20 @@ async def follow(request: Request) -> Response:
             message = "Input should be the offset of an item"
             raise ValidationFailed([Issue(("header", "Last-Event-ID"), message, "header_invalid")])
         offset = int(last) + 1
-    name = request.path_params["stream"]
-    await live(request).items(run.run_id, name, offset, 1)  # says what is wrong with the name while it can be said
-    body = _sent(live(request), run.run_id, name, offset)
+    body = _sent(live(request), run.run_id, _stream(request), offset)
     return StreamingResponse(body, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+
+def _stream(request: Request) -> str:
+    """Return the name of the stream in the path.
+
+    Raises:
+        NotFound: no stream can have it.
+    """
+    try:
+        return check_name(request.path_params["stream"])
+    except BadName as error:
+        raise NotFound(str(error)) from None
 
 
 async def _sent(asked: Live, run_id: str, name: str, offset: int) -> AsyncIterator[bytes]:
@@ -112,9 +128,15 @@ async def published(request: Request) -> Response:
 
 
 # updates and queries
+def _patience(request: Request, asked: dict[str, Any]) -> float:
+    longest = application(request).settings.process_wait_seconds
+    return min(float(asked.get("timeout", longest)), longest)
+
+
 async def update(request: Request) -> Response:
     """Send an update to a run and wait for its answer; 202 says that it is sent, and not answered in time.
 
+    That is `timeout` seconds, and never more than PROCESS_WAIT_SECONDS.
     Repeated under the same `update_id` it gets the same answer. What the run refuses is a 422 and leaves no trace in
     its journal; a run that has ended, and an update that failed, are a 409.
     """
@@ -126,7 +148,7 @@ async def update(request: Request) -> Response:
         actor.require(RUNS_CONTROL)
     update_id = asked.get("update_id") or new_id()
     about = {"run_id": run.run_id, "update_id": update_id, "name": asked["name"]}
-    timeout = asked.get("timeout", USUAL_WAIT)
+    timeout = _patience(request, asked)
     try:
         answer = await live(request).update(
             run.run_id, asked["name"], asked.get("payload"), update_id=update_id, timeout=timeout
@@ -163,7 +185,7 @@ async def query(request: Request) -> Response:
     read_query(request, ())
     asked = read_body(await request.body(), QUERY)
     run = await seen(request, await callers.visitor(request))
-    timeout = asked.get("timeout", USUAL_WAIT)
+    timeout = _patience(request, asked)
     answer = await live(request).query(run.run_id, asked["name"], asked.get("argument"), timeout=timeout)
     return Json({"run_id": run.run_id, "answer": answer})
 
@@ -176,9 +198,9 @@ def routes() -> list[DirectRoute]:
     }
     answered: dict[int, Any] = {200: UpdateAnswer, 202: UpdateAnswer}
     return [
-        route("GET", f"{one}/streams/{{stream}}", items, tag=tag, answers={200: StreamAnswer}, errors=(400, 404, 422),
+        route("GET", f"{one}/streams/{{stream}}", items, tag=tag, answers={200: StreamAnswer}, errors=(404, 422),
               parameters=PAGE),
-        route("GET", f"{one}/streams/{{stream}}/follow", follow, tag=tag, answers=streamed, errors=(400, 404, 422),
+        route("GET", f"{one}/streams/{{stream}}/follow", follow, tag=tag, answers=streamed, errors=(404, 422),
               parameters=[OFFSET]),
         route("GET", f"{one}/published", published, tag=tag, answers={200: PublishedAnswer}, errors=(404, 422)),
         route("POST", f"{one}/updates", update, tag=tag, answers=answered, body=media(UPDATE),

@@ -129,7 +129,7 @@ async def test_updates_are_checked_taken_once_and_answered_and_what_is_published
     assert await far.published() == {"progress": {"items": 5}, "step": "done", "thread": "done"}
     assert await far.update("add", {"item": 1}, update_id="a") == {"weight": 10, "items": 1}
     with pytest.raises(RunConflict, match="succeeded and takes no updates"):
-        await far.update("add", {"item": 6})
+        await far.update("add", {"item": 6}, timeout=0)
     with pytest.raises(RunConflict, match="answers no queries: read what it has published"):
         await far.query("items")
     found = replay(basket, to_json({"most": 5}), await journal(second, handle))

@@ -143,9 +143,10 @@ class Live:
         check_text("update_id", update_id)
         sending = self._sending(UPDATE, run_id, name, payload, update_id or new_id())
         about = {"run_id": run_id, "update_id": sending.request_id}
+        sent = await self._engine.submit(SEND, sending)
         try:
             async with asyncio.timeout(timeout):
-                found = await self._answered(run_id, await self._engine.submit(SEND, sending))
+                found = await self._answered(run_id, sent)
         except TimeoutError:
             raise NoAnswer(f"update {sending.request_id!r} has not been answered yet", **about) from None
         if found.state == REFUSED:
@@ -188,22 +189,19 @@ class Live:
 
     async def _ask(self, sending: Sending, timeout: float | None) -> tuple[str, Any]:
         run_id, request_id = sending.run_id, sending.request_id
-        sent = False
+        sent = await self._engine.submit(SEND, sending)
+
+        def forget(tx: Transaction) -> None:
+            rows.drop_request(tx, run_id, request_id)
+            tx.consume_inbox([sending.inbox_id])
+
         try:
             async with asyncio.timeout(timeout):
-                request = await self._engine.submit(SEND, sending)
-                sent = True
-                found = await self._answered(run_id, request)
+                found = await self._answered(run_id, sent)
         except TimeoutError:
             raise NoAnswer(f"run {run_id} has not answered query {sending.name!r} in time", run_id=run_id) from None
         finally:
-            if sent:
-
-                def forget(tx: Transaction) -> None:
-                    rows.drop_request(tx, run_id, request_id)
-                    tx.consume_inbox([sending.inbox_id])
-
-                await self._engine.transact(forget, bounded=False)
+            await self._engine.transact(forget, bounded=False)
         return found.state, found.answer
 
     def ask(self, run: Run, row: InboxRow) -> None:

@@ -163,7 +163,7 @@ class Settings(
         10.0,
         ge=0,
         le=3600,
-        description="Seconds POST /records/{id}/process, or an update or a query of a run, waits before it answers without",
+        description="Seconds POST /records/{id}/process, an update or a query of a run waits before it answers without",
     )
     idempotency_seconds: int = Field(7 * 86400, ge=60, description="Seconds for which an Idempotency-Key is remembered")
     embed_worker: bool = Field(True, description="Whether a server process also runs workflows")

@@ -35,9 +35,9 @@ def tell_start(run: Run, path: str, kind: str) -> None:
     run.worker.telemetry.step_started(run.workflow.name, run.run_id, path, kind)
 
 
-def tell_end(run: Run, path: str, kind: str, started: int, *, failed: bool = False) -> None:
-    """Tell that a step has ended; ``started`` is when its last attempt began, in microseconds."""
+def tell_end(run: Run, path: str, kind: str, started: int, ended: int, *, failed: bool = False) -> None:
+    """Tell that a step has ended, and between which times its last attempt was at work, in microseconds."""
     status = "failed" if failed else "succeeded"
-    took = max(0, run.worker.clock.now() - started) / MILLISECOND
+    took = (ended - started) / MILLISECOND if ended > started else 0.0
     name, tenant = run.workflow.name, run.claimed.tenant_id
     run.worker.telemetry.step_ended(name, run.run_id, path, tenant, kind, status, took)

@@ -216,7 +216,8 @@ class Run:
             events = [*self.pending, *events]
             self.pending = []
         consumed = self.mail.take_consumed()
-        unit = Advance(self.run_id, self.holder, self.worker.clock.now(), events, finish, park, starts or [], consumed)
+        now = events[-1].at if events else self.worker.clock.now()
+        unit = Advance(self.run_id, self.holder, now, events, finish, park, starts or [], consumed)
         return self.submit(ADVANCE, unit)
 
     async def submit(self, op: Operation[Any, Any], unit: Any) -> Any:

@@ -166,7 +166,7 @@ class Step(Generic[P, R]):
                 if self.transactional:
                     value = await self._transact(run, path, mark, attempt, args, kwargs, undo)
                     scope.hear()
-                    tell_end(run, path, self.kind, started)
+                    tell_end(run, path, self.kind, started, clock.now())
                     return value
                 value = await self._attempt(run, path, attempt, args, kwargs)
                 value, text = self.signature.output(value, self._output)
@@ -182,11 +182,11 @@ class Step(Generic[P, R]):
                 await self._failed(scope, path, mark, attempt, events, own_error(raised), started)
                 continue
             events = self._opened(run, path)
-            done = completed(self.name, self.kind, mark, attempt, text, undo)
-            events.append(NewEvent("step_completed", path, done, clock.now()))
+            done, ended = completed(self.name, self.kind, mark, attempt, text, undo), clock.now()
+            events.append(NewEvent("step_completed", path, done, ended))
             run.record(events)
             scope.hear()
-            tell_end(run, path, self.kind, started)
+            tell_end(run, path, self.kind, started, ended)
             return value
 
     def _opened(self, run: Run, path: str) -> list[NewEvent]:
@@ -292,7 +292,7 @@ class Step(Generic[P, R]):
             said["reason_code"] = details["error_type"]
             events.append(NewEvent("step_retry_suppressed", path, to_json(said), now))
         scope.hear()
-        tell_end(run, path, self.kind, started, failed=True)
+        tell_end(run, path, self.kind, started, now, failed=True)
         with suppress(asyncio.CancelledError):  # what the journal holds is told, also to a branch that is being stopped
             await run.commit([*events, NewEvent("step_failed", path, to_json(details), now)])
         raise failure(path, details["error"], details["error_type"], attempt) from error

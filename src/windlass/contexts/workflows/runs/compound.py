@@ -60,14 +60,15 @@ async def compound(name: str, work: Callable[[], Awaitable[Any]], *, kind: str =
         raise error if isinstance(error, Suspend) else own_error(error) from error
     except Exception as error:
         _failed(scope, inner, path, name, kind, error)
-        tell_end(run, path, kind, started, failed=True)
+        tell_end(run, path, kind, started, run.worker.clock.now(), failed=True)
         raise _raised(path, error) from error
     finally:
         CURRENT.reset(token)
         inner.task = None
-    run.record([NewEvent("step_completed", path, completed(name, kind, "", 1, text), run.worker.clock.now())])
+    ended = run.worker.clock.now()
+    run.record([NewEvent("step_completed", path, completed(name, kind, "", 1, text), ended)])
     scope.hear()
-    tell_end(run, path, kind, started)
+    tell_end(run, path, kind, started, ended)
     return orjson.loads(text)
 
 

@@ -43,7 +43,7 @@ anew takes longer than to carry it out."""
 
 
 def settings(idle_seconds: float) -> dict[str, str]:
-    """Return them with the server's patience inside a transaction, which NO_TIMEOUTS comes back to."""
+    """Return them with the server's patience inside a transaction, which USUAL_PATIENCE comes back to."""
     idle = str(max(1, int(idle_seconds * 1000)))
     return {**SETTINGS, "idle_in_transaction_session_timeout": idle, "windlass.idle": idle}
 
@@ -256,12 +256,14 @@ TAKE_SLOTS = f"""UPDATE workflow_queue_slots s SET run_id = v->>2 {_ROWS}
 DROP_SLOTS = """DELETE FROM workflow_queue_slots s USING jsonb_array_elements($1::jsonb) v
  WHERE s.queue = v->>0 AND s.slot = (v->>1)::int"""
 SORTS = "SELECT set_config('enable_sort', $1, true)"
-TIMEOUTS = """SELECT set_config('statement_timeout', $1, true),
- set_config('idle_in_transaction_session_timeout', $2, true)"""
-NO_TIMEOUTS = (
-    "SET LOCAL statement_timeout TO DEFAULT",
-    "SELECT set_config('idle_in_transaction_session_timeout', current_setting('windlass.idle'), true)",
-)
+PLAN = """SELECT set_config('enable_seqscan', $1, true), set_config('enable_hashjoin', $1, true),
+ set_config('enable_mergejoin', $1, true)"""
+"""Where the planner's freedom is user code's (``on``) or ours (``off``)."""
+TIMEOUTS = f"""{PLAN}, set_config('statement_timeout', $2, true),
+ set_config('idle_in_transaction_session_timeout', $3, true)"""
+NO_TIMEOUT = "SET LOCAL statement_timeout TO DEFAULT"
+USUAL_PATIENCE = f"""{PLAN},
+ set_config('idle_in_transaction_session_timeout', current_setting('windlass.idle'), true)"""
 
 # doorbells
 LISTEN = ("LISTEN windlass", "SET application_name TO 'windlass doorbell'")

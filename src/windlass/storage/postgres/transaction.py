@@ -97,8 +97,8 @@ class PostgresTransaction(TransactionState):
     def _end_patience(self) -> None:
         if self._patient:
             self._patient = False
-            for setting in sql.NO_TIMEOUTS:
-                self._wire.send(setting)
+            self._wire.plan(sql.USUAL_PATIENCE, ours=True)
+            self._wire.send(sql.NO_TIMEOUT)
 
     def _answer(self, reply: Reply) -> list[tuple[Any, ...]]:
         if not reply.tag:
@@ -319,20 +319,20 @@ class PostgresTransaction(TransactionState):
                 be wrong once its code has returned: its neighbours are written anew then.
         """
         wire = self._wire
-        before, trips = wire.pending, wire.trips
+        before, trips, planned = wire.pending, wire.trips, wire.planned
         self._depth += 1
         name = f"w{self._depth}"
         wire.send(f"SAVEPOINT {name}")
         if seconds is not None:
             self._patient = True
-            wire.send(sql.TIMEOUTS, int(seconds * 1000), int((seconds + GRACE_SECONDS) * 1000))
+            wire.plan(sql.TIMEOUTS, int(seconds * 1000), int((seconds + GRACE_SECONDS) * 1000), ours=False)
         opened = wire.pending
         over = False
         try:
             yield
             over = True
             if wire.trips == trips and wire.pending == opened:
-                wire.forget(before)
+                wire.forget(before, planned)
             else:
                 self._release(name)
         except BaseException as error:
@@ -340,7 +340,7 @@ class PostgresTransaction(TransactionState):
                 raise TransactionLost("the connection is gone") from ConnectionLost(str(error))
             self._lease_asked = None
             if wire.trips == trips:
-                wire.forget(before)
+                wire.forget(before, planned)
             else:
                 self._take_back(name, error)
             if isinstance(error, ConnectionLost) or (over and self._depth == 1):

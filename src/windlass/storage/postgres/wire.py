@@ -98,6 +98,11 @@ class Wire:
         return self._pg.transaction_status in _INTRANS
 
     @property
+    def sound(self) -> bool:
+        """Whether it has one in which nothing has failed."""
+        return self._pg.transaction_status == pq.TransactionStatus.INTRANS
+
+    @property
     def fileno(self) -> int:
         """What to poll for notifications."""
         return self._pg.socket

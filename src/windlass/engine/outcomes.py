@@ -30,11 +30,6 @@ def failure(path: str, message: str, error_type: str, attempts: int) -> StepFail
     )
 
 
-def tell_start(run: Run, path: str, kind: str) -> None:
-    """Tell that a step begins that the journal does not know yet."""
-    run.worker.telemetry.step_started(run.workflow.name, run.run_id, path, kind)
-
-
 def tell_end(run: Run, path: str, kind: str, started: int, ended: int, *, failed: bool = False) -> None:
     """Tell that a step has ended, and between which times its last attempt was at work, in microseconds."""
     status = "failed" if failed else "succeeded"

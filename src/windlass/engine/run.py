@@ -248,7 +248,7 @@ class Run:
         self.pending.extend(events)
         if not self._sailing:
             self._sailing = True
-            self.loop.call_soon(self._sail)
+            self.worker.turn.do(self._sail)
 
     def _sail(self) -> None:
         self._sailing = False

@@ -29,7 +29,7 @@ from windlass.engine.failures import own_error
 from windlass.engine.heads import to_json
 from windlass.engine.ops import heard
 from windlass.engine.options import Options
-from windlass.engine.outcomes import completed, failure, opening, tell_end, tell_start
+from windlass.engine.outcomes import completed, failure, opening, tell_end
 from windlass.engine.registry import check_name
 from windlass.engine.run import Run
 from windlass.engine.scope import CURRENT, Scope, current_scope
@@ -160,7 +160,7 @@ class Step(Generic[P, R]):
             run.worker.check_lease()
             run.executing[path] = started = clock.now()
             if attempt == 1:
-                tell_start(run, path, self.kind)
+                run.worker.telemetry.step_started(run.workflow.name, run.run_id, path, self.kind)
             try:
                 self.signature.prepare(self._output)
                 if self.transactional:
@@ -192,7 +192,8 @@ class Step(Generic[P, R]):
     def _opened(self, run: Run, path: str) -> list[NewEvent]:
         """Return the event of the start, unless it was written while the step ran long."""
         started = run.executing.pop(path, 0)
-        self._ended(run)
+        if run.pausing is not None or run.worker.stopping:
+            self._ended(run)
         return [NewEvent("step_started", path, self._opening, started)] if started else []
 
     async def _attempt(self, run: Run, path: str, attempt: int, args: Any, kwargs: Any) -> Any:

@@ -22,6 +22,7 @@ from windlass.engine.outcomes import MILLISECOND
 from windlass.engine.ports import Backend, Keeper, Ring
 from windlass.engine.registry import Registry
 from windlass.engine.run import Run
+from windlass.engine.turn import EndOfTurn
 from windlass.engine.types import (
     ClaimedRun,
     ClaimRequest,
@@ -125,6 +126,7 @@ class Worker:
         self._bell = asyncio.Event()
         self._drained = asyncio.Event()
         self.pace = Pace(lease_seconds)
+        self.turn = EndOfTurn()
         self._alarm: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loops: list[asyncio.Task[None]] = []
@@ -137,7 +139,7 @@ class Worker:
     # life
     async def start(self) -> None:
         """Take a lease and begin to claim."""
-        self._loop = asyncio.get_running_loop()
+        self._loop, self.turn = asyncio.get_running_loop(), EndOfTurn()
         self.stopping = self._withdrawn = False
         await self._take_lease()
         self._loops = [self._loop.create_task(self._poll_loop(), name="windlass-poll")]
@@ -265,7 +267,8 @@ class Worker:
         Raises:
             Suspend: it may have; the run unwinds.
         """
-        if not self.lease_holds():
+        keeper = self._keeper
+        if keeper is not None and self.clock.monotonic() > keeper.valid_until:
             self._lose(self.holder)
             raise Suspend
 

@@ -235,7 +235,8 @@ class Signature:
         Raises:
             NotSerializable: it is not of the annotated type, or not JSON.
         """
-        self.prepare(what)
+        if not self._ready:
+            self.prepare(what)
         kind = type(value)
         adapter = self._returns
         if kind is self._exact or (adapter is None and kind in _EXACT):
@@ -251,7 +252,8 @@ class Signature:
         Raises:
             NotSerializable: it is not of that type any more.
         """
-        self.prepare(what)
+        if not self._ready:
+            self.prepare(what)
         return decode(text) if self._returns is None else _loaded(self._returns, text, what)
 
 

@@ -336,9 +336,6 @@ class LateMachine(ServerClock):
     def now(self) -> int:
         return super().now() - self.behind
 
-    def machine(self) -> int:
-        return super().machine() - self.behind
-
 
 def test_a_process_goes_by_the_servers_clock(scene: Scene, pg_dsn: str, admin: Admin) -> None:
     clock = LateMachine()

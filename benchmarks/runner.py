@@ -34,6 +34,7 @@ _PRELOADED = [
     "benchmarks.ours_definitions",
     "benchmarks.ours_fleet",
     "benchmarks.ours_grown",
+    "benchmarks.ours_histories",
     "benchmarks.ours_lists",
     "benchmarks.served",
 ]

@@ -13,6 +13,7 @@ _CONTENDERS = {
     "windlass crowd": "benchmarks.ours_crowd",
     "windlass fleet": "benchmarks.ours_fleet",
     "windlass grown": "benchmarks.ours_grown",
+    "windlass histories": "benchmarks.ours_histories",
     "windlass documents": "benchmarks.ours_definitions",
     "windlass lists": "benchmarks.ours_lists",
     "windlass approvals": "benchmarks.ours_approvals",

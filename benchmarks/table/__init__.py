@@ -13,6 +13,7 @@ from benchmarks.table import (
     definitions,
     fleet,
     grown,
+    histories,
     idle,
     one_step,
     post_records,
@@ -41,4 +42,5 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     definitions.BENCHMARK,
     run_lists.BENCHMARK,
     approvals.BENCHMARK,
+    histories.BENCHMARK,
 )

@@ -22,6 +22,7 @@ from benchmarks.table import (
     sleeping,
     step_kinds,
     ten_steps,
+    unused,
 )
 
 BENCHMARKS: tuple[Benchmark, ...] = (
@@ -43,4 +44,5 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     run_lists.BENCHMARK,
     approvals.BENCHMARK,
     histories.BENCHMARK,
+    unused.BENCHMARK,
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import bare, ours
+from benchmarks.against import Rival
 from benchmarks.contender import Shape, answer
 from benchmarks.model import Store
 from benchmarks.sides import PEERS
@@ -32,6 +33,18 @@ def test_a_quick_run_measures_every_side_of_our_own(tmp_path: Path, store: Store
             sides = [one for one in benchmark.sides() if one.contender not in PEERS and one.store is store]
             assert measured == {one.name for one in sides}
     assert "## Machine and versions" in (tmp_path / "results.md").read_text()
+
+
+def test_a_checkout_is_measured_against_another(tmp_path: Path) -> None:
+    output = tmp_path / "ratios.json"
+    command = [sys.executable, "-m", "benchmarks.against", str(ROOT), "--quick", "--rounds", "1", "--store", "SQLite"]
+    command += ["--folder", str(tmp_path), "--output", str(output)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    [ratio] = json.loads(output.read_text())["windlass ten-steps, SQLite"]
+    assert ratio > 0
+    with pytest.raises(SystemExit, match="is no checkout"):
+        Rival(tmp_path).check()
 
 
 def journal(shapes: dict[str, Shape], folder: Path, at_a_time: int) -> tuple[list[tuple[object, ...]], ...]:

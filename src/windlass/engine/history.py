@@ -56,15 +56,15 @@ class History:
     def __init__(self, events: Sequence[Event]) -> None:
         self.calls: dict[str, Recorded] = {}
         self.orders: dict[str, list[str]] = {}
+        self._openings: dict[str, dict[str, Any]] = {}
         with uncollected(len(events)):
             self._read_all(events)
 
     def _read_all(self, events: Sequence[Event]) -> None:
         failed: list[str] = []
-        openings: dict[str, dict[str, Any]] = {}
         for event in events:
             if event.step_id is not None:
-                self._read(event, event.step_id, openings)
+                self._read(event)
             elif event.type == "run_failed":
                 failed = list(orjson.loads(event.payload).get("failed_steps") or ())
             elif event.type == "run_retried":
@@ -72,14 +72,14 @@ class History:
             elif event.type == CONTINUED:
                 self.calls, self.orders, failed = {}, {}, []
 
-    def _read(self, event: Event, path: str, openings: dict[str, dict[str, Any]]) -> None:
-        """Take in an event of a call; ``openings`` are payloads met before: those of a step's starts are alike."""
-        _, seq, kind, _, payload, _ = event
-        data = openings.get(payload)
+    def _read(self, event: Event) -> None:
+        _, seq, kind, step_id, payload, _ = event
+        path = step_id or ""
+        data = self._openings.get(payload)
         if data is None:
             data = orjson.loads(payload)
             if kind == "step_started":
-                openings[payload] = data
+                self._openings[payload] = data  # those of a step's many calls are alike
         call = self.calls.get(path)
         if call is None:
             call = self.calls[path] = Recorded(path, seq, seq, kind_of(kind))

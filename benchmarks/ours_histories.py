@@ -17,7 +17,7 @@ from itertools import islice
 
 import psycopg
 
-from benchmarks.contender import Options, Outcome, Shape, main
+from benchmarks.contender import Options, Outcome, Shape, main, resident_bytes
 from benchmarks.engine import running
 from windlass import Workflow, checkpoint, step, workflow
 from windlass.values.codec import digest
@@ -29,7 +29,8 @@ _BEGUN = datetime(2026, 1, 1, tzinfo=UTC)
 _STARTED = json.dumps({"step_id": "note", "type": "step"})
 _EVENT = "INSERT INTO workflow_events VALUES (?, ?, ?, ?, ?, ?)"
 _HEAD = "UPDATE workflow_runs SET status = 'running', claim_rank = 1, started_at = created_at, last_seq = {0}"
-_reached: list[float] = []
+_reached: list[tuple[float, int]] = []
+"""When the step was carried out, and how much memory the process had then."""
 
 Row = tuple[str, int, str, str | None, str, str]
 
@@ -37,7 +38,7 @@ Row = tuple[str, int, str, str | None, str, str]
 @step
 async def note(number: int) -> int:
     """Note when it was carried out: nothing of a replay is."""
-    _reached.append(time.perf_counter())
+    _reached.append((time.perf_counter(), resident_bytes()))
     return number
 
 
@@ -118,22 +119,25 @@ async def _start(options: Options, flow: Workflow[[int, int], int], last: int) -
         return (await engine.start_run(flow, 0, last, queue=_QUEUE)).run_id
 
 
-async def _resume(options: Options, run_id: str) -> tuple[float, float]:
-    """Open the queue; return the seconds until the next step, and those of the processor."""
+async def _resume(options: Options, run_id: str) -> tuple[float, float, int]:
+    """Open the queue; return the seconds until the next step, those of the processor, and the bytes that came."""
     async with running(options.database) as engine:
+        before = resident_bytes()
         begun, worked = time.perf_counter(), time.process_time()
         await engine.set_queue(_QUEUE, paused=False)
         await engine.result(run_id)
         assert len(_reached) == 1, f"{len(_reached)} steps were carried out, not the one that the journal lacks"
-        return _reached[0] - begun, time.process_time() - worked
+        [(reached, memory)] = _reached
+        return reached - begun, time.process_time() - worked, memory - before
 
 
 def _measured(options: Options, flow: Workflow[[int, int], int], every: int | None) -> Outcome:
     last = _steps(options.size, every)
     run_id = asyncio.run(_start(options, flow, last + 1))
     events = _write(options, _journal(run_id, last, every))
-    seconds, processor = asyncio.run(_resume(options, run_id))
-    return Outcome(seconds, {"events": events, "rate": events / seconds, "processor_rate": events / processor})
+    seconds, processor, memory = asyncio.run(_resume(options, run_id))
+    rates = {"rate": events / seconds, "processor_rate": events / processor, "bytes_per_event": memory / events}
+    return Outcome(seconds, {"events": events, **rates})
 
 
 def _whole(options: Options) -> Outcome:

@@ -18,6 +18,9 @@ BEGIN, END = "<!-- figures of benchmarks/results.json -->\n", "<!-- end of the f
 RATES = ("ten-steps", "one-step")
 """The benchmarks whose absolute figures are quoted; of the others the ratios."""
 
+LONG = ("unused",)
+"""Those with too many ratios to be quoted."""
+
 
 def speed(found: dict[str, Any] | None) -> str:
     """Return the section's figures; without any, where they come from."""
@@ -31,8 +34,8 @@ def speed(found: dict[str, Any] | None) -> str:
         if one is not None:
             text += [f"\n{one['title']}\n\n| | |\n|---|---|\n", *_rates(one)]
     text += ["\n| ratio | measured | to reach |\n|---|---|---|\n"]
-    for one in found["benchmarks"].values():
-        text += _ratios(one)
+    for name, one in found["benchmarks"].items():
+        text += _ratios(one) if name not in LONG else []
     return "".join(text) + "\nAll of it, with versions and settings: [results](benchmarks/results.md).\n"
 
 

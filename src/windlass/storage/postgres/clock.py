@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from windlass.kernel.clock import SECOND, SystemClock
 
 TOLERANCE = SECOND
@@ -19,11 +21,11 @@ class ServerClock(SystemClock):
 
     def now(self) -> int:
         """Return wall time in microseconds."""
-        return self.machine() + self._correction
+        return time.time_ns() // 1000 + self._correction
 
     def machine(self) -> int:
         """Return what the machine says."""
-        return super().now()
+        return self.now() - self._correction
 
     def compare(self, server: int, asked: float) -> None:
         """Hear the server's time, in microseconds, for which it was asked at a monotonic time."""

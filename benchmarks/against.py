@@ -24,7 +24,7 @@ from benchmarks import machine
 from benchmarks.databases import Databases
 from benchmarks.install import ROOT
 from benchmarks.model import Goal, Side, share
-from benchmarks.runner import environment, in_process
+from benchmarks.runner import Say, environment, in_process
 from benchmarks.sides import DATABASES, side
 
 _DISK = Path("/var/tmp")  # noqa: S108  as the whole table's
@@ -83,7 +83,7 @@ def _processor() -> float:
 
 
 def turns(
-    databases: Databases, one: Side, rivals: tuple[Rival, Rival], rounds: int, size: int
+    databases: Databases, one: Side, rivals: tuple[Rival, Rival], rounds: int, size: int, say: Say
 ) -> tuple[list[float], list[float]]:
     """Return how fast the second rival is over the first in each round: by the clock, and by the processor.
 
@@ -100,6 +100,7 @@ def turns(
         (before, begun), (after, ended) = found[::turn]
         speeds.append(before / after if one.shape in _SLOWER else after / before)
         processor.append(begun / ended)
+        say(f"{number + 1}/{rounds} {one.name}: {speeds[-1]:.3f}, processor {processor[-1]:.3f}")
     return speeds, processor
 
 
@@ -120,6 +121,10 @@ def main() -> None:
     """Measure both in turns and print how fast the later one is over the earlier one."""
     given = _arguments()
     console = Console(soft_wrap=True)
+
+    def say(text: str) -> None:
+        console.print(text, style="dim", highlight=False)
+
     if not given.quick and machine.is_busy():
         console.print("The machine is busy: the figures will say more about that than about anything else.")
     rivals = Rival(given.before.resolve()), Rival(given.after.resolve())
@@ -135,8 +140,8 @@ def main() -> None:
                     continue
                 one = side("windlass", shape, _SLOWER.get(shape, "per second"), store, *_SIZES[shape])
                 size = one.quick if given.quick else one.size
-                both = dict(zip(("", ", processor"), turns(databases, one, rivals, given.rounds, size), strict=True))
-                for which, ratios in both.items():
+                both = turns(databases, one, rivals, given.rounds, size, say)
+                for which, ratios in zip(("", ", processor"), both, strict=True):
                     median = statistics.median(ratios)
                     spread = f"{share(min(ratios))} … {share(max(ratios))}"
                     verdict = _GOAL.verdict(median)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from windlass.engine.errors import StepFailed
+from windlass.kernel.telemetry import Silent
 
 if TYPE_CHECKING:
     from windlass.engine.run import Run
@@ -32,6 +33,8 @@ def failure(path: str, message: str, error_type: str, attempts: int) -> StepFail
 
 def tell_end(run: Run, path: str, kind: str, started: int, ended: int, *, failed: bool = False) -> None:
     """Tell that a step has ended, and between which times its last attempt was at work, in microseconds."""
+    if type(run.worker.telemetry) is Silent:
+        return
     status = "failed" if failed else "succeeded"
     took = (ended - started) / MILLISECOND if ended > started else 0.0
     name, tenant = run.workflow.name, run.claimed.tenant_id

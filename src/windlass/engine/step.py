@@ -135,7 +135,7 @@ class Step(Generic[P, R]):
         data = recorded.data or {}
         scope.hear(recorded.seq)
         if recorded.settled == "step_completed":
-            return self.signature.restore(to_json(data.get("output")), self._output)
+            return self.signature.recalled(data.get("output"), self._output)
         raise failure(path, data["error"], data["error_type"], data["attempt"])
 
     async def _live(

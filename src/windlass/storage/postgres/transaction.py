@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import orjson
@@ -226,12 +228,11 @@ class PostgresTransaction(TransactionState):
         self._write(sql.EVENTS, events)
 
     def load_events(self, run_ids: Sequence[str]) -> dict[str, list[Event]]:
-        journals: dict[str, list[Event]] = {}
         rows = self._wire.ask(sql.LOAD_EVENTS, orjson.dumps(run_ids))
         with uncollected(len(rows)):
-            for row in rows:
-                journals.setdefault(row[0], []).append(Event(*row))
-        return journals
+            rows.sort()
+            places = groupby(rows, itemgetter(0))
+            return {run_ids[at - 1]: [Event(run_ids[at - 1], *row[1:]) for row in part] for at, part in places}
 
     # inbox
     def add_inbox(self, rows: Sequence[InboxRow]) -> set[str]:

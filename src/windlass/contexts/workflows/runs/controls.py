@@ -243,6 +243,19 @@ async def _whole(planned: Planned, work: Callable[[], Awaitable[dict[str, Any]]]
     return value
 
 
+async def fail(planned: Planned, failure: StepFailure) -> None:
+    """Keep in the run's history that a step failed before its work began, or between two rounds of its loop.
+
+    Raises:
+        StepFailed: always; a retry of the run comes back to this.
+    """
+
+    async def work() -> dict[str, Any]:
+        raise failure
+
+    await compound(planned.step.id, _spoken(work), kind=planned.type.name)
+
+
 def _spoken(work: Callable[[], Awaitable[dict[str, Any]]]) -> Callable[[], Awaitable[dict[str, Any]]]:
     async def speaking() -> dict[str, Any]:
         try:

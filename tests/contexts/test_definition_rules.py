@@ -410,19 +410,24 @@ def test_preflight_warns_of_steps_that_are_not_safe_to_run_again() -> None:
     assert (warning["code"], warning["step_id"], warning["step_type"]) == ("unsafe_replay_step", "p", "python")
 
 
-def test_preflight_warns_of_a_time_out_that_nobody_heeds() -> None:
-    ask: Document = {"id": "ask", "type": "wait_for_approval", "config": {"assigned_to_user_id": "ann"}}
-    nap: Document = {"id": "nap", "type": "delay", "config": {"milliseconds": 10}, "timeout_seconds": 5}
+def test_a_time_out_of_an_attempt_is_refused_where_there_is_none() -> None:
+    asks = [
+        {"id": kind, "type": kind, "config": {"assigned_to_user_id": "ann", "timeout_seconds": 9}, "timeout_seconds": 5}
+        for kind in ("wait_for_human", "wait_for_approval")
+    ]
+    call = {"id": "call", "type": "workflow_call", "config": {"workflow_id": 1}, "timeout_seconds": 300}
+    nap = {"id": "nap", "type": "delay", "config": {"milliseconds": 10}, "timeout_seconds": 5}
+    document = definition([log("a", timeout_seconds=5), *asks, call, nap])
 
-    told = preflight(definition([log("a", timeout_seconds=5), ask | {"timeout_seconds": 5}, nap]), CATALOGUE)
+    told = preflight(document, CATALOGUE)
 
-    unheeded = [warning for warning in told["warnings"] if warning["code"] == "timeout_unheeded"]
-    assert told["valid"] is True
-    assert [(one["path"], one["step_id"]) for one in unheeded] == [
-        ("steps.1.timeout_seconds", "ask"), ("steps.2.timeout_seconds", "nap"),
+    assert [(one["path"], one["step_id"], one["reason"]) for one in told["errors"]] == [
+        (f"steps.{place}.timeout_seconds", step_id, "timeout_unsupported")
+        for place, step_id in enumerate(("wait_for_human", "wait_for_approval", "call"), 1)
     ]  # fmt: skip
-    assert "waits as long as config.timeout_seconds says" in unheeded[0]["message"]
-    assert preflight(definition([ask]), CATALOGUE)["warnings"][0]["code"] == "unsafe_replay_step"
+    assert "waits as long as config.timeout_seconds says" in told["errors"][0]["message"]
+    with pytest.raises(ValidationFailed):
+        require_valid(document, CATALOGUE)
 
 
 @pytest.mark.parametrize("template", templates(), ids=lambda template: template.name)

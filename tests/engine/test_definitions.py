@@ -319,6 +319,18 @@ async def test_a_delay_stands_within_another_step(
     assert (await handle.result())["name"] == "end"
 
 
+async def test_a_delay_takes_no_longer_than_its_attempt_may(stage: Stage, engine: Engine) -> None:
+    nap = {"id": "nap", "type": "delay", "config": {"milliseconds": 90_000_000}, "timeout_seconds": 0.05}
+    inner = {"type": "delay", "config": {"milliseconds": "{{ item }}"}}
+    naps = {"id": "naps", "type": "map", "config": {"items": [90_000_000], "step": inner}, "timeout_seconds": 0.05}
+    for step in (nap, naps):
+        handle = await stage.start(engine, step | {"on_failure": "end"}, act("no"), act("end", "{{ last.error }}"))
+        assert (await handle.result())["name"] == "timeout: it takes longer than 0.05 s"
+
+    handle = await stage.start(engine, nap | {"config": {"milliseconds": 10}, "timeout_seconds": 30})
+    assert await handle.result() == {"delayed_ms": 10}
+
+
 async def test_delays_within_a_map_survive_a_restart(stage: Stage, engine: Engine) -> None:
     inner = {"type": "delay", "config": {"milliseconds": "{{ item }}"}}
     handle = await stage.start(engine, {"id": "all", "type": "map", "config": {"items": [300, 400], "step": inner}})

@@ -89,8 +89,11 @@ async def _parallel(run: Carrier, planned: Planned, names: Names) -> Outcome:
 
 async def _delay(_: Carrier, planned: Planned, names: Names) -> Outcome:
     async def work() -> dict[str, Any]:
-        milliseconds = _config(planned, names).get("milliseconds", 1000)
-        await sleep(milliseconds / 1000)
+        milliseconds, most = _config(planned, names).get("milliseconds", 1000), planned.step.timeout_seconds
+        seconds = milliseconds / 1000
+        await sleep(seconds if most is None else min(seconds, most))
+        if most is not None and most < seconds:
+            raise StepFailure("timeout", f"it takes longer than {most:g} s")
         return {"delayed_ms": milliseconds}
 
     return Outcome(await _whole(planned, work))

@@ -410,6 +410,35 @@ def test_preflight_warns_of_steps_that_are_not_safe_to_run_again() -> None:
     assert (warning["code"], warning["step_id"], warning["step_type"]) == ("unsafe_replay_step", "p", "python")
 
 
+@pytest.mark.parametrize(
+    "kind,config,field",
+    [
+        ("regex_extract", {"text": "{{ inputs.x }}", "pattern": "(a"}, "pattern"),
+        ("regex_extract", {"text": "x", "pattern": "(?=a)", "dotall": "{{ inputs.x }}"}, "pattern"),
+        ("json_transform", {"data": "{{ inputs.x }}", "expression": "a["}, "expression"),
+        ("json_transform", {"data": [], "query": "(" * 2000}, "query"),
+        ("json_validate", {"data": 1, "schema": {"properties": {"a": {"pattern": "(a"}}}}, "schema"),
+        ("wait_for_human", {"assigned_to_user_id": "a", "form_schema": {"pattern": "(a"}}, "form_schema"),
+        ("wait_for_approval", {"assigned_to_user_id": "a", "form_schema": {"type": "lot"}}, "form_schema"),
+    ],
+)
+def test_what_is_compiled_is_tried_before_it_runs_unless_it_has_templates(
+    kind: str, config: Document, field: str
+) -> None:
+    wrong = {"id": "a", "type": kind, "config": config}
+    inner = {"id": "all", "type": "map", "config": {"items": [], "step": {"type": kind, "config": config}}}
+    open_ = wrong | {"config": config | {field: "{{ inputs.x }}"}}
+
+    [problem] = validate(definition([wrong]), CATALOGUE)
+    inside = [one.path for one in validate(definition([inner]), CATALOGUE)]
+
+    assert (problem.path, problem.step_id) == (f"steps.0.config.{field}", "a")
+    assert problem.message
+    assert not problem.message.startswith("config.")
+    assert inside == ([f"steps.0.config.step.config.{field}"] if "wait" not in kind else ["steps.0.config.step.type"])
+    assert codes(definition([open_])) == []
+
+
 def test_a_time_out_of_an_attempt_is_refused_where_there_is_none() -> None:
     asks = [
         {"id": kind, "type": kind, "config": {"assigned_to_user_id": "ann", "timeout_seconds": 9}, "timeout_seconds": 5}

@@ -65,6 +65,21 @@ async def test_every_list_refuses_what_it_cannot_read_alike_and_by_name(served: 
 
 
 @pytest.mark.parametrize(
+    "path,most",
+    [
+        ("/webhooks/dlq?limit", 500), ("/webhooks/dlq?offset", 100_000), ("/runs/1/webhooks/deliveries?limit", 500),
+        ("/runs/1/events?limit", 1000),
+    ],
+)  # fmt: skip
+async def test_a_page_is_refused_that_is_larger_than_any(served: Served, path: str, most: int) -> None:
+    url = f"/api/v1/workflows{path}"
+    beyond = await served.client.get(f"{url}={most + 1}")
+
+    assert (await served.client.get(f"{url}={most}")).status_code in {200, 404}
+    assert (beyond.status_code, named(beyond)) == (422, ["query", url.partition("?")[2]])
+
+
+@pytest.mark.parametrize(
     "filter_,status",
     [
         ({"created_after": "yesterday"}, 400),

@@ -31,7 +31,7 @@ T = TypeVar("T")
 TYPES = many("types", "Only events of these types")
 EVENTS: list[Parameter] = [
     integer("since", "Only events after this number", least=0, default=0),
-    integer("limit", "Events on a page", least=1, default=500, cap=1000),
+    integer("limit", "Events on a page", least=1, default=500, most=1000),
     TYPES,
     free("cursor", "The `Next-Cursor` of the page before; wins over `since`"),
 ]

@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.contexts.asked import ask_one
+from tests.contexts.people.asked import ask_one
 from tests.support.apps import Served, serving
 from tests.support.databases import ON_ONE_DATABASE
 from tests.support.waiting import wait_until_async

@@ -95,6 +95,9 @@ async def test_what_is_done_to_many_runs_is_done_to_none_when_their_filter_canno
     answer = await served.client.post(BULK, json={"action": "cancel", "filter": filter_})
 
     assert answer.status_code == status, answer.text
+    if status == 422:
+        [issue] = answer.json()["detail"]
+        assert issue["loc"][:2] == ["body", "filter"]
 
 
 async def test_a_bare_date_is_a_whole_day_for_bulk_as_for_lists(served: Served) -> None:

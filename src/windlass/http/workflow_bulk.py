@@ -13,7 +13,7 @@ from windlass.contexts.workflows.api import Fork, unfit
 from windlass.engine.errors import RunConflict
 from windlass.engine.types import Status
 from windlass.http.access import needs
-from windlass.http.bodies import Field, media, read_body, text
+from windlass.http.bodies import Field, media, read_body, read_fields, text
 from windlass.http.callers import caller
 from windlass.http.query import read_query, waiting_complaint
 from windlass.http.responses import Json
@@ -85,16 +85,12 @@ async def bulk(request: Request) -> Response:
 
 
 def _query(actor: Actor, given: dict[str, Any]) -> RunQuery:
-    wanted = read_body(_packed(given), WANTED)
+    wanted = read_fields(given, WANTED, ("body", "filter"))
     owner = wanted.pop("owner", None) if actor.administers_workflows else actor.user_id
     statuses = tuple(wanted.pop("status", ()))
     for name in wanted.keys() & {"created_after", "created_before"}:
         wanted[name] = read_moment(wanted[name], name, end=name == "created_before")
     return RunQuery("workflows.run", actor.tenant_id, owner=owner, statuses=statuses, **wanted)
-
-
-def _packed(given: dict[str, Any]) -> bytes:
-    return bytes(Json(given).body)
 
 
 async def _one(request: Request, actor: Actor, asked: dict[str, Any], run_id: str, key: str | None) -> dict[str, Any]:

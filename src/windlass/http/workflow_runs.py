@@ -12,7 +12,7 @@ from starlette.responses import Response
 from windlass.contexts.workflows.api import Order, Runs
 from windlass.engine.types import RunView, Status
 from windlass.http.access import needs, scoped
-from windlass.http.bodies import Field, media, read_body, text
+from windlass.http.bodies import REASON, Field, media, read_body, text
 from windlass.http.callers import caller
 from windlass.http.query import Parameter, choice, free, integer, many, moment, narrowing, page_of_runs, read_query
 from windlass.http.responses import Json
@@ -39,7 +39,6 @@ ORDER = {
     "priority": Field({"type": "integer", "minimum": -100, "maximum": 100}),
 }
 ADHOC = {**ORDER, "definition": Field({"type": "object"}, required=True)}
-REASON = {"reason": Field(text(300))}
 SECRETS = {"secrets": Field({"type": "object", "additionalProperties": text(16_384, least=0)}, required=True)}
 MODE = [free("mode", "`async` answers at once, anything else waits for the end")]
 LIST: list[Parameter] = [

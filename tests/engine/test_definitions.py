@@ -223,6 +223,18 @@ async def test_a_condition_that_failed_and_was_handled_is_found_again_after_a_re
     ]  # fmt: skip
 
 
+async def test_a_condition_that_fails_in_a_graph_is_told_and_handled_there(stage: Stage, engine: Engine) -> None:
+    lost = act("lost", depends_on=["a"], repeat={"until": "{{ nil }}", "max_iterations": 2}, on_failure="mend")
+    mend = act("mend", "{{ lost.error[:14] }}")
+    handle = await stage.start(engine, act("a"), act("b", depends_on=["a"]), lost, mend)
+
+    assert (await handle.result())["mend"]["name"] == "template_error"
+    shown = shown_steps(await engine.get_run(handle.run_id), await engine.events(handle.run_id))
+    assert sorted((one["step_id"], one["status"]) for one in shown) == [
+        ("a", "succeeded"), ("b", "succeeded"), ("lost", "failed"), ("lost", "succeeded"), ("mend", "succeeded"),
+    ]  # fmt: skip
+
+
 async def test_a_loop_that_never_ends_fails(stage: Stage, engine: Engine) -> None:
     handle = await stage.start(engine, act("a", repeat={"while": "true", "max_iterations": 2}))
     with pytest.raises(RunFailed, match="loop_limit_reached"):

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from functools import cache
 
 import httpx2
+import hypothesis
 import pytest
 
 from tests.support.fixtures import (
@@ -40,6 +41,14 @@ __all__ = [
 ]
 
 read_settings_quickly()
+# How long an example takes says nothing on a machine that does something else as well.
+hypothesis.settings.register_profile(
+    "house",
+    hypothesis.settings.default,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("house")
 
 
 def pytest_collection_finish() -> None:

@@ -33,6 +33,7 @@ from windlass.http import (
     queues,
     records,
     reports,
+    run_live,
     runs,
     schedules,
     system,
@@ -72,6 +73,15 @@ EVENTS = {
     "signal_awaited": "the run waits for a signal and will give up at `due_at`",
     "signal_received": "a signal was handed to the code",
     "signal_timed_out": "the signal did not come in time",
+    "update_awaited": "the run waits for an update and will give up at `due_at`",
+    "update_accepted": "an update passed the validator and was handed to the code: its `name`, `id` and `payload`",
+    "update_answered": "the code answered the update of this `id`: `result`, or `error` where it failed",
+    "update_timed_out": "no update came in time",
+    "stream_written": "the code wrote `items` items to a `stream`, from `offset` on; `closed`: it was refused",
+    "stream_closed": "the code closed a `stream`",
+    "step_streamed": "an attempt of a step wrote `items` items to a `stream`, from `offset` on",
+    "value_published": "the code published a `value` under a `key`",
+    "step_published": "an attempt of a step did",
     "waiting_human": "a person was asked: `assigned_to` says whom, `due_at` until when (microseconds)",
     "waiting_approval": "a person was asked for consent; as `waiting_human`",
     "human_reminded": "whoever was asked and has not answered was reminded",
@@ -88,6 +98,7 @@ EVENTS = {
 WAITS = {
     "timer": "a sleep, or the pause before a retry",
     "signal:<name>": "a signal",
+    "update:<name>": "an update",
     "child:<run>": "a child run",
     "<n> things": "several of these at once",
     "delayed": "its own start, which was put off",
@@ -134,7 +145,8 @@ CODES = {
 def event_types() -> set[str]:
     """Return the type of every event that the code writes."""
     found: set[str] = {status.value for status in WITH_PEOPLE}
-    for path in (path for folder in ("engine", "contexts", "deploy") for path in (SOURCE / folder).rglob("*.py")):
+    folders = ("engine", "contexts", "deploy", "live")
+    for path in (path for folder in folders for path in (SOURCE / folder).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 place = {"NewEvent": 0, "Event": 2, "note": 0, "note_in": 2}.get(node.func.id)
@@ -146,9 +158,14 @@ def event_types() -> set[str]:
 
 
 def errors() -> list[type[WindlassError]]:
-    """Return every public error that the engine raises to its callers."""
-    home = importlib.import_module("windlass.engine.errors")
-    found = [value for value in vars(home).values() if inspect.isclass(value) and value.__module__ == home.__name__]
+    """Return every public error that the engine raises to its callers, and what answers for open runs."""
+    homes = [importlib.import_module(f"windlass.{package}.errors") for package in ("engine", "live")]
+    found = [
+        value
+        for home in homes
+        for value in vars(home).values()
+        if inspect.isclass(value) and value.__module__ == home.__name__
+    ]
     return [error for error in found if issubclass(error, WindlassError)]
 
 
@@ -242,7 +259,7 @@ curl -s http://localhost:8000/openapi.json | jq -c '.info'
 
 
 PARTS = (
-    records, reports, runs, queues, system, health, operations, auth, audit, definitions, workflow_runs,
+    records, reports, runs, run_live, queues, system, health, operations, auth, audit, definitions, workflow_runs,
     workflow_history, workflow_bulk, people, artifacts, webhooks, schedules, candidates,
 )  # fmt: skip
 """Whose routes are listed."""

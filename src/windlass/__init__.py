@@ -36,7 +36,22 @@ if TYPE_CHECKING:
     from windlass.engine.step import Step, step
     from windlass.engine.workflow import Workflow, workflow
     from windlass.kernel.errors import NotSerializable
+    from windlass.kernel.items import StreamItem
     from windlass.kernel.stepping import StepInfo, step_info
+    from windlass.live.api import (
+        NoAnswer,
+        QueryFailed,
+        QueryRefused,
+        StreamClosed,
+        Update,
+        UpdateFailed,
+        UpdateRefused,
+        UpdateTimeout,
+        on_query,
+        publish,
+        stream,
+        updates,
+    )
 
 __version__ = "0.1.0"
 
@@ -68,6 +83,24 @@ _HOMES = {
 _WHERE = {name: f"windlass.engine.{module}" for module, names in _HOMES.items() for name in names}
 _WHERE["NotSerializable"] = "windlass.kernel.errors"
 _WHERE |= dict.fromkeys(("StepInfo", "step_info"), "windlass.kernel.stepping")
+_WHERE["StreamItem"] = "windlass.kernel.items"
+_WHERE |= dict.fromkeys(
+    (
+        "NoAnswer",
+        "QueryFailed",
+        "QueryRefused",
+        "StreamClosed",
+        "Update",
+        "UpdateFailed",
+        "UpdateRefused",
+        "UpdateTimeout",
+        "on_query",
+        "publish",
+        "stream",
+        "updates",
+    ),
+    "windlass.live.api",
+)
 _WHERE |= dict.fromkeys(("deprecate_patch", "patched"), "windlass.deploy.patches")
 
 __all__ = [
@@ -76,9 +109,12 @@ __all__ = [
     "Engine",
     "Fatal",
     "Handle",
+    "NoAnswer",
     "NonDeterminismError",
     "NotSerializable",
     "Overloaded",
+    "QueryFailed",
+    "QueryRefused",
     "Registry",
     "RunCancelled",
     "RunConflict",
@@ -88,8 +124,14 @@ __all__ = [
     "StepFailed",
     "StepInfo",
     "StepTimeout",
+    "StreamClosed",
+    "StreamItem",
     "UnknownRun",
     "UnknownWorkflow",
+    "Update",
+    "UpdateFailed",
+    "UpdateRefused",
+    "UpdateTimeout",
     "Workflow",
     "checkpoint",
     "continue_as_new",
@@ -97,13 +139,17 @@ __all__ = [
     "gather",
     "map",
     "now",
+    "on_query",
     "patched",
+    "publish",
     "random",
     "signal",
     "sleep",
     "sleep_until",
     "step",
     "step_info",
+    "stream",
+    "updates",
     "uuid",
     "workflow",
 ]

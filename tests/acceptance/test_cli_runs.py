@@ -17,7 +17,7 @@ FLOWS = '''
 
 from pathlib import Path
 
-from windlass import Fatal, signal, step, workflow
+from windlass import Fatal, on_query, publish, signal, step, stream, updates, workflow
 
 
 @step
@@ -48,6 +48,26 @@ async def fragile_flow() -> str:
 @workflow(name="patient")
 async def patient() -> dict:
     return {"paid": await signal("paid")}
+
+
+@workflow(name="basket")
+async def basket() -> int:
+    items = []
+
+    def check(item):
+        if item in items:
+            raise ValueError(f"{item} is there already")
+
+    on_query("items", lambda: items)
+    async for update in updates("add", validator=check):
+        if update.payload == "done":
+            break
+        items.append(update.payload)
+        await stream("items").write({"item": update.payload})
+        publish("count", len(items))
+        update.answer(len(items))
+    update.answer()
+    return len(items)
 '''
 
 
@@ -135,6 +155,31 @@ def test_events_are_followed_to_the_end(over_http: Windlass, service: Service) -
     types = [json.loads(line)["event_type"] for line in following.out.splitlines()]
     assert types[0] == "run_started"
     assert types[-1] == "run_cancelled"
+
+
+def test_an_open_run_is_changed_asked_and_followed(windlass: Windlass, service: Service) -> None:
+    run_id = start(service, "basket")
+
+    with windlass.running("runs", "stream", run_id, "items", "--follow", "--json") as following:
+        assert windlass("runs", "update", run_id, "add", "apple", "--update-id", "a").json == 1
+        assert windlass("runs", "update", run_id, "add", '"apple"', "--update-id", "a").json == 1
+        assert "apple is there already" in windlass("runs", "update", run_id, "add", "apple", code=2).err
+        assert windlass("runs", "update", run_id, "add", "7").json == 2
+        assert windlass("runs", "query", run_id, "items", "--json").json == ["apple", 7]
+        assert "has no query 'other'" in windlass("runs", "query", run_id, "other", code=2).err
+        late = windlass("runs", "update", run_id, "other", "--update-id", "x", "--timeout", "0", code=5)
+        assert "update 'x' has not been answered yet" in late.err
+        assert windlass("runs", "update", run_id, "add", "done").out == "null\n"
+        assert following.wait() == 0
+
+    items = [json.loads(line) for line in following.out.splitlines()]
+    assert [(item["offset"], item["value"]) for item in items] == [(0, {"item": "apple"}), (1, {"item": 7})]
+    assert windlass("runs", "stream", run_id, "items", "--offset", "1").out == '{"item":7}\n'
+    assert windlass("runs", "published", run_id, "count").out == "2\n"
+    assert windlass("runs", "published", run_id, "--json").json == {"count": 2}
+    assert "has published no 'size'" in windlass("runs", "published", run_id, "size", code=3).err
+    assert "succeeded and answers no queries" in windlass("runs", "query", run_id, "items", code=4).err
+    assert "succeeded and takes no updates" in windlass("runs", "update", run_id, "add", "8", code=4).err
 
 
 def test_queues_are_limited_and_paused(windlass: Windlass) -> None:

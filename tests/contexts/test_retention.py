@@ -1,6 +1,7 @@
 """What is old goes, in small batches; what an open run needs stays, whoever deletes; on both databases."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from windlass.contexts.workflows.api import Order, SnapshotRetention
 from windlass.contexts.workflows.runs import forgetting, snapshots
 from windlass.contexts.workflows.runs.forgetting import remove_in
 from windlass.contexts.workflows.runs.snapshots import canonical, digest_of
+from windlass.engine.ports import Transaction
 from windlass.kernel.actors import Actor
 from windlass.storage import retention
 from windlass.storage.retention import Old, Removed, Retention, trims
+from windlass.storage.schema import LIVE
 
 ANN = Actor("ann", "ann", role="admin")
 FUTURE = "2100-01-01T00:00:00.000000Z"
@@ -133,6 +136,27 @@ async def test_batches_are_bounded(running: Application, monkeypatch: pytest.Mon
 
     assert removed.runs == 5
     assert removed.events >= 5 * 12
+
+
+async def test_what_runs_have_told_goes_with_them(running: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "ROWS", 4)
+    ended, parked = await start(running, [log("a")]), await waiting(running)
+    columns = ("run_id", "stream", "item_offset", "item_json", "created_at")
+    items = [(run_id, "s", place, "1", FUTURE) for run_id in (ended, parked) for place in range(9)]
+    await running.engine.transact(lambda tx: tx.insert_rows(LIVE[0], columns, items))
+    gone: list[int] = []
+    real = retention.trim_items_in
+
+    def counted(tx: Transaction, run_ids: Sequence[str]) -> int:
+        gone.append(real(tx, run_ids))
+        return gone[-1]
+
+    monkeypatch.setattr(retention, "trim_items_in", counted)
+
+    assert (await Retention(running.engine, dry=False).runs(FUTURE)).runs == 1
+    assert gone == [4, 4, 1]
+    assert await rows(running, "workflow_stream_items", ended) == 0
+    assert await rows(running, "workflow_stream_items", parked) == 9
 
 
 async def test_definitions_that_no_run_needs_go(running: Application, monkeypatch: pytest.MonkeyPatch) -> None:

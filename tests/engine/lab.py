@@ -21,6 +21,7 @@ from windlass.engine.ports import Backend, Transaction
 from windlass.engine.types import TERMINAL, Event, RunView
 from windlass.engine.worker import Worker
 from windlass.kernel.clock import SystemClock
+from windlass.live.api import Live
 from windlass.storage.batches import BatchWriter, Pending
 from windlass.storage.committer import Committer
 from windlass.storage.invariant import adrift
@@ -92,7 +93,7 @@ class Lab:
             writers.append(OwnTransactions(sessions, on_rings=lambda *news: hear(*news)))  # noqa: PLW0108  not made yet
         mortals = [Mortal(writer) for writer in writers]
         commits: list[Commits] = [*mortals]
-        engine = Engine(backend, commits[0], transactions=commits[-1], **{"clock": self.clock, **settings})
+        engine = Engine(backend, commits[0], transactions=commits[-1], live=Live, **{"clock": self.clock, **settings})
         main.on_rings = hear = engine.worker.on_rings
         for writer in writers:
             writer.start()

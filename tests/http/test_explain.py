@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.apps import Served, serving
 from tests.support.waiting import wait_until_async
-from windlass import Engine, signal, sleep, step, workflow
+from windlass import Engine, signal, sleep, step, updates, workflow
 from windlass.bootstrap import run_application
 from windlass.cli.client.protocol import RunQuery
 from windlass.cli.work.runs import explain_run as command
@@ -58,6 +58,11 @@ async def sleeps() -> None:
 @workflow(name="explain.listens")
 async def listens() -> None:
     await signal("go")
+
+
+@workflow(name="explain.takes_updates")
+async def takes_updates() -> None:
+    await updates("change").receive()
 
 
 @workflow(name="explain.listens_twice")
@@ -138,6 +143,7 @@ CAUSES = [
     Cause("retrying", started(retries), "fails#1", timed=True, detail="ConnectionError: refused"),
     Cause("sleeping", started(sleeps), timed=True),
     Cause("signal", started(listens), "go"),
+    Cause("update", started(takes_updates), "change"),
     Cause("several", started(listens_twice), "2 things"),
     Cause("child", started(parent)),
     Cause("waiting_human", started(asks, "human"), "ann"),

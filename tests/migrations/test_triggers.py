@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from tests.support.waiting import wait_until
 from windlass.storage import urls
 from windlass.storage.queries import views
-from windlass.storage.schema import workflow_runs
+from windlass.storage.schema import LIVE, workflow_runs
 
 STATUSES = {
     "queued": 2,
@@ -25,6 +25,12 @@ STATUSES = {
     "cancelled": 0,
 }
 NOW = "2026-01-01T00:00:00.000000Z"
+TOLD = (
+    "INSERT INTO workflow_stream_items (run_id, stream, item_offset, created_at) VALUES (:status, 's', 0, :now)",
+    "INSERT INTO workflow_published (run_id, key, value_json, updated_at) VALUES (:status, 'k', '1', :now)",
+    "INSERT INTO workflow_requests VALUES (:status, 'r', 'update', 'u', '-', 'sent', NULL, :now)",
+)
+"""What runs have told and were asked."""
 
 
 @pytest.fixture(params=["migrated_sqlite_url", "migrated_pg_dsn"])
@@ -54,6 +60,8 @@ def connection(request: pytest.FixtureRequest) -> Iterator[sa.Connection]:
                 ),
                 [{"status": status, "seq": seq, "now": NOW} for seq in (1, 2)],
             )
+            for statement in TOLD:
+                connection.execute(sa.text(statement), {"status": status, "now": NOW})
         yield connection
 
 
@@ -73,12 +81,15 @@ def test_events_of_open_runs_stay(connection: sa.Connection, statement: str) -> 
     assert _count(connection, "workflow_events") == STATUSES
 
 
-def test_a_deleted_run_takes_its_events_and_messages_along(connection: sa.Connection) -> None:
+def test_a_deleted_run_takes_all_that_is_its_own_along(connection: sa.Connection) -> None:
     connection.execute(sa.text("DELETE FROM workflow_runs WHERE run_id IN ('running', 'failed')"))
 
     events, messages = _count(connection, "workflow_events"), _count(connection, "workflow_inbox")
     assert (events["running"], events["failed"], events["paused"]) == (0, 0, 2)
     assert (messages["running"], messages["failed"], messages["paused"]) == (0, 0, 1)
+    for table in LIVE:
+        told = _count(connection, table.name)
+        assert (told["running"], told["failed"], told["paused"]) == (0, 0, 1), table.name
 
 
 def _begins(connection: sa.Connection) -> dict[str, int]:

@@ -60,6 +60,7 @@ PROPER: dict[str, Callable[[Scene], object]] = {
     "asleep": lambda scene: parked(scene, reason="timer", wake_at=LATER),
     "waiting for a signal": lambda scene: parked(scene, reason="signal:x"),
     "waiting for another signal": lambda scene: parked(scene, reason="signal:y"),
+    "waiting for an update": lambda scene: parked(scene, reason="update:x"),
     "waiting for several children": lambda scene: waiting_for_a_child(scene, "2 things"),
     "waiting for several signals": lambda scene: awaiting(scene, "signal_awaited"),
     "waiting for a child": waiting_for_a_child,

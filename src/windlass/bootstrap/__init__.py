@@ -18,6 +18,7 @@ from windlass.executors import api as executors
 from windlass.kernel.clock import SECOND, Clock
 from windlass.kernel.lanes import STRICT_AGEING, LaneRules
 from windlass.kernel.telemetry import Silent, Telemetry
+from windlass.live.api import Live
 from windlass.settings import Settings
 from windlass.storage import migrate
 from windlass.storage.committer import Committer
@@ -343,6 +344,7 @@ def _engine(
         queues=queues,
         telemetry=telemetry or Silent(),
         lanes=lane_rules(settings),
+        live=Live,
     )
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from windlass.cli import live
 from windlass.cli.client.protocol import RunQuery
 from windlass.cli.options import (
     ApiKey,
@@ -32,6 +33,7 @@ Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="Why; it is kep
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
+    live.register(group)
     app.add_typer(group, name="runs")
 
 
@@ -50,7 +52,7 @@ def list_(  # noqa: PLR0913  each is an option
     ] = None,
     waiting_on: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="What they wait for: a reason of explain, or signal:NAME, child:RUN."),
+        typer.Option(metavar="TEXT", help="A reason of explain, or signal:NAME, update:NAME, child:RUN."),
     ] = None,
     error_class: Annotated[
         str | None, typer.Option(metavar="CODE", help="Failed runs whose error begins with this code.")

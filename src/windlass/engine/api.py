@@ -203,7 +203,7 @@ def _child_result(workflow: Definition, data: dict[str, Any], path: str) -> Any:
     raise kind(f"child {path} {data['status']}: {message}", step=path, run_id=data["run_id"], error=data["result"])
 
 
-OWN_WORDS = frozenset({"run", "cancel", "step", "timer", "signal", "waiting", "child", "value"})
+OWN_WORDS = frozenset({"run", "cancel", "step", "timer", "signal", "waiting", "child", "value", "stream", "update"})
 """First words of the types of the engine's own events."""
 
 

@@ -58,6 +58,7 @@ class Engine:
         queues: carry out runs of these queues only.
         telemetry: who hears what happens.
         lanes: the limits of lanes where nobody has set one.
+        live: makes what answers for runs that are open, ``windlass.live.api.Live``.
     """
 
     def __init__(  # noqa: PLR0913  the settings of a process
@@ -75,6 +76,7 @@ class Engine:
         queues: Sequence[str] | None = None,
         telemetry: Telemetry | None = None,
         lanes: LaneRules | None = None,
+        live: Callable[[Engine], Any] | None = None,
     ) -> None:
         self.backend = backend
         self.commits = commits
@@ -94,6 +96,8 @@ class Engine:
             telemetry=telemetry or Silent(),
             lanes=lanes or LaneRules(),
         )
+        self.live: Any = None if live is None else live(self)
+        self.worker.live = self.live
 
     async def start(self) -> None:
         """Take a lease and begin to carry out runs."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
 import orjson
 
 from windlass.engine.errors import RunCancelled, RunFailed
 from windlass.engine.types import ControlResult, Ended, RunView, Status
+from windlass.kernel.items import StreamItem
 
 
 class Runs(Protocol):
     """What a handle asks of its engine."""
+
+    live: Any
 
     async def result(self, run_id: str, timeout: float | None = None) -> Any:
         """Wait for a run to end and return its output."""
@@ -77,6 +81,27 @@ class Handle:
     async def signal(self, name: str, payload: object = None, *, dedup_id: str | None = None) -> bool:
         """Send a signal to the run; see ``Engine.signal``."""
         return await self._engine.signal(self.run_id, name, payload, dedup_id=dedup_id)
+
+    # of a run that is open; see ``windlass.live.api.Live``
+    def read_stream(self, name: str, *, offset: int = 0) -> AsyncIterator[StreamItem]:
+        """Yield what the run writes to a stream, from an offset on, until the stream or the run has ended."""
+        items: AsyncIterator[StreamItem] = self._engine.live.read_stream(self.run_id, name, offset)
+        return items
+
+    async def published(self) -> dict[str, Any]:
+        """Return the newest value of each key that the run has published, also after its end."""
+        values: dict[str, Any] = await self._engine.live.published(self.run_id)
+        return values
+
+    async def update(
+        self, name: str, payload: object = None, *, update_id: str | None = None, timeout: float | None = None
+    ) -> Any:
+        """Have the run take an update and return its answer; see ``Live.update``."""
+        return await self._engine.live.update(self.run_id, name, payload, update_id=update_id, timeout=timeout)
+
+    async def query(self, name: str, arg: object = None, *, timeout: float | None = 10.0) -> Any:
+        """Ask the run what it knows, and change nothing; see ``Live.query``."""
+        return await self._engine.live.query(self.run_id, name, arg, timeout=timeout)
 
 
 def outcome(ended: Ended) -> Any:

@@ -15,16 +15,17 @@ from windlass.kernel.collection import uncollected
 
 OUTCOMES = frozenset({
     "step_completed", "timer_fired", "signal_received", "signal_timed_out", "child_completed", "value_recorded",
+    "update_accepted", "update_timed_out",
 })  # fmt: skip
 """Events that settle a call; ``step_failed`` does when it says so."""
 
 CONTINUED = "run_continued"
 """The event with which a run begins anew: what is before it is replayed no more."""
 
-FAILURES = frozenset({"step_failed", "child_completed", "signal_timed_out"})
+FAILURES = frozenset({"step_failed", "child_completed", "signal_timed_out", "update_timed_out"})
 """Outcomes that a retry takes back when they failed the run."""
 
-ASIDE = frozenset({"step_timeout", "step_retry_suppressed"})
+ASIDE = frozenset({"step_timeout", "step_retry_suppressed", "step_streamed", "step_published"})
 """Events for people, of which nothing follows."""
 
 
@@ -32,10 +33,10 @@ ASIDE = frozenset({"step_timeout", "step_retry_suppressed"})
 class Recorded:
     """What the journal knows of one call.
 
-    ``kind`` is step, timer, signal, child or value; ``begun`` and ``seq`` number its first event and the one that
-    ended it. ``settled`` is the type of the latter (None while the call is open), ``data`` its payload, ``opened``
-    the payload of the event that began it; ``attempts`` counts failed ones, the next may start at ``retry_at``
-    (microseconds).
+    ``kind`` is step, timer, signal, child, value, stream or update; ``begun`` and ``seq`` number its first event and
+    the one that ended it. ``settled`` is the type of the latter (None while the call is open), ``data`` its payload,
+    ``opened`` the payload of the event that began it; ``attempts`` counts failed ones, the next may start at
+    ``retry_at`` (microseconds).
     """
 
     path: str

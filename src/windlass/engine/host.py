@@ -11,7 +11,7 @@ from windlass.engine.history import History
 from windlass.engine.ops import Commits
 from windlass.engine.registry import Definition
 from windlass.engine.turn import EndOfTurn
-from windlass.engine.types import ClaimedRun, Finish, NewRun
+from windlass.engine.types import ClaimedRun, Finish, InboxRow, NewRun
 from windlass.kernel.clock import Clock
 from windlass.kernel.lanes import LaneRules
 from windlass.kernel.telemetry import Telemetry
@@ -50,6 +50,14 @@ class Held(Replayed, Protocol):
         ...
 
 
+class Live(Protocol):
+    """What others may ask of a run that is held; see ``windlass.live``."""
+
+    def ask(self, run: Any, row: InboxRow) -> None:
+        """Answer a question that is in a run's inbox, once the run has come to where it stands."""
+        ...
+
+
 class Host(Protocol):
     """A process that holds runs."""
 
@@ -62,6 +70,7 @@ class Host(Protocol):
     lanes: LaneRules
     stopping: bool
     turn: EndOfTurn
+    live: Live | None
 
     @property
     def ending(self) -> bool:

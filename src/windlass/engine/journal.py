@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from windlass.engine.births import insert
 from windlass.engine.ending import finish
@@ -63,6 +64,7 @@ class AdvanceRuns(Operation[Advance, Parked]):
         ends: list[tuple[Advance, Finish]] = []
         starts: list[NewRun] = []
         consumed: list[str] = []
+        along: list[tuple[Any, object]] = []
         for index, unit in enumerate(units):
             head = heads.get(unit.run_id)
             if head is None or head.holder != unit.holder or not tx.lease_is_live(unit.holder):
@@ -83,10 +85,12 @@ class AdvanceRuns(Operation[Advance, Parked]):
                 parks.append((index, unit, unit.park))
             starts.extend(unit.starts)
             consumed.extend(unit.consumed)
+            along.extend(unit.along)
         if starts:
             insert(tx, starts)
         if consumed:
             tx.consume_inbox(consumed)
+        self._ride(tx, along)
         orders = self._park(tx, parks, answers, changed) if parks else []
         tx.append_events(events)
         note_failures(tx, events)
@@ -100,6 +104,11 @@ class AdvanceRuns(Operation[Advance, Parked]):
         if changed:
             tx.write_heads(list(changed.values()))
         return answers
+
+    @staticmethod
+    def _ride(tx: Transaction, along: Sequence[tuple[Any, object]]) -> None:
+        for write, row in along:
+            tx.at_end(write, row)
 
     @staticmethod
     def _park(
@@ -138,9 +147,13 @@ class AdvanceRuns(Operation[Advance, Parked]):
         return orders
 
 
+NO_PROGRESS = frozenset({"step_started", "step_streamed", "step_published"})
+"""What a step may write and kill its process nevertheless, each time anew."""
+
+
 def deaths_after(unit: Advance, deaths: int) -> int:
     """Return how many holders have died without progress: that a long step began is none, or it could kill for ever."""
-    if unit.finish or unit.park or any(event.type != "step_started" for event in unit.events):
+    if unit.finish or unit.park or any(event.type not in NO_PROGRESS for event in unit.events):
         return 0
     return deaths
 

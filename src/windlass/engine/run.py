@@ -25,7 +25,7 @@ from windlass.engine.journal import ADVANCE
 from windlass.engine.mailbox import Mailbox
 from windlass.engine.ops import Operation, heard
 from windlass.engine.registry import Definition
-from windlass.engine.scope import CURRENT, Scope
+from windlass.engine.scope import CURRENT, HELD, Scope
 from windlass.engine.types import Advance, ClaimedRun, Finish, InboxRow, NewEvent, NewRun, Park, Status
 from windlass.kernel.clock import SECOND
 
@@ -58,11 +58,12 @@ class Run:
         self.history = History(claimed.events) if len(claimed.events) > 1 else None
         self.loop = asyncio.get_running_loop()
         self.pending: list[NewEvent] = []
+        self.along: list[Any] = []
+        self.live: Any = None
         self.mail = Mailbox()
         self.dues: dict[asyncio.Future[Any], int] = {}
         self._waits: dict[asyncio.Future[Any], Status] = {}
-        # In order, unlike sets: what is unwound first must not hang on addresses.
-        self.tasks: dict[asyncio.Task[Any], None] = {}
+        self.tasks: dict[asyncio.Task[Any], None] = {}  # in order: what is unwound first must not hang on addresses
         self.executing: dict[str, int] = {}
         self.busy = 1
         self.counted = True
@@ -70,15 +71,12 @@ class Run:
         self.has_children = self.history is not None and self.history.has_children
         self.undoes: dict[str, Any] = {}
         self.pausing: InboxRow | None = None
-        self.cancelling = False
-        self.held_back = False
+        self.cancelling = self.held_back = False
         self.divergence: NonDeterminismError | None = lacking(claimed)
         self.progress = 0
         self.replaying = self.history is not None
         self._ticks = LIVE
-        self._parking = False
-        self._aside = False
-        self._sailing = False
+        self._parking = self._aside = self._sailing = False
         self._air = 0
         self._ashore: list[asyncio.Future[None]] = []
         self._settling: asyncio.Handle | None = None
@@ -92,6 +90,7 @@ class Run:
         scope = Scope(self, "")
         context = copy_context()
         context.run(CURRENT.set, scope)
+        context.run(HELD.set, self)
         for row in self.claimed.inbox:
             self.deliver(row)
         task = self.loop.create_task(self._main(scope), context=context)
@@ -215,9 +214,9 @@ class Run:
         if self.pending:
             events = [*self.pending, *events]
             self.pending = []
-        consumed = self.mail.take_consumed()
-        now = events[-1].at if events else self.worker.clock.now()
-        unit = Advance(self.run_id, self.holder, now, events, finish, park, starts or [], consumed)
+        consumed, now = self.mail.take_consumed(), events[-1].at if events else self.worker.clock.now()
+        unit = Advance(self.run_id, self.holder, now, events, finish, park, starts or [], consumed, self.along)
+        self.along = []
         return self.submit(ADVANCE, unit)
 
     async def submit(self, op: Operation[Any, Any], unit: Any) -> Any:
@@ -344,11 +343,10 @@ class Run:
 
     def _return_mail(self, future: asyncio.Future[InboxRow | None]) -> None:
         """Keep for others what a branch was handed at the moment it was cancelled."""
-        if future.done() and not future.cancelled() and future.exception() is None:
-            row = future.result()
-            if row is not None:
-                self.mail.put_back(row)
-                self._hand_out(row)
+        over = future.done() and not future.cancelled() and future.exception() is None
+        if over and (row := future.result()) is not None:
+            self.mail.put_back(row)
+            self._hand_out(row)
 
     async def block(self, future: asyncio.Future[Any]) -> Any:
         """Wait for a future that ``release`` settles; the branch is not busy meanwhile."""
@@ -408,6 +406,8 @@ class Run:
             self.mail.rows[row.inbox_id] = row
             self.pausing = row
             self.settle_soon()
+        elif row.kind == "query" and self.worker.live is not None:
+            self.worker.live.ask(self, row)
         else:
             self.mail.rows[row.inbox_id] = row
             if not self._parking:
@@ -426,9 +426,8 @@ class Run:
 
     def _settle(self, lingered: bool) -> None:
         self._settling = None
-        if self.gone or self._parking or self.cancelling or self.executing:
-            return
-        if self.busy > 0 and self.pausing is None:
+        away = self.gone or self._parking or self.cancelling or self.executing
+        if away or (self.busy > 0 and self.pausing is None):
             return
         if self.pausing is None and not lingered:
             soonest = min(self.dues.values(), default=None)
@@ -457,7 +456,7 @@ class Run:
             self.drop()
             return
         for row in [*self.mail.rows.values(), *news]:
-            if row.kind in {"signal", "child"} and row.inbox_id in self.mail.rows:
+            if row.kind in {"signal", "child", "update"} and row.inbox_id in self.mail.rows:
                 self._hand_out(row)
             else:
                 self.deliver(row)
@@ -505,7 +504,7 @@ class Run:
         long = [(path, at) for path, at in self.executing.items() if 0 < at < edge]
         if long:
             self.executing.update((path, 0) for path, _ in long)
-            await self.commit([_opening(path, at) for path, at in long])
+            await self.commit([late_opening(path, at) for path, at in long])
 
     async def give_back(self) -> None:
         """Return the run to its queue: this process shuts down."""
@@ -595,6 +594,7 @@ class Run:
         return task
 
 
-def _opening(path: str, at: int) -> NewEvent:
+def late_opening(path: str, at: int) -> NewEvent:
+    """Return the event of the start of a step that has begun already."""
     name = path.rpartition("/")[2].rpartition("#")[0]
     return NewEvent("step_started", path, f'{{"step_id":"{name}","type":"step"}}', at)

@@ -76,6 +76,8 @@ class Scope(Generic[RunT]):
 
 
 CURRENT: ContextVar[Scope[Any] | None] = ContextVar("windlass_scope", default=None)
+HELD: ContextVar[Any] = ContextVar("windlass_run")
+"""The run whose code this is, also in its steps, unless another process or machine carries them out."""
 
 
 def current_scope(what: str) -> Scope[Any]:

@@ -61,7 +61,7 @@ class Event(NamedTuple):
 class InboxRow(NamedTuple):
     """Something said to a run by somebody who does not hold it.
 
-    ``kind`` is ``signal``, ``child``, ``cancel`` or ``pause``; ``name`` is the signal's name or the child's id.
+    ``kind`` is ``signal``, ``update``, ``query``, ``child``, ``cancel`` or ``pause``; ``name`` is its, or a child's id.
     """
 
     inbox_id: str
@@ -174,9 +174,8 @@ class Park:
     """Leave memory and wait: until ``wake_at`` (microseconds), or for the inbox when it is None.
 
     ``status`` is ``paused`` for a pause, one of ``WITH_PEOPLE`` for a run that waits for nobody else, and ``running``
-    otherwise; ``ready`` queues the run again at once
-    (a worker that shuts down gives its runs back so). Refused when the inbox holds something new: anything for
-    a run that waits, a cancellation for one that pauses.
+    otherwise; ``ready`` queues the run again at once (a worker that shuts down gives its runs back so). Refused
+    when the inbox holds something new: anything for a run that waits, a cancellation for one that pauses.
     """
 
     reason: str
@@ -189,7 +188,7 @@ class Park:
 
 @dataclass(slots=True)
 class Advance:
-    """One step forward of a held run at ``at`` microseconds: events, and what goes with them in the transaction."""
+    """One step forward of a held run at ``at`` microseconds: events, what goes with them, and rows for ``at_end``."""
 
     run_id: str
     holder: str
@@ -199,6 +198,7 @@ class Advance:
     park: Park | None = None
     starts: list[NewRun] = field(default_factory=list)
     consumed: list[str] = field(default_factory=list)
+    along: Sequence[tuple[Callable[[Any, list[Any]], None], object]] = ()
 
 
 TellStart = Callable[[Any, "Started"], None]

@@ -14,8 +14,7 @@ from typing import Any, TypeVar
 from windlass.engine.claiming import Turns
 from windlass.engine.control import CLAIM, TAKEOVER, TakeoverRequest, retire
 from windlass.engine.errors import Fenced, Suspend, WriteFailed
-from windlass.engine.fleet import Pace
-from windlass.engine.host import Held
+from windlass.engine.host import Held, Live
 from windlass.engine.ops import CALL, Commits
 from windlass.engine.orphans import Guardian
 from windlass.engine.outcomes import MILLISECOND
@@ -41,6 +40,7 @@ from windlass.kernel.errors import Unavailable
 from windlass.kernel.feed import PAGE
 from windlass.kernel.ids import new_id
 from windlass.kernel.lanes import LaneRules
+from windlass.kernel.pace import Pace
 from windlass.kernel.telemetry import Telemetry
 from windlass.kernel.threads import DaemonThreads
 
@@ -103,6 +103,7 @@ class Worker:
         self.claims = claims
         self.telemetry = telemetry
         self.lanes = lanes
+        self.live: Live | None = None
         self.holder = ""
         self.runs: dict[str, Run] = {}
         self.active = 0
@@ -125,8 +126,7 @@ class Worker:
         self._turns = Turns(lanes_first=True)
         self._bell = asyncio.Event()
         self._drained = asyncio.Event()
-        self.pace = Pace(lease_seconds)
-        self.turn = EndOfTurn()
+        self.pace, self.turn = Pace(lease_seconds), EndOfTurn()
         self._alarm: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loops: list[asyncio.Task[None]] = []
@@ -580,6 +580,8 @@ class Worker:
     async def _look_for_results(self) -> None:
         # Whoever asks later, after a retry say, must not hear what was read before.
         asked = {run_id: list(futures) for run_id, futures in self.results.items()}
+        for request in [key for key in asked if "/" in key]:
+            self.answer(request, None)
         for ended in await self.read(lambda: self.backend.reader.ended(list(asked))):
             for future in asked[ended.run_id]:
                 if not future.done():

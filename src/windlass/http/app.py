@@ -35,6 +35,7 @@ from windlass.http import (
     rates,
     records,
     reports,
+    run_live,
     runs,
     schedules,
     system,
@@ -154,6 +155,7 @@ def _routes() -> list[DirectRoute]:
         members,
         oidc,
         candidates,
+        run_live,
     )
     found = [route for part in parts for route in part.routes()]
     return sorted(found, key=lambda route: route.path.startswith(definitions.ONE))  # these would hide others

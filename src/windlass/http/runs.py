@@ -73,13 +73,13 @@ async def listing(request: Request) -> Response:
 async def get(request: Request) -> Response:
     """Get one run."""
     read_query(request, ())
-    return Json(await _seen(request, await callers.visitor(request)))
+    return Json(await seen(request, await callers.visitor(request)))
 
 
 async def events(request: Request) -> Response:
     """Get the events of a run, in order."""
     asked = read_query(request, EVENTS)
-    run = await _seen(request, await callers.visitor(request))
+    run = await seen(request, await callers.visitor(request))
     found = await application(request).engine.events(run.run_id, since=asked["since"], limit=asked["limit"] + 1)
     shown = found[: asked["limit"]]
     items = [
@@ -99,11 +99,11 @@ async def events(request: Request) -> Response:
 async def explain(request: Request) -> Response:
     """Say why a run stands where it does: the reason, what is in the way, since when, and when it goes on."""
     read_query(request, ())
-    run = await _seen(request, await callers.visitor(request))
+    run = await seen(request, await callers.visitor(request))
     return Json((await explain_run(application(request).engine, run.run_id))._asdict())
 
 
-async def _seen(request: Request, actor: Actor | None) -> RunView:
+async def seen(request: Request, actor: Actor | None) -> RunView:
     """Return the run of the path.
 
     Raises:
@@ -123,7 +123,7 @@ def _control(action: str, words: str) -> Handler:
         read_query(request, ())
         reason = read_body(await request.body(), REASON, optional=True).get("reason")
         actor = await callers.visitor(request) or ANONYMOUS
-        run = await _seen(request, actor)
+        run = await seen(request, actor)
         if not may_control(actor, run):
             actor.require(RUNS_CONTROL)
         done = await application(request).workflows.runs.command(actor, run, action, reason)

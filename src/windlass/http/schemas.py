@@ -244,6 +244,49 @@ class EventsAnswer(Shape):
     next_since: int | None
 
 
+class StreamItemAnswer(Shape):
+    """An item of a stream; ``step_id`` and ``attempt`` are of the step that wrote it, null for the workflow itself."""
+
+    offset: int
+    value: Any
+    step_id: str | None
+    attempt: int | None
+    created_at: datetime
+
+
+class StreamAnswer(Shape):
+    """Items of a stream, in order; ``next_offset`` goes on after them, ``closed`` says that nothing will come there."""
+
+    items: list[StreamItemAnswer]
+    count: int
+    next_offset: int
+    closed: bool
+
+
+class PublishedAnswer(Shape):
+    """The newest value of each key that a run has published."""
+
+    run_id: str
+    values: dict[str, Any]
+
+
+class UpdateAnswer(Shape):
+    """An update of a run; ``answer`` is what the run answered, or why it refused it or failed."""
+
+    run_id: str
+    update_id: str
+    name: str
+    state: Literal["sent", "accepted", "completed", "failed", "refused"]
+    answer: Any
+
+
+class QueryAnswer(Shape):
+    """What a run answered to a query."""
+
+    run_id: str
+    answer: Any
+
+
 class ControlAnswer(Shape):
     """What a control call did: ``sent`` means that the run's holder does it within a second."""
 

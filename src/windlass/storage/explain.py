@@ -37,7 +37,8 @@ LOOKED_AT = 200
 _OPENS = {"step_started": "step_running", "timer_started": "sleeping", "child_started": "child"}
 _UNDOING = ("compensation#", "compensation/")
 _CLOSES = frozenset({
-    "step_completed", "timer_fired", "child_completed", "signal_received", "signal_timed_out",
+    "step_completed", "timer_fired", "child_completed", "signal_received", "signal_timed_out", "update_accepted",
+    "update_timed_out",
 })  # fmt: skip
 ADVICE = {
     "no_worker": "start a process that carries this workflow out: `windlass worker`",
@@ -55,6 +56,7 @@ ADVICE = {
     "compensating": "it has failed and undoes what it had done; wait for its end",
     "sleeping": "it wakes by itself",
     "signal": "send the signal",
+    "update": "send the update: `windlass runs update`",
     "child": "look at the child: explain it in turn",
     "waiting_human": "whoever is asked decides: `windlass inbox`",
     "waiting_approval": "whoever is asked decides: `windlass inbox`",
@@ -197,8 +199,9 @@ def _open_call(facts: _Facts, now: int) -> _Cause | None:
             open_[path] = (_OPENS[kind], blocker, at, data.get("due_at"), None)
         elif kind in {"waiting_human", "waiting_approval"}:
             open_[path] = (kind, ", ".join(map(str, data.get("assigned_to", ()))) or None, at, data.get("due_at"), path)
-        elif kind == "signal_awaited":
-            open_[path] = ("signal", path.rpartition("signal:")[2].partition("#")[0], at, data.get("due_at"), None)
+        elif kind in {"signal_awaited", "update_awaited"}:
+            word = kind.partition("_")[0]
+            open_[path] = (word, path.rpartition(f"{word}:")[2].partition("#")[0], at, data.get("due_at"), None)
     inner = [path for path in open_ if not any(other.startswith(f"{path}/") for other in open_)]
     people = [path for path in open_ if open_[path][0] == facts.run.status]
     return open_[(people or inner)[-1]] if open_ else None
@@ -282,8 +285,9 @@ def _asleep(facts: _Facts, now: int) -> _Cause:
         return ("sleeping" if wait == "timer" else run.status), None, last, facts.wake_at, None
     if wait.startswith("child:"):
         return "child", wait.removeprefix("child:"), last, facts.wake_at, None
-    if wait.startswith("signal:"):
-        return "signal", wait.removeprefix("signal:"), last, facts.wake_at, None
+    for word in ("signal", "update"):
+        if wait.startswith(f"{word}:"):
+            return word, wait.removeprefix(f"{word}:"), last, facts.wake_at, None
     if wait == "write_failed":
         return "write_failed", None, last, facts.wake_at, None
     if wait.endswith(" things"):

@@ -19,7 +19,7 @@ NO_WAKE_UP = "no_wake_up"
 MEANINGS = {
     HOLDER_DEAD: "its holder is dead",
     CHILD_ENDED: "it waits for a child that has ended or never was",
-    SIGNAL_MISSED: "it waits for a signal that has come",
+    SIGNAL_MISSED: "it waits for a signal or an update that has come",
     NO_WAKE_UP: "nobody holds it and nothing will wake it",
 }
 
@@ -49,10 +49,10 @@ SELECT run_id, name, status, wait_reason, holder, finding FROM (
                 SELECT 1 FROM workflow_runs c WHERE c.run_id = substr(r.wait_reason, 7)
                 AND c.status NOT IN ('succeeded', 'failed', 'cancelled')) THEN NULL
             ELSE 'child_ended' END
-        WHEN r.wait_reason LIKE 'signal:%' THEN CASE
+        WHEN r.wait_reason LIKE 'signal:%' OR r.wait_reason LIKE 'update:%' THEN CASE
             WHEN EXISTS (
                 SELECT 1 FROM workflow_inbox i WHERE i.run_id = r.run_id AND NOT i.consumed
-                AND i.kind = 'signal' AND i.name = substr(r.wait_reason, 8)) THEN 'signal_missed'
+                AND i.kind = substr(r.wait_reason, 1, 6) AND i.name = substr(r.wait_reason, 8)) THEN 'signal_missed'
             ELSE NULL END
         WHEN r.wait_reason LIKE '% things' THEN CASE
             WHEN EXISTS (
@@ -60,10 +60,11 @@ SELECT run_id, name, status, wait_reason, holder, finding FROM (
                 AND c.status NOT IN ('succeeded', 'failed', 'cancelled')) THEN NULL
             WHEN EXISTS (
                 SELECT 1 FROM workflow_events a WHERE a.run_id = r.run_id AND a.event_type
-                IN ('signal_awaited', 'waiting_human', 'waiting_approval')
+                IN ('signal_awaited', 'update_awaited', 'waiting_human', 'waiting_approval')
                 AND NOT EXISTS (
                     SELECT 1 FROM workflow_events d WHERE d.run_id = r.run_id AND d.step_id = a.step_id
-                    AND d.event_type IN ('signal_received', 'signal_timed_out'))) THEN NULL
+                    AND d.event_type IN ('signal_received', 'signal_timed_out', 'update_accepted', 'update_timed_out')
+                )) THEN NULL
             ELSE 'no_wake_up' END
         ELSE 'no_wake_up' END AS finding
     FROM workflow_runs r

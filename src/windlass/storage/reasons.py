@@ -41,6 +41,7 @@ def _kinds(connection: sa.Connection, status: str, now: int) -> sa.Select[Any]:
         "why": sa.case((_runs.status_reason.in_(["poisoned", "secret_missing"]), _runs.status_reason)),
         "wait": sa.case(
             (_runs.wait_reason.startswith("signal:"), "signal"),
+            (_runs.wait_reason.startswith("update:"), "update"),
             (_runs.wait_reason.startswith("child:"), "child"),
             (_runs.wait_reason.endswith(" things"), "several"),
             else_=_runs.wait_reason,

@@ -18,7 +18,7 @@ from windlass.engine.ports import Transaction
 from windlass.engine.types import TERMINAL
 from windlass.storage.history import ASK, settle, whole_from
 from windlass.storage.run_filters import Condition, kinds, of_kind, page
-from windlass.storage.schema import workflow_events, workflow_runs
+from windlass.storage.schema import workflow_events, workflow_runs, workflow_stream_items
 
 PAGE = 500
 ROWS = 2000
@@ -152,6 +152,15 @@ def trim_in(tx: Transaction, batch: Sequence[Trim]) -> int:
     return removed
 
 
+def trim_items_in(tx: Transaction, run_ids: Sequence[str]) -> int:
+    """Delete what runs that have ended wrote to streams, not more than a transaction should; returns how many."""
+    i = workflow_stream_items.c
+    key = (i.run_id, i.stream, i.item_offset)
+    ended = _ended(tx, run_ids)
+    some = sa.select(*key).where(i.run_id.in_(sorted(ended))).limit(ROWS)
+    return int(tx.connection.execute(sa.delete(workflow_stream_items).where(sa.tuple_(*key).in_(some))).rowcount)
+
+
 def remove_in(tx: Transaction, run_ids: Sequence[str]) -> int:
     """Delete runs that have ended, with all that is theirs; returns how many."""
     ended = sorted(_ended(tx, run_ids))
@@ -221,5 +230,7 @@ class Retention:
         runs = 0
         if whole and free:
             ids = [run.run_id for run in free]
+            while await self._engine.transact(lambda tx: trim_items_in(tx, ids)) >= ROWS:
+                pass
             runs = await self._engine.transact(lambda tx: remove_in(tx, ids))
         return runs, events

@@ -277,3 +277,42 @@ database_moves = sa.Table(
     sa.Column("at", timestamp(), nullable=False),
     comment="the one row says that this database is being moved, has been moved, or came to be by a move",
 )
+
+workflow_stream_items = sa.Table(
+    "workflow_stream_items",
+    metadata,
+    sa.Column("run_id", name(), primary_key=True),
+    sa.Column("stream", name(), primary_key=True),
+    sa.Column("item_offset", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("item_json", json_text()),
+    sa.Column("step_id", name()),
+    sa.Column("attempt", sa.Integer),
+    sa.Column("created_at", timestamp(), nullable=False),
+    comment="what runs write to their streams; the row without an item is a stream's end",
+)
+
+workflow_published = sa.Table(
+    "workflow_published",
+    metadata,
+    sa.Column("run_id", name(), primary_key=True),
+    sa.Column("key", name(), primary_key=True),
+    sa.Column("value_json", json_text(), nullable=False),
+    sa.Column("updated_at", timestamp(), nullable=False),
+    comment="the newest value of each key that a run has published",
+)
+
+workflow_requests = sa.Table(
+    "workflow_requests",
+    metadata,
+    sa.Column("run_id", name(), primary_key=True),
+    sa.Column("request_id", name(), primary_key=True),
+    sa.Column("kind", name(), nullable=False),
+    sa.Column("name", name(), nullable=False),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("state", name(), nullable=False),
+    sa.Column("answer_json", json_text()),
+    sa.Column("created_at", timestamp(), nullable=False),
+    comment="updates of runs and queries, and what was answered; a query goes with its answer",
+)
+LIVE = (workflow_stream_items, workflow_published, workflow_requests)
+"""Tables of what runs tell and are asked while they are open; their rows go with their run."""

@@ -55,6 +55,7 @@ class Waiting(NamedTuple):
 
 WAITS = {
     "signal": Waiting("signal:", status=Status.RUNNING.value),
+    "update": Waiting("update:"),
     "child": Waiting("child:"),
     "sleeping": Waiting("timer"),
     "delayed": Waiting(status=Status.QUEUED.value, delayed=True),
@@ -67,8 +68,8 @@ WAITS = {
     "secret_missing": Waiting(status=Status.PAUSED.value, reason="secret_missing"),
 }
 """The reasons of ``explain`` that lists are narrowed down by; ``paused`` is whatever the pause is for."""
-KNOWN = f"{', '.join(WAITS)}, signal:NAME, child:RUN"
-_RAW = re.compile(r"(signal|child):.*|timer|idle|[0-9]+ things", re.DOTALL)
+KNOWN = f"{', '.join(WAITS)}, signal:NAME, update:NAME, child:RUN"
+_RAW = re.compile(r"(signal|update|child):.*|timer|idle|[0-9]+ things", re.DOTALL)
 
 
 def waiting_for(word: str) -> Waiting:

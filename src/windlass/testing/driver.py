@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from windlass.engine.engine import Engine
 from windlass.engine.errors import RunConflict, WriteFailed
 from windlass.kernel.errors import Unavailable
+from windlass.kernel.items import StreamItem
 from windlass.testing.simulation.faults import Away, Refused
 from windlass.testing.simulation.process import Process, ProcessGone
 from windlass.testing.simulation.world import World
@@ -58,6 +59,35 @@ class Driver:
                 return
 
         await self._do(send)
+
+    async def update(self, name: str, payload: object = None, *, timeout: float | None = None) -> Any:
+        """Have the run take an update, once, and return its answer; see ``Handle.update``.
+
+        Raises:
+            UpdateRefused, UpdateFailed, RunConflict, NoAnswer: see ``Live.update``.
+        """
+        self._said += 1
+        once = f"{name}-{self._said}"
+        return await self._do(
+            lambda engine: engine.handle(self.run_id).update(name, payload, update_id=once, timeout=timeout)
+        )
+
+    async def query(self, name: str, arg: object = None) -> Any:
+        """Ask the run, and return what its handler says; see ``Handle.query``."""
+        return await self._do(lambda engine: engine.handle(self.run_id).query(name, arg))
+
+    async def items(self, stream: str, count: int, *, offset: int = 0) -> list[StreamItem]:
+        """Return so many items of a stream of the run, fewer when it ends; reads on across crashes."""
+        found: list[StreamItem] = []
+
+        async def read(engine: Engine) -> None:
+            async for item in engine.handle(self.run_id).read_stream(stream, offset=offset + len(found)):
+                found.append(item)
+                if len(found) == count:
+                    return
+
+        await self._do(read)
+        return found
 
     async def cancel(self) -> None:
         """Cancel the run."""

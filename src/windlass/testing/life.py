@@ -37,6 +37,12 @@ RUN_ID = "crash-everywhere"
 STOPPED = "stopped in order after it"
 """What else than a ``Fate`` can follow a commit: the process gives its runs back, and another goes on."""
 
+TOLD = {
+    "stream": "SELECT stream, item_json FROM workflow_stream_items WHERE run_id = ? AND step_id IS NULL"
+    " ORDER BY stream, item_offset",
+    "published": "SELECT key, value_json FROM workflow_published WHERE run_id = ?",
+}
+"""What a run has told by its own code: the same in every life. What an attempt of a step wrote stays when it failed."""
 MOST_TURNS = 300_000
 """Callbacks after which something is going round in circles."""
 QUIET = 1800 * SECOND
@@ -275,8 +281,10 @@ class LifeWorld(World):
         if RUN_ID in life.heads:
             life.status = life.heads[RUN_ID].status
             life.outputs, life.error = life.ends[RUN_ID]
+        raw = self._tables().raw
+        for what, query in TOLD.items():
+            life.rows.extend(f"{what} {row!r}" for row in raw.execute(query, (RUN_ID,)))
         if self.case.tables is not None:
-            raw = self._tables().raw
             for table in self.case.tables.sorted_tables:
                 rows = raw.execute(f'SELECT * FROM "{table.name}"').fetchall()  # noqa: S608  a name of the test's own
                 life.rows.extend(f"{table.name} {row!r}" for row in rows)

@@ -20,6 +20,7 @@ from windlass.engine.registry import Definition, Registry
 from windlass.engine.types import Event, Status
 from windlass.kernel.actors import DEVELOPER
 from windlass.kernel.clock import SECOND, SystemClock, from_datetime, to_datetime
+from windlass.live.api import Live
 from windlass.storage.batches import Pending
 from windlass.storage.committer import Committer
 from windlass.storage.memory.backend import MemoryBackend
@@ -100,8 +101,9 @@ class TestEngine(Engine):
         self._schedules: Schedules | None = None
         committer = InlineCommitter(MemoryBackend(store).write_session())
         super().__init__(
-            MemoryBackend(store), committer, clock=clock, registry=registry, lease_seconds=LEASE_SECONDS, **options
-        )
+            MemoryBackend(store), committer, clock=clock, registry=registry, lease_seconds=LEASE_SECONDS, live=Live,
+            **options,
+        )  # fmt: skip
         committer.on_rings = self.worker.on_rings
         committer.changed = self._changed
         self._waiting: list[asyncio.Future[None]] = []
@@ -128,7 +130,7 @@ class TestEngine(Engine):
     def never(self) -> None:
         """Tell who waits for a run, or for its end, that it is in vain."""
         for run_id, futures in self.worker.results.items():
-            head = self.store.runs[run_id].head
+            head = self.store.runs[run_id.partition("/")[0]].head
             why = head.wait_reason or "something that the engine does not know"
             for future in futures:
                 if not future.done():

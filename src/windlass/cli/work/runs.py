@@ -90,9 +90,9 @@ async def why_it_waits(client: Client, run: Row) -> str | None:
     if run["status"] in PEOPLE:
         return "waits for a person to decide; `windlass inbox --all` shows what is asked"
     kind, _, name = waits.partition(":")
-    if kind == "signal" and name:
+    if kind in {"signal", "update"} and name:
         until = f" until {output.text(run['wake_at'])}" if run["wake_at"] else ""
-        return f"waits for the signal {name!r}{until}"
+        return f"waits for the {kind} {name!r}{until}"
     if kind == "child" and name:
         return f"waits for its child {name}"
     if run["wake_at"] is not None:

@@ -6,9 +6,12 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import NamedTuple
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.schema import CreateTable
 
 from windlass.engine.ports import IdempotencyRow
 from windlass.engine.types import TERMINAL, Event, InboxRow
@@ -17,6 +20,13 @@ from windlass.storage.lite import alchemy_view
 from windlass.storage.memory.leases import LeaseRow, Life
 from windlass.storage.memory.runs import RunTable
 from windlass.storage.memory.tables import Table, UndoLog
+from windlass.storage.schema import LIVE
+
+
+@cache
+def _live_tables() -> tuple[str, ...]:
+    """Return what makes the tables beside the engine's own that runs write to."""
+    return tuple(str(CreateTable(table).compile(dialect=sqlite.dialect())) for table in LIVE)
 
 
 class InboxEntry(NamedTuple):
@@ -164,6 +174,8 @@ class MemoryStore:
         self.doorbells: dict[str, Callable[[str], None]] = {}
         self.raw = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         self.sql = alchemy_view(self.raw)
+        for statement in _live_tables():
+            self.raw.execute(statement)
         self._turn = threading.Lock()
         self._writer: int | None = None
 

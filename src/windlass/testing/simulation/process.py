@@ -15,6 +15,7 @@ from windlass.engine.ports import WriteSession
 from windlass.engine.registry import Registry
 from windlass.kernel.clock import SECOND
 from windlass.kernel.telemetry import Silent
+from windlass.live.api import Live
 from windlass.storage.batches import RECONNECT_PAUSES, BatchWriter
 from windlass.storage.committer import Committer
 from windlass.testing.simulation.loop import PROCESS, WORLD, SimLoop
@@ -179,6 +180,7 @@ class Process:
             clock=self.clock,
             lease_seconds=world.store.lease_seconds,
             telemetry=Told(self),
+            live=Live,
             **self.options,
         )
         self.engine.worker.random = dice.random

@@ -1,0 +1,1 @@
+"""Runs that are open: what they tell while they go on, and what they can be asked."""

@@ -15,7 +15,12 @@ Later = list[tuple[float, Callable[[], None]]]
 def later(monkeypatch: pytest.MonkeyPatch) -> Later:
     """What an event loop, of which only that is there, has been told to do later."""
     told: Later = []
-    loop = SimpleNamespace(call_later=lambda pause, call, *given: told.append((pause, lambda: call(*given))) or loop)
+
+    def call_later(pause: float, call: Callable[..., None], *given: object) -> object:
+        told.append((pause, lambda: call(*given)))
+        return told
+
+    loop = SimpleNamespace(call_later=call_later)
     monkeypatch.setattr(asyncio, "get_running_loop", lambda: loop)
     return told
 

@@ -9,7 +9,7 @@ POLLS = 5
 """Beyond so many idle processes each asks less often, so that all together ask no more than so many do."""
 TURN_SECONDS = 0.005
 """How much time each process of a fleet has at least to take what was rung for before the next one looks."""
-LATEST_TURN = 1.0
+LATEST_TURN = 0.5
 PAIR = 2
 """So many processes need no turns."""
 

@@ -41,7 +41,7 @@ def test_of_two_each_claims_at_once(later: Later) -> None:
 
 @pytest.mark.parametrize(
     "fleet, took, window",
-    [(20, 0.001, 0.1), (20, 0.02, 0.4), (40, 0.001, 0.2), (40, 0.02, 0.8), (40, 0.5, LATEST_TURN)],
+    [(20, 0.001, 0.1), (20, 0.02, 0.4), (40, 0.001, 0.2), (30, 0.015, 0.45), (40, 0.5, LATEST_TURN)],
 )
 def test_of_many_each_looks_at_a_time_of_its_own_further_apart_where_a_look_takes_longer(
     fleet: int, took: float, window: float, later: Later

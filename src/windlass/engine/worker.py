@@ -551,8 +551,10 @@ class Worker:
         codes = self.registry.codes if self.claims else ()
         holder = self.holder
         held = dict(self.runs)
+        began = self.clock.monotonic()
         poll: Poll = await self.read(lambda: self._ask(holder, codes))
         self.restricted, self.pace.fleet = poll.restricted, poll.fleet
+        self.pace.took = self.clock.monotonic() - began
         for row in poll.inbox:
             # A run claimed meanwhile has its inbox already, and may have consumed what was read before.
             run = held.get(row.run_id)

@@ -548,10 +548,8 @@ class Worker:
         return self.backend.reader.poll(holder, codes, self.clock.now(), self.lanes)
 
     async def _look(self) -> None:
-        codes = self.registry.codes if self.claims else ()
-        holder = self.holder
-        held = dict(self.runs)
-        began = self.clock.monotonic()
+        codes, holder = self.registry.codes if self.claims else (), self.holder
+        held, began = dict(self.runs), self.clock.monotonic()
         poll: Poll = await self.read(lambda: self._ask(holder, codes))
         self.restricted, self.pace.fleet = poll.restricted, poll.fleet
         self.pace.took = self.clock.monotonic() - began

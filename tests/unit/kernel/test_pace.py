@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from windlass.engine.fleet import LATEST_TURN, Pace
+from windlass.kernel.pace import LATEST_TURN, Pace
 
 Later = list[tuple[float, Callable[[], None]]]
 

@@ -27,7 +27,7 @@ run: $(RUNS) ## Set up and start the product on port 8000 with SQLite
 	@LOG_FILE=logs/app.log $(BIN)/windlass up
 
 test: setup ## Set up and pass every test that needs no system package
-	@$(BIN)/python -m pytest tests --ignore=tests/system -n 3 --dist worksteal
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest tests --ignore=tests/system -n 3 --dist worksteal
 
 test-system: setup ## Install promtool and a browser where allowed, then pass the tests that need them
 	@sh scripts/install-system-packages.sh

@@ -66,7 +66,7 @@ class Goal:
 class Ratio:
     """One line of the result: the figure of a side over ``times`` another's, or by itself.
 
-    ``part`` names a figure in the outcome's detail instead of its value.
+    ``part`` names a figure in the outcome's detail instead of its value, ``over_part`` one in that of the other side.
     """
 
     title: str
@@ -75,31 +75,33 @@ class Ratio:
     goal: Goal | None
     times: float = 1
     part: str | None = None
+    over_part: str | None = None
 
     def values(self, outcomes: dict[Side, list[Outcome]]) -> list[float]:
         """Return the ratio of every round in which both sides were measured."""
-        above = [self._figure(outcome) for outcome in outcomes.get(self.of, [])]
+        above = [_figure(outcome, self.part) for outcome in outcomes.get(self.of, [])]
         if self.over is None:
             return above
-        below = [outcome.value * self.times for outcome in outcomes.get(self.over, [])]
+        below = [_figure(outcome, self.over_part) * self.times for outcome in outcomes.get(self.over, [])]
         return [one / other for one, other in zip(above, below, strict=False)]
 
     def median(self, outcomes: dict[Side, list[Outcome]]) -> float | None:
         """Return the ratio of the medians, None when a side was not measured."""
-        above = [self._figure(outcome) for outcome in outcomes.get(self.of, [])]
+        above = [_figure(outcome, self.part) for outcome in outcomes.get(self.of, [])]
         if not above:
             return None
         if self.over is None:
             return statistics.median(above)
-        below = [outcome.value * self.times for outcome in outcomes.get(self.over, [])]
+        below = [_figure(outcome, self.over_part) * self.times for outcome in outcomes.get(self.over, [])]
         return statistics.median(above) / statistics.median(below) if below else None
 
-    def _figure(self, outcome: Outcome) -> float:
-        if self.part is None:
-            return outcome.value
-        part = outcome.detail[self.part]
-        assert isinstance(part, int | float)
-        return float(part)
+
+def _figure(outcome: Outcome, part: str | None) -> float:
+    if part is None:
+        return outcome.value
+    found = outcome.detail[part]
+    assert isinstance(found, int | float)
+    return float(found)
 
 
 @dataclass(frozen=True)

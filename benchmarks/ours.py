@@ -84,7 +84,7 @@ async def sleeper() -> None:
     await sleep(_NIGHT)
 
 
-async def _closed_loop(engine: Engine, flow: Workflow[[int], int], argument: int, options: Options) -> float:
+async def closed_loop(engine: Engine, flow: Workflow[[int], int], argument: int, options: Options) -> float:
     """Keep ``at_a_time`` runs open until ``size`` are done; return the seconds it took."""
     left = iter(range(options.size))
 
@@ -97,7 +97,8 @@ async def _closed_loop(engine: Engine, flow: Workflow[[int], int], argument: int
     return time.perf_counter() - start
 
 
-async def _warm(engine: Engine, flow: Workflow[[int], int], argument: int) -> None:
+async def warm(engine: Engine, flow: Workflow[[int], int], argument: int) -> None:
+    """Carry out a few runs that nobody measures."""
     for _ in range(3):
         await (await engine.start_run(flow, argument)).result()
 
@@ -106,8 +107,8 @@ def _steps(flow: Workflow[[int], int]) -> Callable[[Options], Awaitable[Outcome]
     async def measure(options: Options) -> Outcome:
         async with running(options.database) as engine:
             await engine.transact(lambda tx: tx.execute("CREATE TABLE bench_effects (number INTEGER)"))
-            await _warm(engine, flow, 10)
-            seconds = await _closed_loop(engine, flow, 10, options)
+            await warm(engine, flow, 10)
+            seconds = await closed_loop(engine, flow, 10, options)
             return Outcome(options.size * 10 / seconds)
 
     return measure
@@ -116,14 +117,14 @@ def _steps(flow: Workflow[[int], int]) -> Callable[[Options], Awaitable[Outcome]
 async def _one_step(options: Options) -> Outcome:
     """Workflows per second, of one step each."""
     async with running(options.database) as engine:
-        await _warm(engine, chain, 1)
-        return Outcome(options.size / await _closed_loop(engine, chain, 1, options))
+        await warm(engine, chain, 1)
+        return Outcome(options.size / await closed_loop(engine, chain, 1, options))
 
 
 async def _alone(options: Options) -> Outcome:
     """Milliseconds per step of one workflow of ``size`` steps."""
     async with running(options.database) as engine:
-        await _warm(engine, chain, 10)
+        await warm(engine, chain, 10)
         start = time.perf_counter()
         await (await engine.start_run(chain, options.size)).result()
         return Outcome((time.perf_counter() - start) / options.size * 1000)
@@ -132,7 +133,7 @@ async def _alone(options: Options) -> Outcome:
 async def _idle(options: Options) -> Outcome:
     """Median milliseconds from submission to result of a 1-step workflow, one at a time."""
     async with running(options.database) as engine:
-        await _warm(engine, chain, 1)
+        await warm(engine, chain, 1)
         times = []
         for _ in range(options.size):
             start = time.perf_counter()
@@ -144,7 +145,7 @@ async def _idle(options: Options) -> Outcome:
 async def _children(options: Options) -> Outcome:
     """Seconds for one parent with ``size`` children."""
     async with running(options.database) as engine:
-        await _warm(engine, parent, 3)
+        await warm(engine, parent, 3)
         start = time.perf_counter()
         await (await engine.start_run(parent, options.size)).result()
         return Outcome(time.perf_counter() - start)

@@ -34,7 +34,9 @@ _PRELOADED = [
     "benchmarks.ours_definitions",
     "benchmarks.ours_fleet",
     "benchmarks.ours_grown",
+    "benchmarks.ours_histories",
     "benchmarks.ours_lists",
+    "benchmarks.ours_unused",
     "benchmarks.served",
 ]
 Knobs = dict[str, str]
@@ -71,7 +73,9 @@ class Lab:
                 arguments += ["--set", f"{name}={value}"]
             if self.quick:
                 return _run_forked(side, arguments, place.folder)
-            return _run(side, [str(self._python(side)), "-m", side.module, *arguments], place.folder)
+            return in_process(
+                side, [str(self._python(side)), "-m", side.module, *arguments], place.folder, environment()
+            )
 
     def _python(self, side: Side) -> Path:
         if side.contender != "dbos":
@@ -86,18 +90,18 @@ class Lab:
         return {"server": str(self.peers.restate_server), "python": str(self.peers.restate)}
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Return our environment without the settings of a product that is run here, and with this code importable."""
     kept = {name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields}
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**kept, "PYTHONPATH": os.pathsep.join(paths)}
 
 
-def _run(side: Side, command: list[str], folder: Path) -> Outcome:
+def in_process(side: Side, command: list[str], folder: Path, variables: dict[str, str]) -> Outcome:
     """Run a contender in a process group of its own, so that no server of it outlives a failure."""
     pipe = subprocess.PIPE
     with subprocess.Popen(
-        command, stdout=pipe, stderr=pipe, text=True, cwd=folder, env=_environment(), start_new_session=True
+        command, stdout=pipe, stderr=pipe, text=True, cwd=folder, env=variables, start_new_session=True
     ) as process:
         try:
             said, complained = process.communicate(timeout=_LONGEST)
@@ -132,9 +136,9 @@ def _run_forked(side: Side, arguments: list[str], folder: Path) -> Outcome:
 
 
 def _answer(module: str, arguments: list[str], folder: Path, pipe: Connection) -> None:
-    environment = _environment()
+    variables = environment()
     os.environ.clear()
-    os.environ.update(environment)
+    os.environ.update(variables)
     os.environ[FORKS] = "1"
     os.chdir(folder)
     pipe.send(answer(importlib.import_module(module).SHAPES, arguments))

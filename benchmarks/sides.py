@@ -13,6 +13,8 @@ _CONTENDERS = {
     "windlass crowd": "benchmarks.ours_crowd",
     "windlass fleet": "benchmarks.ours_fleet",
     "windlass grown": "benchmarks.ours_grown",
+    "windlass histories": "benchmarks.ours_histories",
+    "windlass unused": "benchmarks.ours_unused",
     "windlass documents": "benchmarks.ours_definitions",
     "windlass lists": "benchmarks.ours_lists",
     "windlass approvals": "benchmarks.ours_approvals",

@@ -1,10 +1,12 @@
 """What every test gets: real servers on demand, and an environment that is not the developer's."""
 
 import gc
+import os
 from collections.abc import Iterator
 from functools import cache
 
 import httpx2
+import hypothesis
 import pytest
 
 from tests.support.fixtures import (
@@ -21,7 +23,9 @@ from tests.support.fixtures import (
     valkey_server,
     valkey_url,
 )
+from tests.support.order import in_order
 from tests.support.paths import ROOT
+from tests.support.ram import keep_files_in_memory
 from tests.support.settings import read_settings_quickly
 
 __all__ = [
@@ -39,7 +43,21 @@ __all__ = [
     "valkey_url",
 ]
 
+keep_files_in_memory()
 read_settings_quickly()
+# How long an example takes says nothing on a machine that does something else as well.
+hypothesis.settings.register_profile(
+    "house",
+    hypothesis.settings.default,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("house")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long."""
+    items[:] = in_order(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")), lambda item: item.nodeid)
 
 
 def pytest_collection_finish() -> None:

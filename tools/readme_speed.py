@@ -18,26 +18,31 @@ BEGIN, END = "<!-- figures of benchmarks/results.json -->\n", "<!-- end of the f
 RATES = ("ten-steps", "one-step")
 """The benchmarks whose absolute figures are quoted; of the others the ratios."""
 
+LONG = ("unused",)
+"""Those with too many ratios to be quoted."""
+
 
 def speed(found: dict[str, Any] | None) -> str:
     """Return the section's figures; without any, where they come from."""
     if found is None:
         return "`make bench` measures it on your machine and writes `results.md` into `benchmarks/`.\n"
     text = [
-        f"Measured on {_machine(found['machine'])}. Everybody is durable; figures are medians of interleaved runs.\n"
+        f"Measured on {machine(found['machine'])}. Everybody is durable; figures are medians of interleaved runs.\n"
     ]
     for name in RATES:
         one = found["benchmarks"].get(name)
         if one is not None:
             text += [f"\n{one['title']}\n\n| | |\n|---|---|\n", *_rates(one)]
     text += ["\n| ratio | measured | to reach |\n|---|---|---|\n"]
-    for one in found["benchmarks"].values():
-        text += _ratios(one)
+    for name, one in found["benchmarks"].items():
+        text += _ratios(one) if name not in LONG else []
     return "".join(text) + "\nAll of it, with versions and settings: [results](benchmarks/results.md).\n"
 
 
-def _machine(machine: dict[str, str]) -> str:
-    return ", ".join(machine[name] for name in ("processor", "cores", "memory") if name in machine) or "one machine"
+def machine(described: dict[str, str]) -> str:
+    """Return the machine of the figures in words."""
+    names = ("processor", "cores", "memory")
+    return ", ".join(described[name] for name in names if name in described) or "one machine"
 
 
 def _rates(one: dict[str, Any]) -> list[str]:
@@ -64,9 +69,14 @@ def results() -> dict[str, Any] | None:
 
 def quoted(readme: str, found: dict[str, Any] | None) -> str:
     """Return a README with these figures between its marks."""
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    return before + begin + "\n" + speed(found) + "\n" + end + after
+    return between(readme, BEGIN, END, speed(found))
+
+
+def between(text: str, begin: str, end: str, fresh: str) -> str:
+    """Return a text with something else between two marks."""
+    before, begin, rest = text.partition(begin)
+    _, end, after = rest.partition(end)
+    return before + begin + "\n" + fresh + "\n" + end + after
 
 
 def main() -> int:

@@ -248,8 +248,9 @@ curl -s http://localhost:8000/openapi.json | jq -c '.info'
 * With `API_KEY` set, calls that change something need it in `X-API-Key`. Below `/api/v1/` every caller is
   [known](../howto/users-and-keys.md).
 * `Idempotency-Key` makes a repeated request harmless where the table has a star: it gets the first one's answer.
-* Dates: `2026-01-31` is a whole UTC day; a date-time needs its zone.
-* Unknown query parameters and fields are refused.
+* Dates: `2026-01-31` is a whole UTC day; a date-time needs its zone. One that cannot be read is a 400 wherever lists
+  are filtered; any other parameter that cannot be read, or that there is none of, is a 422. Both name it.
+* Unknown fields are refused.
 * `POST /records` takes JSON: a `Content-Type` that says something else, as `curl -d` alone does, is refused with a 400.
 * `HEAD` answers like `GET`, without the body.
 * What is no HTTP (a broken request line or header, say) never reaches the service: uvicorn answers it with a 400 in

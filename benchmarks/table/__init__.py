@@ -13,6 +13,7 @@ from benchmarks.table import (
     definitions,
     fleet,
     grown,
+    histories,
     idle,
     one_step,
     post_records,
@@ -21,6 +22,7 @@ from benchmarks.table import (
     sleeping,
     step_kinds,
     ten_steps,
+    unused,
 )
 
 BENCHMARKS: tuple[Benchmark, ...] = (
@@ -41,4 +43,6 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     definitions.BENCHMARK,
     run_lists.BENCHMARK,
     approvals.BENCHMARK,
+    histories.BENCHMARK,
+    unused.BENCHMARK,
 )

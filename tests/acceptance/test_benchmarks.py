@@ -34,6 +34,19 @@ def test_a_quick_run_measures_every_side_of_our_own(tmp_path: Path, store: Store
     assert "## Machine and versions" in (tmp_path / "results.md").read_text()
 
 
+def test_a_checkout_is_measured_against_another(tmp_path: Path) -> None:
+    output = tmp_path / "ratios.json"
+    command = [sys.executable, "-m", "benchmarks.against", str(ROOT), "--quick", "--rounds", "1", "--store", "SQLite"]
+    command += ["--folder", str(tmp_path), "--output", str(output)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    [ratio] = json.loads(output.read_text())["windlass ten-steps, SQLite"]
+    assert ratio > 0
+    command[3] = str(tmp_path)
+    refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "is no checkout" in refused.stderr
+
+
 def journal(shapes: dict[str, Shape], folder: Path, at_a_time: int) -> tuple[list[tuple[object, ...]], ...]:
     """Run 1-step workflows and return their kinds of event rows and run rows, each with its lengths."""
     folder.mkdir()

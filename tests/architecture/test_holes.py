@@ -38,7 +38,7 @@ HOLES: dict[int, tuple[str, tuple[str, ...]]] = {
         "what goes on for another's run ends with the run that found it",
         ("storage/test_takeover.py::test_the_runs_of_a_dead_holder_go_back_to_their_queue",),
     ),
-    5: ("the time given to people never runs out", ("contexts/test_people.py::test_nobody_comes_in_time",)),
+    5: ("the time given to people never runs out", ("contexts/people/test_time_outs.py::test_nobody_comes_in_time",)),
     6: (
         "a retry fails, or skips the failed step",
         ("engine/test_definitions.py::test_a_failed_run_is_retried_at_its_failed_step_with_all_it_knew",),
@@ -61,8 +61,8 @@ HOLES: dict[int, tuple[str, tuple[str, ...]]] = {
     10: (
         "what is approved twice goes on twice",
         (
-            "contexts/test_people.py::test_a_second_decision_is_a_conflict",
-            "contexts/test_people.py::test_of_many_at_once_one_decides",
+            "contexts/people/test_deciding.py::test_a_second_decision_is_a_conflict",
+            "contexts/people/test_deciding.py::test_of_many_at_once_one_decides",
         ),
     ),
     11: (

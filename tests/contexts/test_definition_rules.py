@@ -410,19 +410,53 @@ def test_preflight_warns_of_steps_that_are_not_safe_to_run_again() -> None:
     assert (warning["code"], warning["step_id"], warning["step_type"]) == ("unsafe_replay_step", "p", "python")
 
 
-def test_preflight_warns_of_a_time_out_that_nobody_heeds() -> None:
-    ask: Document = {"id": "ask", "type": "wait_for_approval", "config": {"assigned_to_user_id": "ann"}}
-    nap: Document = {"id": "nap", "type": "delay", "config": {"milliseconds": 10}, "timeout_seconds": 5}
+@pytest.mark.parametrize(
+    "kind,config,field",
+    [
+        ("regex_extract", {"text": "{{ inputs.x }}", "pattern": "(a"}, "pattern"),
+        ("regex_extract", {"text": "x", "pattern": "(?=a)", "dotall": "{{ inputs.x }}"}, "pattern"),
+        ("json_transform", {"data": "{{ inputs.x }}", "expression": "a["}, "expression"),
+        ("json_transform", {"data": [], "query": "(" * 2000}, "query"),
+        ("json_validate", {"data": 1, "schema": {"properties": {"a": {"pattern": "(a"}}}}, "schema"),
+        ("wait_for_human", {"assigned_to_user_id": "a", "form_schema": {"pattern": "(a"}}, "form_schema"),
+        ("wait_for_approval", {"assigned_to_user_id": "a", "form_schema": {"type": "lot"}}, "form_schema"),
+    ],
+)
+def test_what_is_compiled_is_tried_before_it_runs_unless_it_has_templates(
+    kind: str, config: Document, field: str
+) -> None:
+    wrong = {"id": "a", "type": kind, "config": config}
+    inner = {"id": "all", "type": "map", "config": {"items": [], "step": {"type": kind, "config": config}}}
+    open_ = wrong | {"config": config | {field: "{{ inputs.x }}"}}
 
-    told = preflight(definition([log("a", timeout_seconds=5), ask | {"timeout_seconds": 5}, nap]), CATALOGUE)
+    [problem] = validate(definition([wrong]), CATALOGUE)
+    inside = [one.path for one in validate(definition([inner]), CATALOGUE)]
 
-    unheeded = [warning for warning in told["warnings"] if warning["code"] == "timeout_unheeded"]
-    assert told["valid"] is True
-    assert [(one["path"], one["step_id"]) for one in unheeded] == [
-        ("steps.1.timeout_seconds", "ask"), ("steps.2.timeout_seconds", "nap"),
+    assert (problem.path, problem.step_id) == (f"steps.0.config.{field}", "a")
+    assert problem.message
+    assert not problem.message.startswith("config.")
+    assert inside == ([f"steps.0.config.step.config.{field}"] if "wait" not in kind else ["steps.0.config.step.type"])
+    assert codes(definition([open_])) == []
+
+
+def test_a_time_out_of_an_attempt_is_refused_where_there_is_none() -> None:
+    asks = [
+        {"id": kind, "type": kind, "config": {"assigned_to_user_id": "ann", "timeout_seconds": 9}, "timeout_seconds": 5}
+        for kind in ("wait_for_human", "wait_for_approval")
+    ]
+    call = {"id": "call", "type": "workflow_call", "config": {"workflow_id": 1}, "timeout_seconds": 300}
+    nap = {"id": "nap", "type": "delay", "config": {"milliseconds": 10}, "timeout_seconds": 5}
+    document = definition([log("a", timeout_seconds=5), *asks, call, nap])
+
+    told = preflight(document, CATALOGUE)
+
+    assert [(one["path"], one["step_id"], one["reason"]) for one in told["errors"]] == [
+        (f"steps.{place}.timeout_seconds", step_id, "timeout_unsupported")
+        for place, step_id in enumerate(("wait_for_human", "wait_for_approval", "call"), 1)
     ]  # fmt: skip
-    assert "waits as long as config.timeout_seconds says" in unheeded[0]["message"]
-    assert preflight(definition([ask]), CATALOGUE)["warnings"][0]["code"] == "unsafe_replay_step"
+    assert "waits as long as config.timeout_seconds says" in told["errors"][0]["message"]
+    with pytest.raises(ValidationFailed):
+        require_valid(document, CATALOGUE)
 
 
 @pytest.mark.parametrize("template", templates(), ids=lambda template: template.name)

@@ -132,6 +132,14 @@ async def test_who_logs_in_elsewhere_becomes_a_user_once(
     assert base64.urlsafe_b64encode(digest).rstrip(b"=").decode() not in begun.address  # each login has its own
     actor = (await identity.recognise(bearer(token.access_token))).actor
     assert (actor.username, actor.role, actor.kind) == ("ann@example.com", "admin", "user")
+    asked_people, alone = (
+        ["ann@example.com", "later@example.com", actor.user_id, "999"],
+        Identity(running.engine, RULES),
+    )
+    unknown = await running.engine.read(
+        lambda connection: [one.strangers(connection, "default", asked_people) for one in (identity, alone)]
+    )
+    assert unknown == [["999"], ["later@example.com", "999"]], "who has not come yet may be asked"
     for word in ("", "admin123", WORD):
         with pytest.raises(NotAuthenticated):
             await identity.login("ann@example.com", word)

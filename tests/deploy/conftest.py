@@ -5,20 +5,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.engine.conftest import _brisk, database, pg_model, pg_suite, sqlite_model
-from tests.engine.lab import Lab
-from tests.storage.databases import Database, memory_database
+from tests.engine.lab import Lab, lab_in_memory
+from tests.storage.databases import Database
 
-__all__ = ["_brisk", "database", "pg_model", "pg_suite", "sqlite_model"]
-
-
-@pytest.fixture
-async def lab() -> AsyncIterator[Lab]:
-    """A database in memory to start processes on."""
-    found, store = memory_database()
-    made = Lab(found)
-    yield made
-    await made.close()
-    store.close()
+__all__ = ["_brisk", "database", "lab_in_memory", "pg_model", "pg_suite", "sqlite_model"]
 
 
 @pytest.fixture

@@ -1,11 +1,12 @@
 """The reference says what the code does: generated pages are fresh, and nothing is left unexplained."""
 
 import re
+from typing import Any
 
 import pytest
 
 from tests.support.paths import DOCS, ROOT
-from tools import readme_speed, reference_docs
+from tools import growing_docs, readme_speed, reference_docs
 from windlass.contexts.records.api import Status as RecordStatus
 from windlass.engine.types import Status as RunStatus
 from windlass.http.errors import TABLE
@@ -47,6 +48,38 @@ def test_the_readme_quotes_what_was_measured() -> None:
 
     assert readme_speed.BEGIN in text
     assert readme_speed.quoted(text, readme_speed.results()) == text, "run python -m tools.readme_speed"
+
+
+def test_the_page_on_growing_quotes_what_was_measured() -> None:
+    text = growing_docs.PAGE.read_text()
+
+    assert readme_speed.BEGIN in text
+    assert growing_docs.quoted(text, readme_speed.results()) == text, "run python -m tools.growing_docs"
+
+
+def test_thresholds_follow_from_the_figures() -> None:
+    def measured(store: str, benchmark: str, name: str, *values: float) -> None:
+        side = {"side": f"windlass {name}, {store}", "values": values, "detail": [{"rate": one * 3} for one in values]}
+        found["benchmarks"].setdefault(benchmark, {"sides": []})["sides"].append(side)
+
+    found: dict[str, Any] = {"machine": {"cores": "2"}, "benchmarks": {}}
+    assert "| events replayed" not in growing_docs.figures(found)
+    measured("SQLite", "ten-steps", "ten-steps", 12_000)
+    measured("PostgreSQL", "ten-steps", "ten-steps", 6000)
+    measured("SQLite", "ten-steps", "http ten-steps", 7000, 9000, 8120)
+    measured("SQLite", "one-step", "http one-step", 2000)
+    measured("SQLite", "histories", "histories whole", 50_000)
+    for name, rate in (("one", 6000), ("two", 9000), ("four", 12_600)):
+        measured("PostgreSQL", "fleet", f"fleet {name}", rate)
+
+    said = growing_docs.figures(found)
+
+    assert "| steps of workflows of ten, in process | 12,000/s | 6,000/s | `ten-steps` |" in said
+    assert "| events replayed | 150,000/s |  | `histories` |" in said
+    assert "enough up to 4,100 steps, or 1,000 short runs, a second" in said
+    assert "12,600/s, did more than that" in said
+    assert "due from 3,000 steps a second for each there is. Here two did 1.50 times" in said
+    assert "four 2.10 times" in said
 
 
 def test_figures_are_quoted() -> None:

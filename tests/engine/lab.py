@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future as ThreadFuture
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import orjson
 import pytest
 
-from tests.storage.databases import NOTES, Database
+from tests.storage.databases import NOTES, Database, memory_database
 from tests.support.waiting import wait_until_async
 from windlass import Engine, Handle
 from windlass.engine.ops import CALL, Commits, Operation
@@ -189,6 +189,16 @@ _note_ids = count(1)
 def add_note(tx: Transaction, text: str) -> None:
     """Write a row into a table that is not the engine's."""
     tx.execute("INSERT INTO notes (note_id, text) VALUES (:id, :text)", {"id": next(_note_ids), "text": text})
+
+
+@pytest.fixture(name="lab")
+async def lab_in_memory() -> AsyncIterator[Lab]:
+    """A database in memory to start processes on; for the conftest of tests that need no other."""
+    database, store = memory_database()
+    made = Lab(database)
+    yield made
+    await made.close()
+    store.close()
 
 
 async def parked(handle: Handle) -> RunView:

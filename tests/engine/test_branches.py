@@ -310,7 +310,7 @@ async def test_a_parked_run_with_branches_goes_quietly(engine: Engine, lab: Lab)
 
     handle = await engine.start_run(quiet)
     await parked(handle)
-    assert engine.worker.runs == {}
+    await wait_until_async(lambda: not engine.worker.runs, what="the run to have left memory")
     assert len(await event_types(engine, handle)) == 3
     await handle.signal("x", 1)
     await wait_until_async(lambda: again_timed(engine, handle.run_id))

@@ -61,7 +61,7 @@ async def test_a_parent_that_waits_for_its_child_leaves_memory(engine: Engine) -
     [kid] = await children_of(engine, handle)
     assert view.wait_reason == f"child:{kid.run_id}"
     await parked(kid)
-    assert engine.worker.runs == {}
+    await wait_until_async(lambda: not engine.worker.runs, what="the run to have left memory")
 
     await kid.signal("go", "done")
 

@@ -192,11 +192,56 @@ async def test_a_condition_that_names_nothing_says_where(
     with pytest.raises(RunFailed, match=rf"template_error: {field}: unknown variable 'nil'"):
         await handle.result()
 
+    last = shown_steps(await engine.get_run(handle.run_id), await engine.events(handle.run_id))[-1]
+    assert (last["step_id"], last["type"], last["status"]) == ("a", step["type"], "failed")
+    assert last["error"].startswith(f"template_error: {field}: unknown variable 'nil'")
+    assert last["latest_failure"]["category"] == "definition"
+
+
+async def test_a_condition_that_failed_and_was_handled_is_found_again_after_a_restart_and_by_a_retry(
+    stage: Stage, engine: Engine
+) -> None:
+    stage.broken.add("template_error")
+    wait = {"id": "ask", "type": "wait_for_human", "config": {"assigned_to_user_id": "ann"}}
+    lost = act("lost", when="{{ nil }}", on_failure="ask")
+    handle = await stage.start(engine, lost, act("no"), wait, act("after", "{{ lost.error[:14] }}"))
+    await parked(handle)
+    await stage.lab.crash(engine)
+    second = await stage.engine()
+    await second.signal(handle.run_id, "decision", {"decision": "approved"})
+    handle = second.handle(handle.run_id)
+    with pytest.raises(RunFailed, match="broken"):
+        await handle.result()
+    stage.broken.clear()
+
+    await handle.retry()
+
+    assert (await handle.result())["name"] == "template_error"
+    shown = shown_steps(await second.get_run(handle.run_id), await second.events(handle.run_id))
+    assert [(one["step_id"], one["status"]) for one in shown] == [
+        ("lost", "failed"), ("ask", "succeeded"), ("after", "succeeded")
+    ]  # fmt: skip
+
+
+async def test_a_condition_that_fails_in_a_graph_is_told_and_handled_there(stage: Stage, engine: Engine) -> None:
+    lost = act("lost", depends_on=["a"], repeat={"until": "{{ nil }}", "max_iterations": 2}, on_failure="mend")
+    mend = act("mend", "{{ lost.error[:14] }}")
+    handle = await stage.start(engine, act("a"), act("b", depends_on=["a"]), lost, mend)
+
+    assert (await handle.result())["mend"]["name"] == "template_error"
+    shown = shown_steps(await engine.get_run(handle.run_id), await engine.events(handle.run_id))
+    assert sorted((one["step_id"], one["status"]) for one in shown) == [
+        ("a", "succeeded"), ("b", "succeeded"), ("lost", "failed"), ("lost", "succeeded"), ("mend", "succeeded"),
+    ]  # fmt: skip
+
 
 async def test_a_loop_that_never_ends_fails(stage: Stage, engine: Engine) -> None:
     handle = await stage.start(engine, act("a", repeat={"while": "true", "max_iterations": 2}))
     with pytest.raises(RunFailed, match="loop_limit_reached"):
         await handle.result()
+    shown = shown_steps(await engine.get_run(handle.run_id), await engine.events(handle.run_id))
+    assert [one["status"] for one in shown] == ["succeeded", "succeeded", "failed"]
+    assert shown[-1]["error"].startswith("loop_limit_reached: a was repeated 2 times")
 
     handle = await stage.start(engine, act("a", on_success="a"))
     with pytest.raises(RunFailed, match="branch_loop_exceeded"):
@@ -284,6 +329,18 @@ async def test_a_delay_stands_within_another_step(
     handle = await stage.start(engine, {"id": "s", "type": kind, "config": config}, act("end"))
 
     assert (await handle.result())["name"] == "end"
+
+
+async def test_a_delay_takes_no_longer_than_its_attempt_may(stage: Stage, engine: Engine) -> None:
+    nap = {"id": "nap", "type": "delay", "config": {"milliseconds": 90_000_000}, "timeout_seconds": 0.05}
+    inner = {"type": "delay", "config": {"milliseconds": "{{ item }}"}}
+    naps = {"id": "naps", "type": "map", "config": {"items": [90_000_000], "step": inner}, "timeout_seconds": 0.05}
+    for step in (nap, naps):
+        handle = await stage.start(engine, step | {"on_failure": "end"}, act("no"), act("end", "{{ last.error }}"))
+        assert (await handle.result())["name"] == "timeout: it takes longer than 0.05 s"
+
+    handle = await stage.start(engine, nap | {"config": {"milliseconds": 10}, "timeout_seconds": 30})
+    assert await handle.result() == {"delayed_ms": 10}
 
 
 async def test_delays_within_a_map_survive_a_restart(stage: Stage, engine: Engine) -> None:

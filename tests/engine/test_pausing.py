@@ -61,7 +61,7 @@ async def test_the_running_step_is_finished_and_kept_and_no_other_starts(engine:
     assert (view.status_reason, view.wait_reason, view.holder) == ("paused_by_user", "paused", None)
     assert door.executed == ["in"]
     assert (await event_types(engine, handle))[-2:] == ["step_completed", "run_paused"]
-    assert engine.worker.runs == {}
+    await wait_until_async(lambda: not engine.worker.runs, what="the run to have left memory")
 
     assert (await handle.resume()).result == "applied"
     assert await handle.result(timeout=10) == "inout"

@@ -26,7 +26,7 @@ async def test_a_run_waits_for_a_signal_and_gets_its_payload(engine: Engine) -> 
     handle = await engine.start_run(listener)
     view = await parked(handle)
     assert (view.status, view.wait_reason, view.wake_at) == ("running", "signal:news", None)
-    assert engine.worker.runs == {}
+    await wait_until_async(lambda: not engine.worker.runs, what="the run to have left memory")
 
     assert await handle.signal("news", {"title": "rain", "tags": [1, None]}) is True
 

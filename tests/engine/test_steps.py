@@ -228,7 +228,7 @@ async def test_a_run_that_waits_long_for_its_next_attempt_leaves_memory(engine: 
     handle = await engine.start_run(patient)
     view = await parked(handle)
     assert view.wake_at is not None
-    assert engine.worker.runs == {}
+    await wait_until_async(lambda: not engine.worker.runs, what="the run to have left memory")
 
     lab.pass_time(hours=1)
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, computed_field
 from tests.engine.lab import IN_MEMORY, Lab, parked, payloads
 from windlass import Engine, NotSerializable, RunFailed, gather, signal, sleep, step, workflow
 from windlass.kernel.errors import Invalid
+from windlass.values.codec import Signature
 
 
 class Colour(Enum):
@@ -446,3 +447,18 @@ async def test_so_is_what_is_said_to_it(engine: Engine) -> None:
         await handle.signal("no name", 1)
     await handle.signal("x", 2)
     assert await handle.result(timeout=10) == 2
+
+
+def test_what_code_is_given_from_a_journal_is_not_the_journal_s() -> None:
+    def plain() -> Any: ...
+
+    def number() -> int: ...  # type: ignore[empty-body]
+
+    kept = {"list": [1]}
+    Signature(plain).recalled(kept, "output")["list"].append(2)
+
+    assert kept == {"list": [1]}
+    assert [Signature(plain).recalled(one, "output") for one in ("a", None, 1.5)] == ["a", None, 1.5]
+    assert Signature(number).recalled(2, "output") == 2
+    with pytest.raises(NotSerializable, match="output"):
+        Signature(number).recalled("two", "output")

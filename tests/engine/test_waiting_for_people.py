@@ -3,6 +3,7 @@
 import pytest
 
 from tests.engine.lab import Lab, event_types, parked, payloads, status_of
+from tests.support.waiting import wait_until_async
 from windlass import Engine, Handle, SignalTimeout, gather, signal, sleep, workflow
 from windlass.engine.types import Status
 
@@ -27,7 +28,7 @@ async def asked(handle: Handle, status: str = "waiting_human") -> None:
 async def test_the_row_and_the_journal_say_that_a_person_is_asked(engine: Engine, kind: str) -> None:
     handle = await engine.start_run(review, kind)
     await asked(handle, kind)
-    assert engine.worker.runs == {}
+    await wait_until_async(lambda: not engine.worker.runs, what="the run to have left memory")
 
     await handle.signal("decision", "yes")
 

@@ -52,7 +52,7 @@ def set_clock(ahead: int) -> None:
     """Have this machine's clock run so many seconds ahead."""
 
     def now(self: SystemClock) -> int:
-        return time.time_ns() // 1000 + ahead * SECOND
+        return time.time_ns() // 1000 + ahead * SECOND + self.correction
 
     SystemClock.now = now  # type: ignore[method-assign]
 

@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.contexts.asked import ask_one
+from tests.contexts.people.asked import ask_one
 from tests.support.apps import Served, serving
 from tests.support.databases import ON_ONE_DATABASE
 from tests.support.waiting import wait_until_async
@@ -171,6 +171,15 @@ async def test_a_question_is_handed_on(office: Office) -> None:
     assert (await office.outcome(step))[3] == [office.ids["bob"]]
 
 
+async def test_where_no_users_are_kept_names_are_free(office: Office) -> None:
+    step = await office.ask()
+
+    assert (await office.post("ann", f"{step}/reassign", {"assigned_to": ["zoe", "role:boss"]})).status_code == 422
+    assert (await office.post("ann", f"{step}/reassign", {"assigned_to": "zoe"})).status_code == 200
+    assert (await office.inbox("root", "scope=all"))["items"][0]["assigned_to"] == ["zoe"]
+    assert (await office.post("root", f"{step}/approve")).status_code == 200
+
+
 async def test_lists_are_for_oneself_or_for_administrators(office: Office) -> None:
     steps = [await office.ask(name) for name in ("ann", "bob", "ann")]
     first = await office.inbox("root", "scope=all&limit=2")
@@ -251,8 +260,27 @@ async def test_people_are_asked_by_name_or_id_and_count_once(database_url: str) 
         ]:
             assert (await office.post(person, f"{step}/approve", said)).status_code == status
         assert (await office.inbox("Bob"))["items"] == []
+        far = await identity.add_user(OPERATOR, "far", "correct horse", "acme")
+        gone = await identity.add_key(OPERATOR, "gone")
+        await identity.revoke_key(OPERATOR, gone.key.key_id)
+        nobody = ["carll", "far", far.user.user_id, "999", f"0{ids['carl']}", "key:none", f"key:{gone.key.key_id}",
+                  "role:boss"]  # fmt: skip
+        refused = await office.post("carl", f"{step}/reassign", {"assigned_to": ["bob", *nobody]})
+        assert (refused.status_code, [one["loc"] for one in refused.json()["detail"]]) == (
+            422, [["body", "assigned_to"]] * len(nobody)
+        )  # fmt: skip
+        assert [one["msg"] for one in refused.json()["detail"]] == [f"There is nobody called {one!r}" for one in nobody]
+        known = ["role:admin", f"key:{key.key.key_id}", "dev", "Carl"]
+        assert (await office.post("carl", f"{step}/reassign", {"assigned_to": known})).status_code == 200
         assert (await office.post("carl", f"{step}/reassign", {"assigned_to": ["bob", "Carl"]})).status_code == 200
         assert [(await office.inbox(name))["count"] for name in headers] == [0, 1, 0]
         assert (await office.post("carl", f"{step}/approve", fields)).status_code == 200
         outputs = await office.outcome(step)
         assert (outputs["decided_by"], outputs["amount"]) == ([ids["Bob"], ids["carl"]], 3)
+        early = Office(served, {**ids, "zoe": "zoe", "olga": "olga"}, headers)
+        step = await early.ask("zoe")  # nobody yet
+        await identity.add_user(OPERATOR, "Zoe", "correct horse", permissions=RIGHTS["ann"])
+        login = await served.client.post("/auth/login", data={"username": "zoe", "password": "correct horse"})
+        headers["zoe"] = {"Authorization": f"Bearer {login.json()['access_token']}"}
+        assert (await early.inbox("zoe"))["count"] == 1
+        assert (await early.post("zoe", f"{step}/approve")).status_code == 200

@@ -61,10 +61,12 @@ def test_four_workers_are_one_service(tmp_path: Path, environment: dict[str, str
 
 def test_gunicorn_serves_with_a_uvicorn_worker(tmp_path: Path) -> None:
     with running_asgi(tmp_path, "--workers", "2", server="gunicorn") as service:
+        log_file = tmp_path / "service.log"
+        wait_until(lambda: log_file.read_text().count('"event":"started"') == 2, what="both workers")
         made = [httpx2.post(f"{service.url}/records", json=BODY).json() for _ in range(8)]
         done = [httpx2.post(f"{service.url}/records/{record['id']}/process", timeout=60).json() for record in made]
         pages = [httpx2.get(f"{service.url}/metrics").text for _ in range(4)]
-        log = (tmp_path / "service.log").read_text()
+        log = log_file.read_text()
 
     assert {record["status"] for record in done} == {"processed"}
     assert {float(match[1]) for page in pages if (match := SAMPLE.search(page))} == {8.0}

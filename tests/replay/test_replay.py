@@ -1,14 +1,13 @@
 """Replay of a recorded journal against other code: how far it follows, where it waits, why it does not fit."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import orjson
 import pytest
 
 from tests.engine.lab import Lab
-from tests.storage.databases import memory_database
 from tests.support.waiting import wait_until_async
 from windlass import gather, now, random, signal, sleep, step, uuid, workflow
 from windlass.engine.registry import Definition, Registry
@@ -31,15 +30,6 @@ def replay_b(value: int) -> int:
     if value > 100:
         raise ValueError("too much")
     return value * 2
-
-
-@pytest.fixture
-async def lab() -> AsyncIterator[Lab]:
-    database, store = memory_database()
-    made = Lab(database)
-    yield made
-    await made.close()
-    store.close()
 
 
 async def recorded(lab: Lab, fn: Callable[..., Any], *args: Any, ended: bool = True) -> tuple[str, list[Event]]:

@@ -16,12 +16,12 @@ MOST = 300
 
 
 def local_times(zone: str, hour: int, minute: int, weekdays: set[int]) -> Iterator[datetime]:
-    """Yield a time of day on some days of a year, worked out minute by minute, without any cron."""
+    """Yield a time of day on some days of a year's months, worked out minute by minute, without any cron."""
     where = ZoneInfo(zone)
     begin, end = to_datetime(BEGINS), to_datetime(BEGINS + YEAR)
     day = begin.astimezone(where).date() - timedelta(days=1)
     while day <= end.date() + timedelta(days=1):
-        if day.weekday() in weekdays:
+        if day.weekday() in weekdays and day.month in MONTHS:
             moment = datetime(day.year, day.month, day.day, hour, minute, tzinfo=where).astimezone(UTC)
             wall = moment.astimezone(where)
             if (wall.hour, wall.minute) != (hour, minute):  # this day's clock is set forward over it: the gap's end
@@ -35,11 +35,13 @@ def local_times(zone: str, hour: int, minute: int, weekdays: set[int]) -> Iterat
 
 
 EVERY_DAY, WORKDAYS, SUNDAY = set(range(7)), set(range(5)), {6}
+MONTHS = {2, 3, 4, 10, 11}
+"""The months in which the clocks of these places are set, and one that is short."""
 PLANS = {
-    ("30 2 * * *", "Europe/Berlin"): [(2, 30, EVERY_DAY)],
-    ("30 1,13 * * MON-FRI", "America/New_York"): [(1, 30, WORKDAYS), (13, 30, WORKDAYS)],
-    ("0 12 * * SUN", "Asia/Kolkata"): [(12, 0, SUNDAY)],
-    ("15 2 * * *", "Australia/Lord_Howe"): [(2, 15, EVERY_DAY)],
+    ("30 2 * 2-4,10,11 *", "Europe/Berlin"): [(2, 30, EVERY_DAY)],
+    ("30 1,13 * 2-4,10,11 MON-FRI", "America/New_York"): [(1, 30, WORKDAYS), (13, 30, WORKDAYS)],
+    ("0 12 * 2-4,10,11 SUN", "Asia/Kolkata"): [(12, 0, SUNDAY)],
+    ("15 2 * 2-4,10,11 *", "Australia/Lord_Howe"): [(2, 15, EVERY_DAY)],
 }
 
 
@@ -51,13 +53,13 @@ def test_two_processes_fire_every_slot_of_a_year_once() -> None:
         await almanac.add(*plans)
         while (following := almanac.next_slot()) <= BEGINS + YEAR:
             almanac.set_clocks(following)
-            if almanac.dice.random() < 0.02 and almanac.world.processes:
+            if almanac.dice.random() < 0.05 and almanac.world.processes:
                 almanac.world.kill(almanac.dice.choice(sorted(almanac.world.processes)))
             await almanac.caught_up()
         await almanac.jobs_done()
         fired = sum(check(almanac, number, plan) for number, plan in enumerate(plans))
         assert almanac.rows(f"SELECT count(*) FROM workflow_runs WHERE name = '{JOB}'") == [(fired,)]
-        assert fired > 1200
+        assert fired > 500
         assert len(almanac.world.graveyard) > 5
 
     almanac.live(year)

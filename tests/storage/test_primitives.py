@@ -209,16 +209,18 @@ def test_a_run_that_time_alone_does_not_wake_is_nobodys_next_wake(scene: Scene, 
 
 def test_journals_come_back_in_order(scene: Scene) -> None:
     first, second = scene.start(), scene.start()
-    events = [Event(run, seq, f"e{seq}", None, "{}", EPOCH + seq) for seq in (1, 2, 10, 11) for run in (second, first)]
+    events = [Event(run, seq, f"e{seq}", None, "{}", EPOCH + seq) for seq in (1, 2, 10) for run in (second, first)]
+    odd = Event(first, 11, "e11", "näme#1", '{"a": "\\u001e \\"\\n"}', EPOCH + 61_000_001)
 
-    scene.call(lambda tx: tx.append_events(events))
+    scene.call(lambda tx: tx.append_events([odd, *events, odd._replace(run_id=second)]))
 
     found = scene.call(lambda tx: tx.load_events([first, second, "nobody"]))
+    assert scene.call(lambda tx: tx.load_events(["nobody"])) == {}
     assert {run: [event.seq for event in journal] for run, journal in found.items()} == {
         first: [1, 2, 10, 11],
         second: [1, 2, 10, 11],
     }
-    assert found[first][2] == Event(first, 10, "e10", None, "{}", EPOCH + 10)
+    assert found[first][2:] == [Event(first, 10, "e10", None, "{}", EPOCH + 10), odd]
 
 
 def test_a_number_is_given_once(scene: Scene) -> None:

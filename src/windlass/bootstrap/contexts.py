@@ -74,7 +74,7 @@ def assemble(settings: Settings, engine: Engine) -> Contexts:
     webhooks.describe_ends(workflows.describe_end)
     return Contexts(
         identity=identity,
-        people=People(engine, reminders(settings, webhooks), identity.record),
+        people=People(engine, reminders(settings, webhooks), identity.record, identity.strangers),
         outbound=outbound,
         webhooks=webhooks,
         artifacts=artifacts,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import orjson
@@ -56,39 +57,45 @@ class History:
     def __init__(self, events: Sequence[Event]) -> None:
         self.calls: dict[str, Recorded] = {}
         self.orders: dict[str, list[str]] = {}
+        self._openings: dict[str, dict[str, Any]] = {}
         with uncollected(len(events)):
             self._read_all(events)
 
     def _read_all(self, events: Sequence[Event]) -> None:
         failed: list[str] = []
         for event in events:
-            if event.type == "run_failed":
+            if event.step_id is not None:
+                self._read(event)
+            elif event.type == "run_failed":
                 failed = list(orjson.loads(event.payload).get("failed_steps") or ())
             elif event.type == "run_retried":
                 self._reopen(failed)
             elif event.type == CONTINUED:
                 self.calls, self.orders, failed = {}, {}, []
-            elif event.step_id is not None:
-                self._read(event)
 
     def _read(self, event: Event) -> None:
-        path = event.step_id or ""
+        _, seq, kind, step_id, payload, _ = event
+        path = step_id or ""
+        data = self._openings.get(payload)
+        if data is None:
+            data = orjson.loads(payload)
+            if kind == "step_started":
+                self._openings[payload] = data  # those of a step's many calls are alike
         call = self.calls.get(path)
-        data = orjson.loads(event.payload)
         if call is None:
-            call = self.calls[path] = Recorded(path, event.seq, event.seq, kind_of(event.type))
-            if event.type != "value_recorded" or not data.get("deprecated"):  # else the code may call it or not
+            call = self.calls[path] = Recorded(path, seq, seq, kind_of(kind))
+            if kind != "value_recorded" or not data.get("deprecated"):  # else the code may call it or not
                 self.orders.setdefault(scope_of(path), []).append(path)
-        if data.get("input") is not None:
-            call.digest = data["input"]
-        if event.type in OUTCOMES:
-            call.settled, call.data, call.seq = event.type, data, event.seq
-        elif event.type == "step_failed":
+        if (mark := data.get("input")) is not None:
+            call.digest = mark
+        if kind in OUTCOMES:
+            call.settled, call.data, call.seq = kind, data, seq
+        elif kind == "step_failed":
             call.attempts = data["attempt"]
             call.retry_at = data.get("retry_at")
             if call.retry_at is None:
-                call.settled, call.data, call.seq = event.type, data, event.seq
-        elif event.type not in ASIDE:
+                call.settled, call.data, call.seq = kind, data, seq
+        elif kind not in ASIDE:
             call.opened = data
 
     def _reopen(self, failed: Sequence[str]) -> None:
@@ -132,6 +139,7 @@ class History:
         return [call.opened["run_id"] for call in waits if call.opened is not None]
 
 
+@cache
 def kind_of(event_type: str) -> str:
     """Return the kind of call that an event is of: its first word, but waiting for people is waiting for a signal."""
     kind = event_type.partition("_")[0]

@@ -10,6 +10,7 @@ from windlass.engine.errors import NonDeterminismError
 from windlass.engine.history import History
 from windlass.engine.ops import Commits
 from windlass.engine.registry import Definition
+from windlass.engine.turn import EndOfTurn
 from windlass.engine.types import ClaimedRun, Finish, InboxRow, NewRun
 from windlass.kernel.clock import Clock
 from windlass.kernel.lanes import LaneRules
@@ -68,6 +69,7 @@ class Host(Protocol):
     births: int
     lanes: LaneRules
     stopping: bool
+    turn: EndOfTurn
     live: Live | None
 
     @property

@@ -75,7 +75,7 @@ class AdvanceRuns(Operation[Advance, Parked]):
                 seq += 1
                 events.append(Event(unit.run_id, seq, *event))
             head.last_seq = seq
-            head.deaths = deaths_after(unit, head.deaths)
+            head.deaths = head.deaths and deaths_after(unit, head.deaths)
             bumped[unit.run_id] = head
             if unit.finish is not None:
                 ends.append((unit, unit.finish))
@@ -153,7 +153,7 @@ NO_PROGRESS = frozenset({"step_started", "step_streamed", "step_published"})
 
 def deaths_after(unit: Advance, deaths: int) -> int:
     """Return how many holders have died without progress: that a long step began is none, or it could kill for ever."""
-    if not deaths or unit.finish or unit.park or any(event.type not in NO_PROGRESS for event in unit.events):
+    if unit.finish or unit.park or any(event.type not in NO_PROGRESS for event in unit.events):
         return 0
     return deaths
 

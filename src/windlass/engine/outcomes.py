@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from windlass.engine.errors import StepFailed
+from windlass.kernel.telemetry import Silent
 
 if TYPE_CHECKING:
     from windlass.engine.run import Run
@@ -30,14 +31,11 @@ def failure(path: str, message: str, error_type: str, attempts: int) -> StepFail
     )
 
 
-def tell_start(run: Run, path: str, kind: str) -> None:
-    """Tell that a step begins that the journal does not know yet."""
-    run.worker.telemetry.step_started(run.workflow.name, run.run_id, path, kind)
-
-
-def tell_end(run: Run, path: str, kind: str, started: int, *, failed: bool = False) -> None:
-    """Tell that a step has ended; ``started`` is when its last attempt began, in microseconds."""
+def tell_end(run: Run, path: str, kind: str, started: int, ended: int, *, failed: bool = False) -> None:
+    """Tell that a step has ended, and between which times its last attempt was at work, in microseconds."""
+    if type(run.worker.telemetry) is Silent:
+        return
     status = "failed" if failed else "succeeded"
-    took = max(0, run.worker.clock.now() - started) / MILLISECOND
+    took = (ended - started) / MILLISECOND if ended > started else 0.0
     name, tenant = run.workflow.name, run.claimed.tenant_id
     run.worker.telemetry.step_ended(name, run.run_id, path, tenant, kind, status, took)

@@ -214,7 +214,7 @@ class Run:
         if self.pending:
             events = [*self.pending, *events]
             self.pending = []
-        consumed, now = self.mail.take_consumed(), self.worker.clock.now()
+        consumed, now = self.mail.take_consumed(), events[-1].at if events else self.worker.clock.now()
         unit = Advance(self.run_id, self.holder, now, events, finish, park, starts or [], consumed, self.along)
         self.along = []
         return self.submit(ADVANCE, unit)
@@ -247,7 +247,7 @@ class Run:
         self.pending.extend(events)
         if not self._sailing:
             self._sailing = True
-            self.loop.call_soon(self._sail)
+            self.worker.turn.do(self._sail)
 
     def _sail(self) -> None:
         self._sailing = False

@@ -22,7 +22,7 @@ from windlass.values.codec import encode
 KEY_SECONDS = 24 * 3600
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Start:
     """A run that somebody wants; see ``Engine.start_run`` for the options.
 
@@ -79,7 +79,8 @@ def request(start: Start, registry: Registry, now: int, rules: LaneRules) -> Sta
     for label, text in (
         ("run_id", start.run_id), ("tenant_id", start.tenant_id), ("owner", start.owner), ("key", start.key),
     ):  # fmt: skip
-        check_text(label, text)
+        if text is not None:
+            check_text(label, text)
     run = NewRun(
         start.run_id or new_id(),
         name,
@@ -90,7 +91,7 @@ def request(start: Start, registry: Registry, now: int, rules: LaneRules) -> Sta
         tenant_id=start.tenant_id,
         owner=start.owner,
         key=start.key,
-        attributes=encode(dict(start.attributes or {}), "attributes"),
+        attributes=encode(dict(start.attributes), "attributes") if start.attributes else "{}",
         interface_version=known.version if known is not None else UNBOUND,
         workflow_id=start.workflow_id,
         on_end=None if start.on_end is None else check_name(start.on_end),

@@ -29,7 +29,7 @@ from windlass.engine.failures import own_error
 from windlass.engine.heads import to_json
 from windlass.engine.ops import heard
 from windlass.engine.options import Options
-from windlass.engine.outcomes import completed, failure, opening, tell_end, tell_start
+from windlass.engine.outcomes import completed, failure, opening, tell_end
 from windlass.engine.registry import check_name
 from windlass.engine.run import Run
 from windlass.engine.scope import CURRENT, Scope, current_scope
@@ -135,7 +135,7 @@ class Step(Generic[P, R]):
         data = recorded.data or {}
         scope.hear(recorded.seq)
         if recorded.settled == "step_completed":
-            return self.signature.restore(to_json(data.get("output")), self._output)
+            return self.signature.recalled(data.get("output"), self._output)
         raise failure(path, data["error"], data["error_type"], data["attempt"])
 
     async def _live(
@@ -160,13 +160,13 @@ class Step(Generic[P, R]):
             run.worker.check_lease()
             run.executing[path] = started = clock.now()
             if attempt == 1:
-                tell_start(run, path, self.kind)
+                run.worker.telemetry.step_started(run.workflow.name, run.run_id, path, self.kind)
             try:
                 self.signature.prepare(self._output)
                 if self.transactional:
                     value = await self._transact(run, path, mark, attempt, args, kwargs, undo)
                     scope.hear()
-                    tell_end(run, path, self.kind, started)
+                    tell_end(run, path, self.kind, started, clock.now())
                     return value
                 value = await self._attempt(run, path, attempt, args, kwargs)
                 value, text = self.signature.output(value, self._output)
@@ -182,17 +182,18 @@ class Step(Generic[P, R]):
                 await self._failed(scope, path, mark, attempt, events, own_error(raised), started)
                 continue
             events = self._opened(run, path)
-            done = completed(self.name, self.kind, mark, attempt, text, undo)
-            events.append(NewEvent("step_completed", path, done, clock.now()))
+            done, ended = completed(self.name, self.kind, mark, attempt, text, undo), clock.now()
+            events.append(NewEvent("step_completed", path, done, ended))
             run.record(events)
             scope.hear()
-            tell_end(run, path, self.kind, started)
+            tell_end(run, path, self.kind, started, ended)
             return value
 
     def _opened(self, run: Run, path: str) -> list[NewEvent]:
         """Return the event of the start, unless it was written while the step ran long."""
         started = run.executing.pop(path, 0)
-        self._ended(run)
+        if run.pausing is not None or run.worker.stopping:
+            self._ended(run)
         return [NewEvent("step_started", path, self._opening, started)] if started else []
 
     async def _attempt(self, run: Run, path: str, attempt: int, args: Any, kwargs: Any) -> Any:
@@ -292,7 +293,7 @@ class Step(Generic[P, R]):
             said["reason_code"] = details["error_type"]
             events.append(NewEvent("step_retry_suppressed", path, to_json(said), now))
         scope.hear()
-        tell_end(run, path, self.kind, started, failed=True)
+        tell_end(run, path, self.kind, started, now, failed=True)
         with suppress(asyncio.CancelledError):  # what the journal holds is told, also to a branch that is being stopped
             await run.commit([*events, NewEvent("step_failed", path, to_json(details), now)])
         raise failure(path, details["error"], details["error_type"], attempt) from error

@@ -90,7 +90,7 @@ class LoneEffects(Effects):
         return ()
 
     def apply(self, tx: Transaction, units: Sequence[Effect]) -> list[Any]:
-        """Run the effects, then fence and journal each."""
+        """Run the effects, then fence and journal each; one that is not ours any more fails the transaction."""
         return [self._one(tx, unit) for unit in units]
 
     @staticmethod
@@ -98,17 +98,17 @@ class LoneEffects(Effects):
         try:
             with tx.savepoint(unit.seconds):
                 value, text = unit.call(tx)
-                tx.code_done(unit.holder)
-                head = tx.lock_runs([unit.run_id]).get(unit.run_id)
-                if head is None or head.holder != unit.holder or not tx.lease_is_live(unit.holder):
-                    raise Fenced(unit.run_id)
-                tx.append_events(number(head, unit.events(text)))
-                head.deaths = 0
-                tx.bump_runs([head])
         except TransactionLost:
             raise
         except BaseException as error:
             return code_error(error)
+        tx.code_done(unit.holder)
+        head = tx.lock_runs([unit.run_id]).get(unit.run_id)
+        if head is None or head.holder != unit.holder or not tx.lease_is_live(unit.holder):
+            raise Fenced(unit.run_id)
+        tx.append_events(number(head, unit.events(text)))
+        head.deaths = 0
+        tx.bump_runs([head])
         return value
 
 

@@ -21,6 +21,7 @@ from windlass.engine.outcomes import MILLISECOND
 from windlass.engine.ports import Backend, Keeper, Ring
 from windlass.engine.registry import Registry
 from windlass.engine.run import Run
+from windlass.engine.turn import EndOfTurn
 from windlass.engine.types import (
     ClaimedRun,
     ClaimRequest,
@@ -125,7 +126,7 @@ class Worker:
         self._turns = Turns(lanes_first=True)
         self._bell = asyncio.Event()
         self._drained = asyncio.Event()
-        self.pace = Pace(lease_seconds)
+        self.pace, self.turn = Pace(lease_seconds), EndOfTurn()
         self._alarm: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loops: list[asyncio.Task[None]] = []
@@ -138,7 +139,7 @@ class Worker:
     # life
     async def start(self) -> None:
         """Take a lease and begin to claim."""
-        self._loop = asyncio.get_running_loop()
+        self._loop, self.turn = asyncio.get_running_loop(), EndOfTurn()
         self.stopping = self._withdrawn = False
         await self._take_lease()
         self._loops = [self._loop.create_task(self._poll_loop(), name="windlass-poll")]
@@ -266,7 +267,8 @@ class Worker:
         Raises:
             Suspend: it may have; the run unwinds.
         """
-        if not self.lease_holds():
+        keeper = self._keeper
+        if keeper is not None and self.clock.monotonic() > keeper.valid_until:
             self._lose(self.holder)
             raise Suspend
 
@@ -546,11 +548,11 @@ class Worker:
         return self.backend.reader.poll(holder, codes, self.clock.now(), self.lanes)
 
     async def _look(self) -> None:
-        codes = self.registry.codes if self.claims else ()
-        holder = self.holder
-        held = dict(self.runs)
+        codes, holder = self.registry.codes if self.claims else (), self.holder
+        held, began = dict(self.runs), self.clock.monotonic()
         poll: Poll = await self.read(lambda: self._ask(holder, codes))
         self.restricted, self.pace.fleet = poll.restricted, poll.fleet
+        self.pace.took = self.clock.monotonic() - began
         for row in poll.inbox:
             # A run claimed meanwhile has its inbox already, and may have consumed what was read before.
             run = held.get(row.run_id)

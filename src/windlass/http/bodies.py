@@ -27,6 +27,10 @@ def text(most: int, *, least: int = 1, **more: Any) -> dict[str, Any]:
     return {"type": "string", "minLength": least, "maxLength": most, "pattern": "^[^\\u0000]*$", **more}
 
 
+REASON = {"reason": Field(text(300))}
+"""What somebody may say who controls a run."""
+
+
 def schema_of(fields: Mapping[str, Field]) -> dict[str, Any]:
     """Return the JSON Schema of a body."""
     required = [name for name, field in fields.items() if field.required]
@@ -53,9 +57,15 @@ def read_object(raw: bytes, *, optional: bool = False, wanted: str = "an object"
     Raises:
         ValidationFailed: it is no JSON object.
     """
-    if optional and not raw.strip():
-        return {}
-    value = read_json(raw)
+    return {} if optional and not raw.strip() else an_object(read_json(raw), wanted)
+
+
+def an_object(value: Any, wanted: str = "an object") -> dict[str, Any]:
+    """Return what has been read, which should be an object.
+
+    Raises:
+        ValidationFailed: it is none.
+    """
     if not isinstance(value, dict):
         raise ValidationFailed([Issue(("body",), f"Input should be {wanted}", "object_type")])
     return value
@@ -105,18 +115,33 @@ def read_body(raw: bytes, fields: Mapping[str, Field], *, optional: bool = False
     Raises:
         ValidationFailed: it is no JSON object, or fields are missing, unknown or wrong; names each.
     """
-    value = read_object(raw, optional=optional)
-    issues = unknown(value, fields)
+    return read_fields(read_object(raw, optional=optional), fields)
+
+
+def read_fields(
+    value: Mapping[str, Any], fields: Mapping[str, Field], loc: tuple[str | int, ...] = ("body",)
+) -> dict[str, Any]:
+    """Return the fields of an object that are there and not null.
+
+    Args:
+        value: the object.
+        fields: what it may hold.
+        loc: where it stands, for the errors.
+
+    Raises:
+        ValidationFailed: fields are missing, unknown or wrong; names each.
+    """
+    issues = unknown(value, fields, loc)
     found: dict[str, Any] = {}
     for name, field in fields.items():
         given = value.get(name)
         if given is None:
             if field.required:
-                issues.append(Issue(("body", name), "Field required", "missing"))
+                issues.append(Issue((*loc, name), "Field required", "missing"))
             continue
         wrong = complaint(field.schema, given) or (field.check(given) if field.check is not None else None)
         if wrong is not None:
-            issues.append(Issue(("body", name), wrong, "value_error"))
+            issues.append(Issue((*loc, name), wrong, "value_error"))
         found[name] = given
     if issues:
         raise ValidationFailed(issues)

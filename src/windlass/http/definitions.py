@@ -25,6 +25,7 @@ from windlass.contexts.workflows.api import (
     read_document,
 )
 from windlass.http.access import ANYBODY, needs
+from windlass.http.bodies import an_object, unknown
 from windlass.http.callers import caller
 from windlass.http.conditions import expected, tag_of
 from windlass.http.definition_answers import (
@@ -38,17 +39,15 @@ from windlass.http.definition_answers import (
 from windlass.http.discovery import discovery_routes
 from windlass.http.query import NO_NUL, Parameter, Wrong, choice, free, integer, read_query
 from windlass.http.responses import Json
-from windlass.http.routing import UNCHANGED, DirectRoute, application, route, template_of
+from windlass.http.routing import UNCHANGED, DirectRoute, application, is_yaml, route, template_of
 from windlass.kernel.actors import RUNS_READ, Actor, Forbidden
-from windlass.kernel.errors import Invalid, Issue, ValidationFailed
+from windlass.kernel.errors import Issue, ValidationFailed
 from windlass.storage.cursors import pack, refused, unpack
 
 PREFIX = "/api/v1/workflows"
 ONE = PREFIX + "/{workflow_id}"
 MOST_PAGE = 200
 MOST_DIGITS = 18
-_YAML = re.compile(r"\s*(application|text)/(x-)?yaml\s*(;|$)", re.IGNORECASE)
-_JSON = re.compile(r"\s*(application/([\w.!#$&^-]+\+)?json\s*(;|$)|$)", re.IGNORECASE)
 _NUMBER = re.compile(r"-?\d{1,40}", re.ASCII)
 BODY: dict[str, Any] = {
     "application/json": {"schema": DEFINITION},
@@ -111,7 +110,7 @@ async def create(request: Request) -> Response:
     """
     read_query(request, ())
     actor = await caller(request)
-    row = await definitions(request).create(actor, await read_body(request))
+    row = await definitions(request).create(actor, await _document(request))
     return Json(row.shown(), 201, {"Location": f"{PREFIX}/{row.id}"})
 
 
@@ -120,7 +119,7 @@ async def add_version(request: Request) -> Response:
     actor, workflow_id = await _addressed(request)
     read_query(request, ())
     row = await definitions(request).add_version(
-        actor, workflow_id, await read_body(request), expected(request, _shown)
+        actor, workflow_id, await _document(request), expected(request, _shown)
     )
     return Json(row.shown(), 201, {"Location": f"{PREFIX}/{row.id}"})
 
@@ -273,14 +272,10 @@ async def preflight(request: Request) -> Response:
     """
     read_query(request, ())
     actor = await caller(request)
-    body = await read_body(request)
-    issues: list[Issue] = []
-    if not isinstance(body, dict):
-        raise ValidationFailed([Issue(("body",), "Input should be an object", "object_type")])
+    body = an_object(await _document(request))
+    issues = unknown(body, {"definition", "validation_mode"})
     if "definition" not in body:
         issues.append(Issue(("body", "definition"), "Field required", "missing"))
-    unknown = [name for name in body if name not in {"definition", "validation_mode"}]
-    issues += [Issue(("body", name), "Extra inputs are not permitted", "extra_forbidden") for name in unknown]
     mode = body.get("validation_mode", "block")
     if mode not in MODES:
         issues.append(Issue(("body", "validation_mode"), "Input should be 'block' or 'non-block'", "enum"))
@@ -289,21 +284,14 @@ async def preflight(request: Request) -> Response:
     return Json(definitions(request).preflight(actor, body["definition"], mode))
 
 
-async def read_body(request: Request) -> Any:
+async def _document(request: Request) -> Any:
     """Return the value of a body in JSON or YAML.
 
     Raises:
         Invalid: it is said to be something else.
         ValidationFailed: it cannot be read.
     """
-    kind = request.headers.get("content-type", "")
-    encoding = request.headers.get("content-encoding", "identity")
-    if encoding.lower() != "identity":
-        raise Invalid(f"Content-Encoding: {encoding[:200]} is not read; send it plainly", field="Content-Encoding")
-    yaml = _YAML.match(kind) is not None
-    if not yaml and not _JSON.match(kind):
-        message = f"Content-Type: {kind[:200]} is neither JSON nor YAML; send application/json or application/yaml"
-        raise Invalid(message, field="Content-Type")
+    yaml = is_yaml(request)
     return read_document(await request.body(), yaml=yaml)
 
 

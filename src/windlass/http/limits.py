@@ -14,10 +14,10 @@ from windlass.contexts.limits.api import MOST, Limit
 from windlass.http.access import ANYBODY, needs
 from windlass.http.bodies import Field, media, read_body, text
 from windlass.http.callers import caller
-from windlass.http.query import Parameter, choice, free, integer
+from windlass.http.query import Parameter, choice, free, integer, read_query
 from windlass.http.responses import Json
 from windlass.http.routing import DirectRoute, application, route
-from windlass.http.shapes import answer, read_many
+from windlass.http.shapes import answer
 from windlass.kernel.actors import WORKFLOWS_ADMIN
 from windlass.kernel.errors import Invalid, Issue, ValidationFailed
 
@@ -42,7 +42,7 @@ _MAYBE: dict[str, Any] = {"anyOf": [{"type": "integer"}, {"type": "null"}]}
 async def listing(request: Request) -> Response:
     """List limits other than the settings': those of the caller's tenant, and those of all tenants (`*`)."""
     actor = await caller(request)
-    asked = read_many(request, LIST)
+    asked = read_query(request, LIST)
     after = () if asked["cursor"] is None else _position(asked["cursor"])
     found = await application(request).limits.overrides(actor, after=after, limit=asked["limit"] + 1)
     page = found[: asked["limit"]]
@@ -67,14 +67,14 @@ def _position(cursor: str) -> tuple[str, str, str]:
 async def usage(request: Request) -> Response:
     """Say which limits are in force for the caller, or for administrators those of `user_id`, and what is used."""
     actor = await caller(request)
-    user_id = read_many(request, USER)["user_id"] or actor.user_id
+    user_id = read_query(request, USER)["user_id"] or actor.user_id
     return Json({"user_id": user_id, "limits": await application(request).limits.standing(actor, user_id)})
 
 
 async def change(request: Request) -> Response:
     """Set a limit of a user, or without `user_id` of all users of the tenant; it is in force at once."""
     actor = await caller(request)
-    read_many(request, ())
+    read_query(request, ())
     asked = read_body(await request.body(), CHANGE)
     value = asked.get("value")
     if (value is None) == (not asked.get("unlimited")):
@@ -86,7 +86,7 @@ async def change(request: Request) -> Response:
 async def clear(request: Request) -> Response:
     """Take such a limit away: the tenant's, or the settings', is in force again."""
     actor = await caller(request)
-    asked = read_many(request, WHICH)
+    asked = read_query(request, WHICH)
     if asked["limit"] is None:
         raise ValidationFailed([Issue(("query", "limit"), "Field required", "missing")])
     cleared = await application(request).limits.clear(actor, asked["limit"], asked["user_id"])

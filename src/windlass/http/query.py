@@ -1,4 +1,4 @@
-"""Query parameters: each said once, read strictly, and described in the OpenAPI document from the same words."""
+"""Query parameters: read strictly, once but for lists, and described in the OpenAPI document from the same words."""
 
 from __future__ import annotations
 
@@ -160,6 +160,15 @@ def _free(text: str) -> str:
     return text
 
 
+def many(name: str, description: str) -> Parameter:
+    """Return a parameter that may be given several times, or with commas between its values: a tuple of texts."""
+
+    def read(text: str) -> tuple[str, ...]:
+        return tuple(one for one in _free(text).split(",") if one)
+
+    return Parameter(name, {"type": "array", "items": {"type": "string"}}, description, read, ())
+
+
 def read_query(request: Request, parameters: Sequence[Parameter]) -> dict[str, Any]:
     """Return the value of every parameter.
 
@@ -178,12 +187,13 @@ def read_query(request: Request, parameters: Sequence[Parameter]) -> dict[str, A
         parameter = known.get(name)
         if parameter is None:
             issues.append(Issue(("query", name), "Extra inputs are not permitted", "extra_forbidden"))
-        elif name in seen:
+        elif name in seen and not isinstance(parameter.default, tuple):
             issues.append(Issue(("query", name), "Given more than once", "duplicate"))
         else:
             seen.add(name)
             try:
-                values[name] = parameter.read(text)
+                value = parameter.read(text)
+                values[name] = (*values[name], *value) if isinstance(value, tuple) else value
             except Wrong as wrong:
                 issues.append(Issue(("query", name), str(wrong), wrong.type))
     if issues:

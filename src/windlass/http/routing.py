@@ -27,6 +27,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 _EXACT = float(1 << 53)
 _KEY = re.compile(rb"[\x21-\x7e]{1,255}")
 _JSON = re.compile(rb"\s*(application/([\w.!#$&^-]+\+)?json\s*(;|$)|$)", re.IGNORECASE)
+_YAML = re.compile(rb"\s*(application|text)/(x-)?yaml\s*(;|$)", re.IGNORECASE)
 _OF_JSON = frozenset({b"content-type", b"content-encoding", b"idempotency-key"})
 _PLAIN = [(b"content-type", b"application/json")]
 _PATH_PARAMETER = re.compile(r"{(\w+)(?::\w+)?}")
@@ -241,14 +242,30 @@ def json_headers(request: Request) -> str | None:
     told = [header for header in request.scope["headers"] if header[0] in _OF_JSON]
     if told == _PLAIN:
         return None
-    for name, value in told:
-        if name == b"content-type" and not _JSON.match(value):
-            message = f"Content-Type: {_shown(value)} is no JSON; send Content-Type: application/json"
-            raise Invalid(message, field="Content-Type")
-        if name == b"content-encoding" and value.lower() != b"identity":
-            message = f"Content-Encoding: {_shown(value)} is not read; send plain JSON"
-            raise Invalid(message, field="Content-Encoding")
+    _is_yaml(told, "is no JSON; send Content-Type: application/json")
     return _one_key([value for name, value in told if name == b"idempotency-key"])
+
+
+def is_yaml(request: Request) -> bool:
+    """Say whether a body that may be JSON or YAML is YAML.
+
+    Raises:
+        Invalid: its Content-Type or Content-Encoding is another one.
+    """
+    wanted = "is neither JSON nor YAML; send application/json or application/yaml"
+    return _is_yaml(request.scope["headers"], wanted, allowed=True)
+
+
+def _is_yaml(headers: Sequence[tuple[bytes, bytes]], wanted: str, *, allowed: bool = False) -> bool:
+    yaml = False
+    for name, value in headers:
+        if name == b"content-type":
+            yaml = allowed and _YAML.match(value) is not None
+            if not yaml and not _JSON.match(value):
+                raise Invalid(f"Content-Type: {_shown(value)} {wanted}", field="Content-Type")
+        elif name == b"content-encoding" and value.lower() != b"identity":
+            raise Invalid(f"Content-Encoding: {_shown(value)} is not read; send it plainly", field="Content-Encoding")
+    return yaml
 
 
 def _shown(value: bytes) -> str:

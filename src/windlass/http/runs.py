@@ -12,14 +12,13 @@ from windlass.contexts.workflows.api import may_control, may_see, sight
 from windlass.engine.errors import UnknownRun
 from windlass.engine.types import RunFilter, RunView, Status
 from windlass.http import callers
-from windlass.http.bodies import read_object, unknown
+from windlass.http.bodies import REASON, media, read_body
 from windlass.http.query import Parameter, choice, free, integer, moment, narrowing, page_of_runs, read_query
 from windlass.http.responses import Json
 from windlass.http.routing import DirectRoute, Handler, application, route
 from windlass.http.schemas import ControlAnswer, EventsAnswer, ExplainAnswer, RunAnswer, RunsAnswer
 from windlass.kernel.actors import RUNS_CONTROL, Actor
 from windlass.kernel.clock import from_iso, to_iso
-from windlass.kernel.errors import Issue, ValidationFailed
 from windlass.storage.cursors import pack, unpack
 from windlass.storage.explain import explain_run
 
@@ -27,7 +26,6 @@ ANONYMOUS = Actor("user", "anonymous", kind="anonymous")
 """Who may write because no key is asked for, and has shown a credential that is not known."""
 MAX_EVENTS = 1000
 ID_LENGTH = 200
-REASON_LENGTH = 300
 LIST: list[Parameter] = [
     choice("status", [status.value for status in Status], "Only runs in this status"),
     free("name", "Only runs of this workflow"),
@@ -43,13 +41,6 @@ EVENTS: list[Parameter] = [
     integer("since", "Only events after this number", least=0, default=0),
     integer("limit", f"Events; more than {MAX_EVENTS} is {MAX_EVENTS}", least=1, default=500, cap=MAX_EVENTS),
 ]
-CONTROL_BODY: dict[str, Any] = {
-    "type": "object",
-    "additionalProperties": False,
-    "properties": {
-        "reason": {"type": "string", "minLength": 1, "maxLength": REASON_LENGTH, "pattern": "^[^\\u0000]*$"}
-    },
-}
 
 
 async def listing(request: Request) -> Response:
@@ -130,7 +121,7 @@ async def seen(request: Request, actor: Actor | None) -> RunView:
 def _control(action: str, words: str) -> Handler:
     async def control(request: Request) -> Response:
         read_query(request, ())
-        reason = _reason(await request.body())
+        reason = read_body(await request.body(), REASON, optional=True).get("reason")
         actor = await callers.visitor(request) or ANONYMOUS
         run = await seen(request, actor)
         if not may_control(actor, run):
@@ -141,18 +132,6 @@ def _control(action: str, words: str) -> Handler:
     control.__name__ = action
     control.__doc__ = words
     return control
-
-
-def _reason(raw: bytes) -> str | None:
-    value = read_object(raw, optional=True)
-    issues = unknown(value, ("reason",))
-    if issues:
-        raise ValidationFailed(issues)
-    reason = value.get("reason")
-    if "reason" in value and not (isinstance(reason, str) and 0 < len(reason) <= REASON_LENGTH):
-        message = f"Input should be a string of 1 to {REASON_LENGTH} characters"
-        raise ValidationFailed([Issue(("body", "reason"), message, "string_type")])
-    return reason
 
 
 def _run_id(request: Request) -> str:
@@ -171,7 +150,6 @@ def _position(told: Any) -> tuple[str, str]:
 def routes() -> list[DirectRoute]:
     """Return the routes of runs."""
     tag = "runs"
-    optional = {"application/json": {"schema": CONTROL_BODY}}
     controls = {
         "cancel": "Cancel a run, its children and its running steps.",
         "pause": "Keep a run from starting further steps.",
@@ -186,7 +164,8 @@ def routes() -> list[DirectRoute]:
         route("GET", "/runs/{run_id}/explain", explain, tag=tag, answers={200: ExplainAnswer}, errors=(404, 422)),
         *(
             route("POST", f"/runs/{{run_id}}/{action}", _control(action, words), tag=tag,
-                  answers={200: ControlAnswer}, errors=(401, 404, 409, 413, 422), body=optional, body_required=False)
+                  answers={200: ControlAnswer}, errors=(401, 404, 409, 413, 422), body=media(REASON),
+                  body_required=False)
             for action, words in controls.items()
         ),
     ]  # fmt: skip

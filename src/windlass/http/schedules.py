@@ -26,30 +26,17 @@ MAX_OFFSET = 1_000_000
 _FIRE_ID = re.compile(r"[0-9a-f-]{36}", re.ASCII)
 
 
-def _bounded(name: str, description: str, *, least: int, most: int, default: int) -> Parameter:
-    """Return an integer parameter that is refused above its bound."""
-    plain = integer(name, description, least=least, default=default)
-
-    def read(text: str) -> int:
-        value: int = plain.read(text)
-        if value > most:
-            raise Wrong(f"Input should be less than or equal to {most}", "less_than_equal")
-        return value
-
-    return Parameter(name, {"type": "integer", "minimum": least, "maximum": most}, description, read, default)
-
-
 def _cursor(text: str) -> str:
     if not _FIRE_ID.fullmatch(text):
         raise Wrong("Input should be a cursor that a list has answered", "cursor_invalid")
     return text
 
 
-LIMIT = _bounded("limit", "How many at most", least=1, most=MAX_LIMIT, default=50)
+LIMIT = integer("limit", "How many at most", least=1, most=MAX_LIMIT, default=50)
 LIST = [
     free("owner", "Schedules of this user, or `*` for everybody's; for administrators only"),
     LIMIT,
-    _bounded("offset", "How many to pass over", least=0, most=MAX_OFFSET, default=0),
+    integer("offset", "How many to pass over", least=0, most=MAX_OFFSET, default=0),
 ]
 FIRES = [
     LIMIT,

@@ -117,13 +117,11 @@ def _text(name: str, description: str) -> Parameter:
 
 
 CURSOR = integer("cursor", "The `next_cursor` of the page before", least=0, default=0)
-PAGE = [
-    integer("limit", f"Entries on a page; more than {MAX_LIMIT} is {MAX_LIMIT}", least=1, default=100, cap=MAX_LIMIT)
-]
+PAGE = [integer("limit", "Entries on a page", least=1, default=100, most=MAX_LIMIT)]
 DELIVERIES = [*PAGE, CURSOR]
 LETTERS = [
     *PAGE,
-    integer("offset", "How many to pass over; a cursor costs less", least=0, default=0, cap=MAX_OFFSET),
+    integer("offset", "How many to pass over; a cursor costs less", least=0, default=0, most=MAX_OFFSET),
     CURSOR,
     _text("tenant", "Only those of this tenant"),
     _text("host", "Only those to this host"),

@@ -8,16 +8,17 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from windlass.contexts.records.api import read_moment
 from windlass.contexts.workflows.api import Fork, unfit
 from windlass.engine.errors import RunConflict
 from windlass.engine.types import Status
 from windlass.http.access import needs
-from windlass.http.bodies import Field, media, read_body, text
+from windlass.http.bodies import Field, media, read_body, read_fields, text
 from windlass.http.callers import caller
-from windlass.http.query import waiting_complaint
+from windlass.http.query import read_query, waiting_complaint
 from windlass.http.responses import Json
 from windlass.http.routing import DirectRoute, idempotency_key, route
-from windlass.http.shapes import WORKFLOW_RUN, read_many
+from windlass.http.shapes import WORKFLOW_RUN
 from windlass.http.workflow_runs import ACTIONS, PREFIX, runs, shown, told_of_owner
 from windlass.kernel.actors import RUNS_CONTROL, Actor
 from windlass.kernel.errors import WindlassError
@@ -57,7 +58,7 @@ PREVIEWED = 50
 async def fork(request: Request) -> Response:
     """Start a run that takes over what another had done before `from_step`; `dry_run` only says what is done anew."""
     actor = await caller(request)
-    read_many(request, ())
+    read_query(request, ())
     asked = read_body(await request.body(), FORK)
     run_id = request.path_params["run_id"]
     if asked.get("dry_run"):
@@ -70,7 +71,7 @@ async def fork(request: Request) -> Response:
 async def bulk(request: Request) -> Response:
     """Do something to every run that a filter matches, the oldest 1,000 at a time; `dry_run` only says to which."""
     actor = await caller(request)
-    read_many(request, ())
+    read_query(request, ())
     asked = read_body(await request.body(), BULK)
     query = _query(actor, asked["filter"])
     await told_of_owner(request, actor, asked["filter"].get("owner"))
@@ -84,14 +85,12 @@ async def bulk(request: Request) -> Response:
 
 
 def _query(actor: Actor, given: dict[str, Any]) -> RunQuery:
-    wanted = read_body(_packed(given), WANTED)
+    wanted = read_fields(given, WANTED, ("body", "filter"))
     owner = wanted.pop("owner", None) if actor.administers_workflows else actor.user_id
     statuses = tuple(wanted.pop("status", ()))
+    for name in wanted.keys() & {"created_after", "created_before"}:
+        wanted[name] = read_moment(wanted[name], name, end=name == "created_before")
     return RunQuery("workflows.run", actor.tenant_id, owner=owner, statuses=statuses, **wanted)
-
-
-def _packed(given: dict[str, Any]) -> bytes:
-    return bytes(Json(given).body)
 
 
 async def _one(request: Request, actor: Actor, asked: dict[str, Any], run_id: str, key: str | None) -> dict[str, Any]:
@@ -137,7 +136,7 @@ async def _preview(
 
 def routes() -> list[DirectRoute]:
     """Return the routes."""
-    tag, errors = "workflow runs", (401, 403, 404, 413, 422)
+    tag, errors = "workflow runs", (400, 401, 403, 404, 413, 422)
     ok: dict[int, Any] = {200: {"description": "Done", "content": {"application/json": {"schema": {"type": "object"}}}}}
     access = needs(RUNS_CONTROL)
     return [

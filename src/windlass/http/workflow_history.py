@@ -15,11 +15,10 @@ from windlass.engine.engine import Engine
 from windlass.engine.types import TERMINAL, Event, RunView
 from windlass.http.access import needs
 from windlass.http.callers import caller
-from windlass.http.query import Parameter, free, integer
+from windlass.http.query import Parameter, free, integer, many, read_query
 from windlass.http.responses import Json
 from windlass.http.routing import DirectRoute, application, route
 from windlass.http.schemas import ExplainAnswer
-from windlass.http.shapes import many, read_many
 from windlass.http.workflow_runs import PREFIX, runs
 from windlass.kernel.actors import RUNS_READ
 from windlass.kernel.clock import to_iso
@@ -32,7 +31,7 @@ T = TypeVar("T")
 TYPES = many("types", "Only events of these types")
 EVENTS: list[Parameter] = [
     integer("since", "Only events after this number", least=0, default=0),
-    integer("limit", "Events on a page", least=1, default=500, cap=1000),
+    integer("limit", "Events on a page", least=1, default=500, most=1000),
     TYPES,
     free("cursor", "The `Next-Cursor` of the page before; wins over `since`"),
 ]
@@ -55,7 +54,7 @@ def shown(event: Event) -> dict[str, Any]:
 async def events(request: Request) -> Response:
     """Get the events of a run, in order."""
     actor = await caller(request)
-    asked = read_many(request, EVENTS)
+    asked = read_query(request, EVENTS)
     run_id, limit, types = request.path_params["run_id"], asked["limit"], frozenset(asked["types"])
     since = asked["since"] if asked["cursor"] is None else unpack(asked["cursor"], _position)
     found: list[Event] = []
@@ -85,7 +84,7 @@ def _position(told: Any) -> int:
 async def steps(request: Request) -> Response:
     """Get every execution of every step, in the order of their starts."""
     actor = await caller(request)
-    read_many(request, ())
+    read_query(request, ())
     run, history = await runs(request).history(actor, request.path_params["run_id"])
     return Json({"run_id": run.run_id, "steps": shown_steps(run, history)})
 
@@ -93,7 +92,7 @@ async def steps(request: Request) -> Response:
 async def attempts(request: Request) -> Response:
     """Get the attempts of a step."""
     actor = await caller(request)
-    read_many(request, ())
+    read_query(request, ())
     step_id = request.path_params["step_id"]
     run, history = await runs(request).history(actor, request.path_params["run_id"])
     return Json({"run_id": run.run_id, "step_id": step_id, "attempts": shown_attempts(run, history, step_id)})
@@ -102,7 +101,7 @@ async def attempts(request: Request) -> Response:
 async def investigate(request: Request) -> Response:
     """Say how a run failed, what shows it, and what to do about it."""
     actor = await caller(request)
-    read_many(request, ())
+    read_query(request, ())
     run, history = await runs(request).history(actor, request.path_params["run_id"])
     return Json(investigation(run, history, {}, inside=actor.administers_workflows))
 
@@ -110,7 +109,7 @@ async def investigate(request: Request) -> Response:
 async def explain(request: Request) -> Response:
     """Say why a run stands where it does: the reason, what is in the way, since when, and when it goes on."""
     actor = await caller(request)
-    read_many(request, ())
+    read_query(request, ())
     run = await runs(request).get(actor, request.path_params["run_id"])
     return Json((await explain_run(application(request).engine, run.run_id))._asdict())
 
@@ -119,7 +118,7 @@ async def explain(request: Request) -> Response:
 async def stream(request: Request) -> Response:
     """Follow the events of a run as server-sent events; `Last-Event-ID` resumes, `end` is the last one."""
     actor = await caller(request)
-    asked = read_many(request, STREAM)
+    asked = read_query(request, STREAM)
     run = await runs(request).get(actor, request.path_params["run_id"])
     since = asked["since"]
     last = request.headers.get("last-event-id")

@@ -12,12 +12,12 @@ from starlette.responses import Response
 from windlass.contexts.workflows.api import Order, Runs
 from windlass.engine.types import RunView, Status
 from windlass.http.access import needs, scoped
-from windlass.http.bodies import Field, media, read_body, text
+from windlass.http.bodies import REASON, Field, media, read_body, text
 from windlass.http.callers import caller
-from windlass.http.query import Parameter, choice, free, integer, moment, narrowing, page_of_runs
+from windlass.http.query import Parameter, choice, free, integer, many, moment, narrowing, page_of_runs, read_query
 from windlass.http.responses import Json
 from windlass.http.routing import DirectRoute, Handler, application, idempotency_key, route
-from windlass.http.shapes import WORKFLOW_RUN, WORKFLOW_RUNS, many, read_many
+from windlass.http.shapes import WORKFLOW_RUN, WORKFLOW_RUNS
 from windlass.kernel.actors import RUNS_CONTROL, RUNS_READ, Actor
 from windlass.kernel.clock import from_iso, to_iso
 from windlass.kernel.errors import Invalid, Issue, ValidationFailed
@@ -39,7 +39,6 @@ ORDER = {
     "priority": Field({"type": "integer", "minimum": -100, "maximum": 100}),
 }
 ADHOC = {**ORDER, "definition": Field({"type": "object"}, required=True)}
-REASON = {"reason": Field(text(300))}
 SECRETS = {"secrets": Field({"type": "object", "additionalProperties": text(16_384, least=0)}, required=True)}
 MODE = [free("mode", "`async` answers at once, anything else waits for the end")]
 LIST: list[Parameter] = [
@@ -119,7 +118,7 @@ def _ordered(request: Request, asked: dict[str, Any]) -> Order:
     if header is not None and key not in {None, header}:
         message = "idempotency_key and the header Idempotency-Key differ: give one"
         raise Invalid(message, field="idempotency_key")
-    mode = read_many(request, MODE)["mode"] or "async"
+    mode = read_query(request, MODE)["mode"] or "async"
     above = application(request).contexts.spans.traceparent() or checked_traceparent(request.headers.get(TRACEPARENT))
     how = "async" if mode.lower() == "async" else "sync"
     return Order(**asked, idempotency_key=key or header, mode=how, traceparent=above)
@@ -141,7 +140,7 @@ def workflow_id(request: Request) -> int:
 async def listing(request: Request) -> Response:
     """List runs: the caller's own, or for administrators those of `owner`."""
     actor = await caller(request)
-    asked = read_many(request, LIST)
+    asked = read_query(request, LIST)
     query = _query(request, actor, asked)
     await told_of_owner(request, actor, asked["owner"])
     found = await runs(request).page(query._replace(limit=query.limit + 1))
@@ -265,7 +264,7 @@ def _row(run: RunView) -> dict[str, Any]:
 async def get(request: Request) -> Response:
     """Get one run."""
     actor = await caller(request)
-    read_many(request, ())
+    read_query(request, ())
     return Json(shown(await runs(request).get(actor, request.path_params["run_id"])))
 
 

@@ -15,8 +15,7 @@ from windlass.engine.engine import Engine
 from windlass.engine.types import Event
 from windlass.http.callers import caller
 from windlass.http.errors import answer_windlass
-from windlass.http.query import Parameter, free
-from windlass.http.shapes import read_many
+from windlass.http.query import Parameter, free, read_query
 from windlass.http.workflow_history import STREAM, chosen, shown
 from windlass.http.workflow_runs import PREFIX, runs
 from windlass.kernel.actors import RUNS_READ, Actor, Forbidden
@@ -70,7 +69,7 @@ async def _admit(request: Request) -> tuple[dict[str, Any], Actor]:
     Raises:
         ValidationFailed, NotAuthenticated, Forbidden: it may not be; says why.
     """
-    asked = read_many(request, SOCKET)
+    asked = read_query(request, SOCKET)
     if not asked["run_id"]:
         raise ValidationFailed([Issue(("query", "run_id"), "Field required", "missing")])
     origin = request.headers.get("origin")

@@ -37,13 +37,14 @@ class Promise(asyncio.Future[R]):
 
 @dataclass(slots=True, eq=False)
 class Pending:
-    """A unit, what kind it is, and who waits for it."""
+    """A unit, what kind it is, who waits for it, and whether an event loop may write it itself."""
 
     op: Operation[Any, Any]
     unit: Any
     future: asyncio.Future[Any] | ThreadFuture[Any]
     loop: asyncio.AbstractEventLoop | None
     bounded: bool
+    quick: bool = False
 
 
 class BatchWriter:

@@ -19,6 +19,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future as ThreadFuture
+from operator import attrgetter
 from typing import Any, TypeVar, cast
 
 from windlass.engine.errors import Fenced, Overloaded, WriteFailed
@@ -33,6 +34,7 @@ R = TypeVar("R")
 OnRings = Callable[[Sequence[Ring], Sequence[Event]], None]
 
 _log = logging.getLogger(__name__)
+_is_quick = attrgetter("quick")
 
 MAX_BATCH = 1000
 MAX_INLINE = 250
@@ -130,7 +132,7 @@ class Committer:
             self._admit()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[R] = Promise(loop=loop)
-        self._put(Pending(op, unit, future, loop, bounded), loop)
+        self._put(Pending(op, unit, future, loop, bounded, op.quick(unit)), loop)
         return future
 
     def submit_from_thread(self, op: Operation[A, R], unit: A, *, bounded: bool = False) -> ThreadFuture[R]:
@@ -152,7 +154,7 @@ class Committer:
         self._queue.append(pending)
         if self._scheduled:
             return
-        if loop is not None and self._monotonic() > self._slow_until and pending.op.quick(pending.unit):
+        if loop is not None and pending.quick and self._monotonic() > self._slow_until:
             self._scheduled = True
             self.soon(loop, self._gather)
         else:
@@ -184,7 +186,7 @@ class Committer:
             self._wake_thread()
             return
         try:
-            if not all(p.op.quick(p.unit) for p in queue) or not self._session.reserve():
+            if not all(map(_is_quick, queue)) or not self._session.reserve():
                 self._wake_thread()
                 return
             begun = self._monotonic()

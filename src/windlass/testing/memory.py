@@ -8,16 +8,17 @@ network, for a moment.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from windlass.engine.engine import Engine
 from windlass.engine.registry import Definition, Registry
 from windlass.engine.types import Event, Status
+from windlass.kernel.actors import DEVELOPER
 from windlass.kernel.clock import SECOND, SystemClock, from_datetime, to_datetime
 from windlass.live.api import Live
 from windlass.storage.batches import Pending
@@ -26,6 +27,10 @@ from windlass.storage.memory.backend import MemoryBackend
 from windlass.storage.memory.store import MemoryStore
 from windlass.testing.heavy import keep_in_threads
 from windlass.testing.skipping import NeverEnds, Skipper, skipping
+
+if TYPE_CHECKING:
+    from windlass.contexts.schedules.api import Schedules
+    from windlass.testing.scheduling import TestSchedule
 
 LEASE_SECONDS = 15.0
 
@@ -92,6 +97,8 @@ class TestEngine(Engine):
         self, store: MemoryStore, clock: SkippingClock, registry: Registry | None, options: dict[str, Any]
     ) -> None:
         self.store = store
+        self._beside = AsyncExitStack()
+        self._schedules: Schedules | None = None
         committer = InlineCommitter(MemoryBackend(store).write_session())
         super().__init__(
             MemoryBackend(store), committer, clock=clock, registry=registry, lease_seconds=LEASE_SECONDS, live=Live,
@@ -167,6 +174,44 @@ class TestEngine(Engine):
             self._waiting.append(waiter)
             await waiter
 
+    async def schedule(
+        self,
+        cron: str,
+        workflow: Definition | str,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        timezone: str = "UTC",
+        **more: Any,
+    ) -> TestSchedule:
+        """Start a workflow by the clock from now on, as a schedule of a server does.
+
+        From then on there is always something to wait for: time goes on without an end for who waits in vain.
+
+        Args:
+            cron: a crontab line.
+            workflow: what is started, or its name.
+            inputs: its input by name.
+            timezone: which clock the line is read by.
+            more: further fields of a schedule: ``concurrency_mode``, ``misfire_grace_sec``, ``coalesce``, …
+
+        Raises:
+            ValidationFailed: the line or another field is wrong; names it.
+            UnknownTarget: the engine does not know the workflow, or the input does not fit it.
+        """
+        from windlass.testing.scheduling import TestSchedule, open_schedules  # noqa: PLC0415  few tests need it
+
+        if self._schedules is None:
+            another = TestEngine(self.store, self.clock, Registry(), {})
+            self._schedules = open_schedules(self, another, self.store)
+            skipper = self._beside.enter_context(skipping(asyncio.get_running_loop()))
+            skipper.sleepers.append(another)
+            self._beside.callback(skipper.sleepers.remove, another)
+            await self._beside.enter_async_context(another)
+        name = workflow if isinstance(workflow, str) else workflow.name
+        asked = {"cron": cron, "workflow": name, "inputs": dict(inputs or {}), "timezone": timezone, **more}
+        made, _ = await self._schedules.create(DEVELOPER, asked)
+        return TestSchedule(self._schedules, made.id)
+
     async def journal(self, run_id: str) -> list[Event]:
         """Return a run's whole journal."""
         return self.store.events.of(run_id)
@@ -200,7 +245,7 @@ async def engine(
         made = TestEngine(store, clock, registry, options)
         skipper.sleepers.append(made)
         try:
-            async with made:
+            async with made, made._beside:
                 yield made
         finally:
             skipper.sleepers.remove(made)

@@ -235,7 +235,8 @@ class Signature:
         Raises:
             NotSerializable: it is not of the annotated type, or not JSON.
         """
-        self.prepare(what)
+        if not self._ready:
+            self.prepare(what)
         kind = type(value)
         adapter = self._returns
         if kind is self._exact or (adapter is None and kind in _EXACT):
@@ -245,13 +246,26 @@ class Signature:
         text = encode(value, what)
         return self.restore(text, what), text
 
+    def recalled(self, value: Any, what: str) -> Any:
+        """Return an output that was read from a journal as the annotated type, and nothing that the journal shares.
+
+        Raises:
+            NotSerializable: it is not of that type any more.
+        """
+        self.prepare(what)
+        kind = type(value)
+        if kind is self._exact or (self._returns is None and kind in _EXACT):
+            return value
+        return self.restore(orjson.dumps(value).decode(), what)
+
     def restore(self, text: str, what: str) -> Any:
         """Return a stored output as the annotated type.
 
         Raises:
             NotSerializable: it is not of that type any more.
         """
-        self.prepare(what)
+        if not self._ready:
+            self.prepare(what)
         return decode(text) if self._returns is None else _loaded(self._returns, text, what)
 
 

@@ -6,7 +6,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import hypothesis
 import orjson
 import pytest
 from hypothesis import given
@@ -119,7 +118,6 @@ JSON = st.recursive(
 def test_json_is_read_as_the_same_value_afterwards(old: Path, pg_dsn: str) -> None:
     texts: list[str] = []
 
-    @hypothesis.settings(suppress_health_check=[hypothesis.HealthCheck.too_slow], deadline=None)
     @given(JSON)
     def collect(value: object) -> None:
         texts.append(orjson.dumps(value).decode())

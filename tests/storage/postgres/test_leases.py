@@ -333,8 +333,8 @@ class LateMachine(ServerClock):
 
     behind = 300 * SECOND
 
-    def machine(self) -> int:
-        return super().machine() - self.behind
+    def now(self) -> int:
+        return super().now() - self.behind
 
 
 def test_a_process_goes_by_the_servers_clock(scene: Scene, pg_dsn: str, admin: Admin) -> None:

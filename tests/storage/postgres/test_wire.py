@@ -135,6 +135,29 @@ def test_an_error_that_user_code_swallows_takes_its_unit_back(scene: Scene, admi
     assert notes(admin) == [1, 2]
 
 
+def test_what_comes_first_in_a_transaction_fails_alone(scene: Scene, admin: Admin) -> None:
+    """Nothing but the transaction itself stands before it: no savepoint."""
+
+    def fail(tx: Transaction) -> None:
+        tx.execute("INSERT INTO notes (note_id, text) VALUES (7, 'x')")
+        raise ValueError("no")
+
+    alone = scene.batch((CALL, fail), (CALL, note(2)))
+    behind = scene.batch((WRITE, 3), (CALL, fail), (CALL, note(4)))
+
+    assert [type(answer) for answer in alone] == [ValueError, type(None)]
+    assert [type(answer) for answer in behind] == [type(None), ValueError, type(None)]
+    assert notes(admin) == [2, 3, 4]
+    assert scene.start()
+
+
+def test_code_that_ends_its_transaction_is_told_so(scene: Scene) -> None:
+    [answer] = scene.batch((CALL, lambda tx: tx.execute("COMMIT")))
+
+    assert "ended by somebody else" in str(answer)
+    assert scene.start()
+
+
 def test_an_error_swallowed_outside_any_savepoint_is_not_called_committed(scene: Scene) -> None:
     session = scene.session
     tx = session.begin(10**6)
@@ -311,8 +334,9 @@ def test_changing_a_table_does_not_make_the_connection_forget_its_statements(sce
 
 
 def test_forgotten_statements_are_prepared_anew(scene: Scene) -> None:
+    scene.call(lambda tx: tx.execute("DEALLOCATE ALL"))
     with pytest.raises(ConnectionLost):
-        scene.call(lambda tx: tx.execute("DEALLOCATE ALL"))
+        scene.start()
 
     assert scene.start()
 

@@ -191,7 +191,8 @@ async def test_json_transform(data: Any, expression: str, result: Any) -> None:
     ],
 )
 async def test_json_transform_ends(data: Any, expression: str, code: str) -> None:
-    assert (await failure("json_transform", {"data": data, "expression": expression})).code == code
+    config = {"data": data, "expression": "{{ inputs.expression }}"}
+    assert (await failure("json_transform", config, names=names(inputs={"expression": expression}))).code == code
 
 
 async def test_json_validate() -> None:
@@ -216,7 +217,8 @@ async def test_json_validate_matches_in_linear_time() -> None:
     "schema", [{"$ref": "http://elsewhere.test/x"}, {"$ref": "file:///etc/passwd"}, {"type": "x"}, {"pattern": "(?=a)"}]
 )
 async def test_json_validate_fetches_nothing(schema: dict[str, Any]) -> None:
-    failed = await failure("json_validate", {"data": 1, "schema": schema})
+    config = {"data": 1, "schema": "{{ inputs.schema }}"}
+    failed = await failure("json_validate", config, names=names(inputs={"schema": schema}))
 
     assert failed.code == "validation_error"
     assert failed.message.startswith("config.schema: ")
@@ -292,7 +294,9 @@ async def test_regex_extract(text: str, config: dict[str, Any], matches: list[An
 
 @pytest.mark.parametrize("pattern", ["(", "(?=a)", r"(a)\1", "((a{100}){100}){100}"])
 async def test_regex_extract_refuses_what_is_not_linear(pattern: str) -> None:
-    assert "config.pattern" in (await failure("regex_extract", {"text": "a", "pattern": pattern})).message
+    config = {"text": "a", "pattern": "{{ inputs.pattern }}"}
+    failed = await failure("regex_extract", config, names=names(inputs={"pattern": pattern}))
+    assert failed.message.startswith("config.pattern: ")
 
 
 async def test_regex_extract_ends() -> None:

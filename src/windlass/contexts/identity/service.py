@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -27,6 +27,7 @@ from windlass.contexts.identity.model import (
 )
 from windlass.contexts.identity.passwords import Passwords
 from windlass.contexts.identity.provider import Provider, ProviderClient
+from windlass.contexts.identity.strangers import strangers
 from windlass.contexts.identity.tables import (
     ended_tokens,
     identity_secrets,
@@ -226,6 +227,10 @@ class Identity(Vouched, Members):
                 key = (await self._engine.transact(_development_secret)).encode()
             self._tokens = Tokens([key] if previous is None else [key, previous], self._clock.now)
         return self._tokens
+
+    def strangers(self, connection: sa.Connection, tenant_id: str, names: Sequence[str]) -> list[str]:
+        """Return which of the names by which people are to be asked stand for nobody of a tenant; see ``strangers``."""
+        return strangers(connection, tenant_id, names, vouched=self._provider is not None)
 
     # the audit log
     def record(

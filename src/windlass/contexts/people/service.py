@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import orjson
+import sqlalchemy as sa
 
 from windlass.contexts.people import deciding, listing, store
 from windlass.contexts.people.asking import ASKING, Asking, Remind
@@ -46,6 +47,15 @@ def _unwritten(_tx: Transaction, _actor: Actor, _action: str, _target: str, _bef
     """Write no audit log."""
 
 
+Strangers = Callable[[sa.Connection, str, Sequence[str]], Sequence[str]]
+"""Returns which names of people stand for nobody of a tenant."""
+
+
+def _none(_connection: sa.Connection, _tenant_id: str, _names: Sequence[str]) -> Sequence[str]:
+    """Know everybody."""
+    return ()
+
+
 class People:
     """Questions to people in one database.
 
@@ -53,10 +63,14 @@ class People:
         engine: carries out the runs that ask.
         remind: reminds those who have not answered; called within the transaction that writes the reminder down.
         audit: writes into the audit log what people do, in the transaction that does it.
+        strangers: says to whom a question cannot be handed on.
     """
 
-    def __init__(self, engine: Engine, remind: Remind = _nobody, audit: Audit = _unwritten) -> None:
+    def __init__(
+        self, engine: Engine, remind: Remind = _nobody, audit: Audit = _unwritten, strangers: Strangers = _none
+    ) -> None:
         self._engine = engine
+        self._strangers = strangers
         self._audit = audit
         self._keeping = Rounds("windlass-people", self.tidy, self._pause, self._not_kept)
         self._calm = Calm(ROUND_SECONDS, QUIET_ROUND_SECONDS)
@@ -107,11 +121,16 @@ class People:
         Raises:
             Forbidden, NotFound, Conflict: as ``decide``.
             Invalid: nobody is asked, or a name is none, or they are fewer than must say yes.
+            ValidationFailed: a name stands for nobody; names each.
         """
         names = check_assignees(assigned_to)
         found = await self._asked(actor, run_id, step_id)
         if found.quorum > len(names) and not any(name.startswith("role:") for name in names):
             raise Invalid(f"{found.quorum} must say yes, and only {len(names)} are asked", field="assigned_to")
+        unknown = await self._engine.read(lambda connection: self._strangers(connection, found.tenant_id, names))
+        if unknown:
+            place = ("body", "assigned_to")
+            raise ValidationFailed([Issue(place, f"There is nobody called {one!r}", "unknown_user") for one in unknown])
 
         def change(tx: Transaction, task: Task) -> Task:
             store.reassign(tx, task, names)

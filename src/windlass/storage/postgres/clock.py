@@ -14,20 +14,13 @@ class ServerClock(SystemClock):
     A host whose own clock is minutes off would wake the sleeping runs of all the others early, and its own late.
     """
 
-    def __init__(self) -> None:
-        self._correction = 0
-
-    def now(self) -> int:
-        """Return wall time in microseconds."""
-        return self.machine() + self._correction
-
     def machine(self) -> int:
         """Return what the machine says."""
-        return super().now()
+        return self.now() - self.correction
 
     def compare(self, server: int, asked: float) -> None:
         """Hear the server's time, in microseconds, for which it was asked at a monotonic time."""
         trip = int((self.monotonic() - asked) * SECOND)
         correction = server - (self.machine() - trip // 2)
-        if abs(correction - self._correction) > TOLERANCE + trip:
-            self._correction = correction
+        if abs(correction - self.correction) > TOLERANCE + trip:
+            self.correction = correction

@@ -43,7 +43,7 @@ anew takes longer than to carry it out."""
 
 
 def settings(idle_seconds: float) -> dict[str, str]:
-    """Return them with the server's patience inside a transaction, which NO_TIMEOUTS comes back to."""
+    """Return them with the server's patience inside a transaction, which USUAL_PATIENCE comes back to."""
     idle = str(max(1, int(idle_seconds * 1000)))
     return {**SETTINGS, "idle_in_transaction_session_timeout": idle, "windlass.idle": idle}
 
@@ -184,10 +184,11 @@ NEXT_WAKE = f"SELECT wake_at FROM workflow_runs WHERE {_TIMED} ORDER BY wake_at 
 
 # journal and inbox
 EVENTS = _ours(schema.workflow_events, shapes.EVENTS)
-LOAD_EVENTS = f"""SELECT {_read(schema.workflow_events, shapes.EVENTS, "e.")}
- FROM jsonb_array_elements_text($1::jsonb) w (id) CROSS JOIN LATERAL (SELECT coalesce(max(event_seq), 1) AS seq
- FROM workflow_events WHERE run_id = w.id COLLATE "C" AND event_type = '{CONTINUED}') f
- JOIN workflow_events e ON e.run_id = w.id COLLATE "C" AND e.event_seq >= f.seq ORDER BY e.run_id, e.event_seq"""
+LOAD_EVENTS = f"""SELECT w.place, e.* FROM jsonb_array_elements_text($1::jsonb) WITH ORDINALITY w (id, place)
+ CROSS JOIN LATERAL (SELECT {_read(schema.workflow_events, shapes.EVENTS[1:])} FROM workflow_events
+ WHERE run_id = w.id COLLATE "C" AND event_seq >= (SELECT coalesce(max(event_seq), 1) FROM workflow_events
+ WHERE run_id = w.id COLLATE "C" AND event_type = '{CONTINUED}') ORDER BY event_seq) e"""
+"""Not ordered as a whole: to sort takes longer than to read."""
 INBOX = f"{_ours(schema.workflow_inbox, shapes.INBOX)} ON CONFLICT DO NOTHING"
 INBOX_KEPT = f"SELECT inbox_id FROM workflow_inbox WHERE inbox_id = ANY ({ids('$1')})"
 LOAD_INBOX = f"""SELECT {_read(schema.workflow_inbox, shapes.INBOX)} FROM workflow_inbox
@@ -256,12 +257,14 @@ TAKE_SLOTS = f"""UPDATE workflow_queue_slots s SET run_id = v->>2 {_ROWS}
 DROP_SLOTS = """DELETE FROM workflow_queue_slots s USING jsonb_array_elements($1::jsonb) v
  WHERE s.queue = v->>0 AND s.slot = (v->>1)::int"""
 SORTS = "SELECT set_config('enable_sort', $1, true)"
-TIMEOUTS = """SELECT set_config('statement_timeout', $1, true),
- set_config('idle_in_transaction_session_timeout', $2, true)"""
-NO_TIMEOUTS = (
-    "SET LOCAL statement_timeout TO DEFAULT",
-    "SELECT set_config('idle_in_transaction_session_timeout', current_setting('windlass.idle'), true)",
-)
+PLAN = """SELECT set_config('enable_seqscan', $1, true), set_config('enable_hashjoin', $1, true),
+ set_config('enable_mergejoin', $1, true)"""
+"""Where the planner's freedom is user code's (``on``) or ours (``off``)."""
+TIMEOUTS = f"""{PLAN}, set_config('statement_timeout', $2, true),
+ set_config('idle_in_transaction_session_timeout', $3, true)"""
+NO_TIMEOUT = "SET LOCAL statement_timeout TO DEFAULT"
+USUAL_PATIENCE = f"""{PLAN},
+ set_config('idle_in_transaction_session_timeout', current_setting('windlass.idle'), true)"""
 
 # doorbells
 LISTEN = ("LISTEN windlass", "SET application_name TO 'windlass doorbell'")

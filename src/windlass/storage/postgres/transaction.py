@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import orjson
@@ -56,23 +58,29 @@ class PostgresTransaction(TransactionState):
         self._wire = wire
         self._view = view
         self._hints = hints
+        self._mark = (writer, marker)
         self._depth = 0
         self._patient = False
         self._finish: _Finish | None = None
         self._lease_asked: tuple[str, Reply] | None = None
         self._queues_asked: Reply | None = None
         hints.begin()
+        self._begin()
+        if hints.queues:
+            self._queues_asked = self._ask_queues()
+        self._begun = (wire.trips, wire.pending)
+
+    def _begin(self) -> None:
+        wire, holder = self._wire, self._hints.holder
         wire.send(sql.BEGIN)
         mark, mark_and_lease = sql.MARK, sql.MARK_AND_LEASE
         if wire.raw.pooled:
             wire.send(sql.POOLED)
             mark, mark_and_lease = sql.FENCED_MARK, sql.FENCED_MARK_AND_LEASE
-        if hints.holder is None:
-            wire.send(mark, writer, marker)
+        if holder is None:
+            wire.send(mark, *self._mark)
         else:
-            self._lease_asked = (hints.holder, wire.send(mark_and_lease, writer, marker, hints.holder))
-        if hints.queues:
-            self._queues_asked = self._ask_queues()
+            self._lease_asked = (holder, wire.send(mark_and_lease, *self._mark, holder))
 
     def _write(self, statement: str, rows: Sequence[object]) -> None:
         if rows:
@@ -97,8 +105,8 @@ class PostgresTransaction(TransactionState):
     def _end_patience(self) -> None:
         if self._patient:
             self._patient = False
-            for setting in sql.NO_TIMEOUTS:
-                self._wire.send(setting)
+            self._wire.plan(sql.USUAL_PATIENCE, ours=True)
+            self._wire.send(sql.NO_TIMEOUT)
 
     def _answer(self, reply: Reply) -> list[tuple[Any, ...]]:
         if not reply.tag:
@@ -220,12 +228,11 @@ class PostgresTransaction(TransactionState):
         self._write(sql.EVENTS, events)
 
     def load_events(self, run_ids: Sequence[str]) -> dict[str, list[Event]]:
-        journals: dict[str, list[Event]] = {}
         rows = self._wire.ask(sql.LOAD_EVENTS, orjson.dumps(run_ids))
         with uncollected(len(rows)):
-            for row in rows:
-                journals.setdefault(row[0], []).append(Event(*row))
-        return journals
+            rows.sort()
+            places = groupby(rows, itemgetter(0))
+            return {run_ids[at - 1]: [Event(run_ids[at - 1], *row[1:]) for row in part] for at, part in places}
 
     # inbox
     def add_inbox(self, rows: Sequence[InboxRow]) -> set[str]:
@@ -314,25 +321,28 @@ class PostgresTransaction(TransactionState):
     def _point(self, seconds: float | None) -> Iterator[None]:
         """Open a savepoint and close it; one in which nothing reached the database costs nothing.
 
+        The first one is the transaction itself, where nothing but its beginning comes before.
+
         Raises:
             TransactionLost: the database cannot go on with the transaction, or a unit's queued writes turn out to
                 be wrong once its code has returned: its neighbours are written anew then.
         """
         wire = self._wire
-        before, trips = wire.pending, wire.trips
+        before, trips, planned = wire.pending, wire.trips, wire.planned
+        name = "" if (trips, before) == self._begun and self._depth == 0 else f"w{self._depth}"
         self._depth += 1
-        name = f"w{self._depth}"
-        wire.send(f"SAVEPOINT {name}")
+        if name:
+            wire.send(f"SAVEPOINT {name}")
         if seconds is not None:
             self._patient = True
-            wire.send(sql.TIMEOUTS, int(seconds * 1000), int((seconds + GRACE_SECONDS) * 1000))
+            wire.plan(sql.TIMEOUTS, int(seconds * 1000), int((seconds + GRACE_SECONDS) * 1000), ours=False)
         opened = wire.pending
         over = False
         try:
             yield
             over = True
             if wire.trips == trips and wire.pending == opened:
-                wire.forget(before)
+                wire.forget(before, planned)
             else:
                 self._release(name)
         except BaseException as error:
@@ -340,7 +350,7 @@ class PostgresTransaction(TransactionState):
                 raise TransactionLost("the connection is gone") from ConnectionLost(str(error))
             self._lease_asked = None
             if wire.trips == trips:
-                wire.forget(before)
+                wire.forget(before, planned)
             else:
                 self._take_back(name, error)
             if isinstance(error, ConnectionLost) or (over and self._depth == 1):
@@ -355,13 +365,22 @@ class PostgresTransaction(TransactionState):
         wire = self._wire
         written = wire.pending
         self._end_patience()
-        wire.send(f"RELEASE {name}")
+        if name:
+            wire.send(f"RELEASE {name}")
+        elif wire.trips != self._begun[0] and not wire.sound:
+            wire.ask("SELECT 1")  # a transaction that has failed says so
+            raise TransactionLost("the transaction had been ended by somebody else")
         if written:
             wire.settle()
 
     def _take_back(self, name: str, error: BaseException) -> None:
         try:
-            self._wire.take_back(name)
+            if name:
+                self._wire.take_back(name)
+            else:
+                self._wire.rollback()
+                self._queues_asked = None
+                self._begin()
         except ConnectionLost as lost:
             raise TransactionLost(str(lost)) from lost
         except psycopg.Error:

@@ -22,6 +22,7 @@ from psycopg.pq.abc import PGresult
 from windlass.engine.errors import TransactionLost, UnknownCommit
 from windlass.storage.batches import ConnectionLost
 from windlass.storage.postgres.connect import OwnedConnection
+from windlass.storage.postgres.sql import PLAN
 
 Value = str | bytes | int | None
 
@@ -33,8 +34,6 @@ _AWAY = ("08", "25006", "25P03", "25P04", "26000", "53", "57P", "58")
 """Connection, a server become read-only, sat idle for too long, statements forgotten, no room, shut down, disk."""
 _AGAIN = frozenset({"40001", "40P01", "55P03"})
 """Serialization, deadlock, a lock not to be had: the connection is sound, the same work may pass next time."""
-_UNPLANNED = """SELECT set_config('enable_seqscan', $1, true), set_config('enable_hashjoin', $1, true),
- set_config('enable_mergejoin', $1, true)"""
 _NOT_REPLICATED = "SyncRepWaitForLSN"
 """The server's function that gives up waiting for its standbys; the warning's text depends on the language."""
 
@@ -68,6 +67,8 @@ class Wire:
     Args:
         raw: the connection; nobody else may use it meanwhile, but through ``door``.
         patience: seconds to wait for an answer.
+
+    ``planned`` says whether the planner has our settings; None: nobody knows.
     """
 
     def __init__(self, raw: OwnedConnection, patience: float = REPLY_SECONDS) -> None:
@@ -81,7 +82,7 @@ class Wire:
         self._loader = Transformer(raw)
         self._poll = select.poll()
         self._poll.register(self._pg.socket, select.POLLIN)
-        self._planned: bool | None = True
+        self.planned: bool | None = True
         self._warnings: set[str] = set()
         self._spoiled = False
         raw.add_notice_handler(self._notice)
@@ -95,6 +96,11 @@ class Wire:
     def in_transaction(self) -> bool:
         """Whether the server has an open transaction for us, sound or failed."""
         return self._pg.transaction_status in _INTRANS
+
+    @property
+    def sound(self) -> bool:
+        """Whether it has one in which nothing has failed."""
+        return self._pg.transaction_status == pq.TransactionStatus.INTRANS
 
     @property
     def fileno(self) -> int:
@@ -122,10 +128,14 @@ class Wire:
 
     def send(self, sql: str, *params: Value) -> Reply:
         """Queue a statement of ours with ``$1`` parameters; an error shows when the wire settles."""
-        if not self._planned:
-            self._put(_UNPLANNED, "off")
-            self._planned = True
+        if not self.planned:
+            self.plan(PLAN, ours=True)
         return self._put(sql, *params)
+
+    def plan(self, sql: str, *params: Value, ours: bool) -> None:
+        """Queue a statement that gives the planner our settings, or user code's; ``$1`` says which."""
+        self._put(sql, "off" if ours else "on", *params)
+        self.planned = ours
 
     def _put(self, sql: str, *params: Value) -> Reply:
         reply = Reply()
@@ -145,9 +155,10 @@ class Wire:
             del self._queue[place]
         return place is not None
 
-    def forget(self, keep: int) -> None:
-        """Drop queued statements beyond the first ``keep``."""
+    def forget(self, keep: int, planned: bool | None) -> None:
+        """Drop queued statements beyond the first ``keep``, when the planner's settings were such."""
         del self._queue[keep:]
+        self.planned = planned
 
     def settle(self) -> None:
         """Send what is queued and read its answers.
@@ -194,7 +205,7 @@ class Wire:
         except _Cut as cut:
             self._read(sent[:-1], cut.results)
             raise UnknownCommit(str(cut)) from cut
-        self._planned = True
+        self.planned = True
         try:
             self._read(sent, results)
         except psycopg.Error as error:
@@ -215,7 +226,7 @@ class Wire:
             ConnectionLost: the connection went with it.
         """
         self._queue.clear()
-        self._planned = True
+        self.planned = True
         if self.lost:
             raise ConnectionLost("the connection is gone")
         if self.in_transaction:
@@ -230,7 +241,7 @@ class Wire:
         self._queue.clear()
         self._put(f"ROLLBACK TO {savepoint}")
         self._put(f"RELEASE {savepoint}")
-        self._planned = None
+        self.planned = None
         self.settle()
 
     def door(self) -> OwnedConnection:
@@ -239,9 +250,8 @@ class Wire:
         Raises:
             TransactionLost: there is no open transaction.
         """
-        if self._planned is not False:
-            self._put(_UNPLANNED, "on")
-            self._planned = False
+        if self.planned is not False:
+            self.plan(PLAN, ours=False)
         self.settle()
         if not self.in_transaction:
             raise TransactionLost("the transaction is over")

@@ -17,16 +17,15 @@ from typing import Any, NamedTuple
 import orjson
 import sqlalchemy as sa
 
-from windlass.engine.history import CONTINUED
 from windlass.engine.ports import IdempotencyRow
 from windlass.engine.types import TERMINAL, ClaimedRun, Event, InboxRow, LaneClaim, Lease, NewRun, RunHead
 from windlass.kernel.clock import from_iso, to_iso
-from windlass.kernel.collection import uncollected
 from windlass.kernel.lanes import LaneRules
 from windlass.storage import lite
 from windlass.storage import rows as shapes
 from windlass.storage.sqlite.claims import claim
 from windlass.storage.sqlite.folder import RunFolder
+from windlass.storage.sqlite.journals import load_events
 from windlass.storage.sqlite.lanes import claim_lanes, take_seats
 from windlass.storage.state import TransactionState
 
@@ -93,12 +92,6 @@ _INBOX = f"""INSERT INTO workflow_inbox ({",".join(shapes.INBOX)}) SELECT {_valu
  WHERE true ON CONFLICT DO NOTHING"""
 _INBOX_KEPT = """SELECT json_group_array(inbox_id) FROM workflow_inbox
  WHERE inbox_id IN (SELECT value FROM json_each(?))"""
-EVENT_BYTES = 100
-"""About how long an event is at least, as JSON."""
-_LOAD_EVENTS = f"""SELECT json_group_array({_array(shapes.EVENTS)}) FROM (SELECT e.* FROM json_each(?) w
- CROSS JOIN workflow_events e ON e.run_id = w.value AND e.event_seq >= coalesce((SELECT max(c.event_seq)
- FROM workflow_events c WHERE c.run_id = w.value AND c.event_type = '{CONTINUED}'), 1)
- ORDER BY e.run_id, e.event_seq)"""
 _LOAD_INBOX = f"""SELECT json_group_array({_array(shapes.INBOX)}) FROM (SELECT * FROM workflow_inbox
  WHERE run_id IN (SELECT value FROM json_each(?)) AND NOT consumed ORDER BY run_id, arrival)"""
 _CONSUME = """UPDATE workflow_inbox SET consumed = 1
@@ -278,12 +271,7 @@ class SqliteTransaction(TransactionState):
         self._change(_EVENTS, [(*event[:5], to_iso(event[5])) for event in events])
 
     def load_events(self, run_ids: Sequence[str]) -> dict[str, list[Event]]:
-        journals: dict[str, list[Event]] = {}
-        [text] = self._raw.execute(_LOAD_EVENTS, (orjson.dumps(run_ids).decode(),)).fetchone()
-        with uncollected(len(text) // EVENT_BYTES):
-            for row in orjson.loads(text):
-                journals.setdefault(row[0], []).append(Event(row[0], row[1], row[2], row[3], row[4], from_iso(row[5])))
-        return journals
+        return load_events(self._raw, run_ids)
 
     # inbox
     def add_inbox(self, rows: Sequence[InboxRow]) -> set[str]:

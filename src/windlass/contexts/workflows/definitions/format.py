@@ -69,7 +69,8 @@ _TIMEOUT: Schema = {
     "type": ["number", "null"],
     "exclusiveMinimum": 0,
     "maximum": limits.LONGEST_SECONDS,
-    "description": "Seconds for one attempt, 300 when left out; waits and sub-workflows have their own in `config`",
+    "description": "Seconds for one attempt, 300 when left out (`delay`: none); waits and sub-workflows have theirs in"
+    " `config`",
 }
 _CONDITION = _text(
     limits.LONGEST_CONDITION,

@@ -1,4 +1,4 @@
-"""A look at a draft before it is saved: everything that is wrong, what should not be run twice, what is not heeded."""
+"""A look at a draft before it is saved: everything that is wrong, what should not be run twice."""
 
 from __future__ import annotations
 
@@ -12,9 +12,6 @@ from windlass.contexts.workflows.definitions.validation import validate
 Mode = Literal["block", "non-block"]
 MODES: tuple[Mode, ...] = ("block", "non-block")
 INVALID, DEMOTED, UNSAFE = "definition_invalid", "definition_validation_warning", "unsafe_replay_step"
-UNHEEDED = "timeout_unheeded"
-OWN_TIME = frozenset({"wait_for_human", "wait_for_approval", "workflow_call"})
-"""Types whose config says how long they wait: the ``timeout_seconds`` of an attempt is nothing to them."""
 
 
 def preflight(document: object, catalogue: Catalogue, mode: Mode = "block") -> dict[str, Any]:
@@ -30,7 +27,6 @@ def preflight(document: object, catalogue: Catalogue, mode: Mode = "block") -> d
         else:
             warnings.append(_told(finding, DEMOTED))
     warnings += _unsafe(document, catalogue)
-    warnings += _unheeded(document)
     return {"valid": not errors, "errors": errors, "warnings": warnings}
 
 
@@ -48,14 +44,6 @@ def _unsafe(document: object, catalogue: Catalogue) -> Iterator[dict[str, Any]]:
         if known is not None and not known.capabilities.replay_safe:
             message = f"A step of type {kind} is not safe to run again: what it does outside may be done twice"
             yield _warning(UNSAFE, message, f"steps.{place}", step, kind)
-
-
-def _unheeded(document: object) -> Iterator[dict[str, Any]]:
-    for place, step, kind in _steps(document):
-        if step.get("timeout_seconds") is not None and (kind in OWN_TIME or kind == "delay"):
-            instead = "takes the time it is told" if kind == "delay" else "waits as long as config.timeout_seconds says"
-            message = f"A step of type {kind} {instead}: this time-out is not heeded"
-            yield _warning(UNHEEDED, message, f"steps.{place}.timeout_seconds", step, kind)
 
 
 def _steps(document: object) -> Iterator[tuple[int, Mapping[str, Any], str]]:

@@ -26,6 +26,8 @@ from windlass.contexts.workflows.steptypes.base import StepFailure
 from windlass.contexts.workflows.templates import condition_problem, names_in
 
 HUMAN = frozenset({"wait_for_human", "wait_for_approval"})
+OWN_TIME = HUMAN | {"workflow_call"}
+"""Types whose config says how long they wait: they make no attempt that takes time."""
 MOST_FAULTS = 200
 _STRUCTURE = jsonschema_rs.Draft202012Validator(form.DEFINITION, mask="Input")
 
@@ -168,6 +170,9 @@ def _step_faults(step: Mapping[str, Any], catalogue: Catalogue) -> Iterator[Faul
             f"on_timeout is for steps that wait for people, which {kind} does not: on_failure follows its time-out"
         )
         yield Fault(("on_timeout",), "on_timeout_unsupported", message)
+    if step.get("timeout_seconds") is not None and isinstance(kind, str) and kind in OWN_TIME:
+        message = f"{kind} waits as long as config.timeout_seconds says: say it there"
+        yield Fault(("timeout_seconds",), "timeout_unsupported", message)
     yield from _condition_faults(step)
     repeat = step.get("repeat")
     if isinstance(repeat, dict) and (repeat.get("while") is None) == (repeat.get("until") is None):

@@ -11,7 +11,7 @@ import orjson
 from windlass.engine.errors import Suspend
 from windlass.engine.failures import beside, own_error
 from windlass.engine.heads import to_json
-from windlass.engine.outcomes import completed, failure, opening, tell_end, tell_start
+from windlass.engine.outcomes import completed, failure, opening, tell_end
 from windlass.engine.registry import check_name
 from windlass.engine.run import Run
 from windlass.engine.scope import CURRENT, Scope, current_scope
@@ -46,7 +46,7 @@ async def compound(name: str, work: Callable[[], Awaitable[Any]], *, kind: str =
     started = run.worker.clock.now() if recorded is None else _begun(run, recorded.begun)
     if recorded is None:
         run.pending.append(NewEvent("step_started", path, opening(name, kind), started))
-        tell_start(run, path, kind)
+        run.worker.telemetry.step_started(run.workflow.name, run.run_id, path, kind)
     inner = Scope(run, f"{path}/")
     inner.task = asyncio.current_task()
     token = CURRENT.set(inner)
@@ -60,14 +60,15 @@ async def compound(name: str, work: Callable[[], Awaitable[Any]], *, kind: str =
         raise error if isinstance(error, Suspend) else own_error(error) from error
     except Exception as error:
         _failed(scope, inner, path, name, kind, error)
-        tell_end(run, path, kind, started, failed=True)
+        tell_end(run, path, kind, started, run.worker.clock.now(), failed=True)
         raise _raised(path, error) from error
     finally:
         CURRENT.reset(token)
         inner.task = None
-    run.record([NewEvent("step_completed", path, completed(name, kind, "", 1, text), run.worker.clock.now())])
+    ended = run.worker.clock.now()
+    run.record([NewEvent("step_completed", path, completed(name, kind, "", 1, text), ended)])
     scope.hear()
-    tell_end(run, path, kind, started)
+    tell_end(run, path, kind, started, ended)
     return orjson.loads(text)
 
 

@@ -89,8 +89,11 @@ async def _parallel(run: Carrier, planned: Planned, names: Names) -> Outcome:
 
 async def _delay(_: Carrier, planned: Planned, names: Names) -> Outcome:
     async def work() -> dict[str, Any]:
-        milliseconds = _config(planned, names).get("milliseconds", 1000)
-        await sleep(milliseconds / 1000)
+        milliseconds, most = _config(planned, names).get("milliseconds", 1000), planned.step.timeout_seconds
+        seconds = milliseconds / 1000
+        await sleep(seconds if most is None else min(seconds, most))
+        if most is not None and most < seconds:
+            raise StepFailure("timeout", f"it takes longer than {most:g} s")
         return {"delayed_ms": milliseconds}
 
     return Outcome(await _whole(planned, work))
@@ -241,6 +244,19 @@ async def _whole(planned: Planned, work: Callable[[], Awaitable[dict[str, Any]]]
 
     value: dict[str, Any] = await compound(planned.step.id, _spoken(tried), kind=planned.type.name)
     return value
+
+
+async def fail(planned: Planned, failure: StepFailure) -> None:
+    """Keep in the run's history that a step failed before its work began, or between two rounds of its loop.
+
+    Raises:
+        StepFailed: always; a retry of the run comes back to this.
+    """
+
+    async def work() -> dict[str, Any]:
+        raise failure
+
+    await compound(planned.step.id, _spoken(work), kind=planned.type.name)
 
 
 def _spoken(work: Callable[[], Awaitable[dict[str, Any]]]) -> Callable[[], Awaitable[dict[str, Any]]]:

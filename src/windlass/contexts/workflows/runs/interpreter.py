@@ -11,7 +11,7 @@ from typing import Any
 
 from windlass.contexts.workflows.model import END, Repeat
 from windlass.contexts.workflows.runs.carrier import Names
-from windlass.contexts.workflows.runs.controls import CONTROLS
+from windlass.contexts.workflows.runs.controls import CONTROLS, fail
 from windlass.contexts.workflows.runs.failures import DefinitionFailed, reason
 from windlass.contexts.workflows.runs.forks import Seed
 from windlass.contexts.workflows.runs.graph import Graph, branch_path
@@ -166,7 +166,7 @@ class Interpreter:
                 return await self._repeated(planned, step.repeat, names)
             return await self.once(planned, names)
         except StepFailure as failure:
-            return _failed(f"{failure.code}: {failure.message}", failure)
+            return await _unmet(planned, failure)
 
     async def _repeated(self, planned: Planned, repeat: Repeat, names: Names) -> Outcome:
         seen = dict(names)
@@ -182,8 +182,8 @@ class Interpreter:
                 again = not condition(repeat.until, seen, field=f"{field}.until")
             if not again:
                 return outcome
-        text = f"loop_limit_reached: {planned.step.id} was repeated {repeat.most} times and is to be repeated again"
-        return _failed(text, None)
+        text = f"{planned.step.id} was repeated {repeat.most} times and is to be repeated again"
+        raise StepFailure("loop_limit_reached", text, retryable=False)
 
     async def once(self, planned: Planned, names: Names) -> Outcome:
         """Carry one step out once: its attempts, and nothing around them."""
@@ -261,6 +261,15 @@ class Interpreter:
             if call is not None and call.settled == "step_completed" and planned.step.repeat is None:
                 found.append((call.seq, planned.step.id, (call.data or {})["output"]))
         return [[step_id, outputs] for _, step_id, outputs in sorted(found, reverse=True)] + seen
+
+
+async def _unmet(planned: Planned, failure: StepFailure) -> Outcome:
+    """Return how a step ended whose condition could not be told, or that went round too often."""
+    try:
+        await fail(planned, failure)
+    except StepFailed as failed:
+        return _failed(reason(failed), failed)
+    raise AssertionError("it has raised")
 
 
 def _failed(text: str, error: Exception | None) -> Outcome:

@@ -167,4 +167,6 @@ class StepType:
     raw: frozenset[str] = frozenset()
     outputs: Mapping[str, str] = field(default_factory=dict)
     """What it answers, each with its meaning."""
+    compiled: Mapping[str, Callable[[Any], object]] = field(default_factory=dict)
+    """Config fields that are compiled before they are used, and what does so, raising StepFailure where it cannot."""
     min_engine_version: str = "0.1.0"

@@ -54,7 +54,18 @@ def check_config(kind: StepType, config: Mapping[str, Any]) -> list[Problem]:
     if isinstance(condition := config.get("condition"), str) and "condition" in kind.raw:
         problem = templates.condition_problem(condition)
         found += [Problem("config.condition", problem)] if problem and not is_template(condition) else []
-    return found[:MOST_PROBLEMS]
+    return (found or list(_uncompilable(kind, config)))[:MOST_PROBLEMS]
+
+
+def _uncompilable(kind: StepType, config: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield what cannot be compiled of what has no templates in it."""
+    for name, attempt in kind.compiled.items():
+        if name not in config or any(is_template(text) for _, text in _texts(config[name], name)):
+            continue
+        try:
+            attempt(config[name])
+        except StepFailure as failure:
+            yield Problem(f"config.{name}", failure.message.partition(": ")[2] or failure.message)
 
 
 def settled(kind: StepType, config: Mapping[str, Any]) -> dict[str, Any]:

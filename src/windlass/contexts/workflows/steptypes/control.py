@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from windlass.contexts.people.api import MOST_ASSIGNEES
+from windlass.contexts.people.api import MOST_ASSIGNEES, check_form
 from windlass.contexts.workflows import templates
 from windlass.contexts.workflows.redaction import redact, redact_text
 from windlass.contexts.workflows.steptypes import fields, pii
 from windlass.contexts.workflows.steptypes.base import Capabilities, StepContext, StepFailure, StepType, save
 from windlass.contexts.workflows.steptypes.threads import apart, counted
 from windlass.kernel.checks import LONGEST_SECONDS
+from windlass.kernel.errors import Invalid
 
 STANDARD = Capabilities(replay_safe=True, idempotency_strategy="run_scoped")
 MINIMAL = replace(STANDARD, evidence_level="minimal")
@@ -97,6 +98,14 @@ def _person(instructions: str, **more: fields.Schema) -> fields.Schema:
     )
 
 
+def _form(schema: Mapping[str, Any]) -> None:
+    try:
+        check_form(schema)
+    except Invalid as error:
+        raise StepFailure("validation_error", f"config.form_schema: {error.message}", retryable=False) from None
+
+
+_FORM = {"form_schema": _form}
 _DECISION = {
     "decision": "approved or rejected",
     "comment": "what the person wrote",
@@ -112,6 +121,7 @@ _PEOPLE = (
         ),
         example={"assigned_to_user_id": "ann", "instructions": "Is {{ last.text }} right?", "timeout_seconds": 86400},
         outputs={**_DECISION, "…": "and each edited field"},
+        compiled=_FORM,
     ),
     StepType(
         name="wait_for_approval",
@@ -119,6 +129,7 @@ _PEOPLE = (
         schema=_person("What is to be decided", form_schema=fields.mapping("JSON Schema of what an approval says")),
         example={"assigned_to_user_id": "{{ inputs.boss }}", "instructions": "Pay {{ inputs.amount }}?"},
         outputs={**_DECISION, "…": "and each edited field"},
+        compiled=_FORM,
     ),
 )
 _FLOW = (

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any
 
 import orjson
+from jsonschema_rs import Draft202012Validator
 
 from windlass.contexts.workflows.budget import Budget, Exhausted
 from windlass.contexts.workflows.steptypes import fields, jmes
@@ -66,13 +67,21 @@ def _searched(expression: str, data: Any) -> Any:
     return jmes.search(expression, data)
 
 
+def _schema(schema: Mapping[str, Any]) -> Draft202012Validator:
+    try:
+        return validator(schema)
+    except ValueError as error:
+        raise invalid(f"config.schema: {str(error).splitlines()[0][:300]}") from None
+
+
 def _validated(schema: Mapping[str, Any], data: Any) -> dict[str, Any]:
     if _size(data) > MOST_UNIQUE and _asks(schema, "uniqueItems"):
         raise invalid("config.schema: uniqueItems compares everything with everything, which is too much for this data")
+    ready = _schema(schema)
     try:
-        found = list(islice(validator(schema).iter_errors(data), MOST_ERRORS))
-    except ValueError as error:
-        raise invalid(f"config.schema: {str(error).splitlines()[0][:300]}") from None
+        found = list(islice(ready.iter_errors(data), MOST_ERRORS))
+    except ValueError as error:  # what JSON cannot say
+        raise invalid(f"config.data: {str(error).splitlines()[0][:300]}") from None
     paths = [".".join(map(str, error.instance_path)) for error in found]
     errors = [f"{path}: {error.message}" if path else error.message for path, error in zip(paths, found, strict=True)]
     return {"valid": not found, "errors": errors, "path": paths[0] if paths else None}
@@ -108,6 +117,7 @@ DATA_TYPES = (
         work=json_transform,
         mapable=True,
         outputs={"result": "what was found; null for nothing", "expression": "the expression"},
+        compiled={"expression": jmes.parsed, "query": jmes.parsed},
     ),
     StepType(
         name="json_validate",
@@ -127,5 +137,6 @@ DATA_TYPES = (
             "errors": f"what does not, at most {MOST_ERRORS}",
             "path": "where the first of them is; null for none",
         },
+        compiled={"schema": _schema},
     ),
 )

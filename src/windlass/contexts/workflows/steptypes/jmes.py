@@ -55,16 +55,30 @@ class _Interpreter(TreeInterpreter):
         return super().visit_comparator(node, value)
 
 
+def parsed(expression: str) -> Any:
+    """Return an expression ready to be used.
+
+    Raises:
+        StepFailure: ``validation_error``: it is none.
+    """
+    try:
+        return jmespath.compile(expression).parsed
+    except JMESPathError as error:
+        raise invalid(f"config.expression: {str(error).splitlines()[0][:300]}") from None
+    except RecursionError:
+        raise invalid("config.expression: it is too deeply nested") from None
+
+
 def search(expression: str, data: Any) -> Any:
     """Return what an expression finds.
 
     Raises:
         StepFailure: ``validation_error``: it is no expression, or does not fit the data; ``too_complex``.
     """
+    ready = parsed(expression)
     try:
-        parsed = jmespath.compile(expression)
         budget = Budget(WORK)
-        result = _Interpreter(budget).visit(parsed.parsed, data)
+        result = _Interpreter(budget).visit(ready, data)
         budget.weigh(result)
     except Exhausted:
         raise too_complex("config.expression") from None

@@ -34,16 +34,20 @@ _EMAILS = re2.compile(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9.-]{1,253}\.[A-Za-z]{2,
 _BLANK_LINES = re.compile(r"\n{3,}")
 
 
-def _matches(config: Mapping[str, Any]) -> dict[str, Any]:
+def _expression(pattern: str, flags: str = "", *, ignore_case: bool = False) -> Any:
     options = re2.Options()
     options.log_errors = False
-    options.case_sensitive = not config["ignore_case"]
-    flags = ("m" if config["multiline"] else "") + ("s" if config["dotall"] else "")
-    pattern = config["pattern"]
+    options.case_sensitive = not ignore_case
     try:
-        expression = re2.compile(f"(?{flags}){pattern}" if flags else pattern, options)
+        return re2.compile(f"(?{flags}){pattern}" if flags else pattern, options)
     except re2.error as error:
         raise invalid(f"config.pattern: {_words(error)}") from None
+
+
+def _matches(config: Mapping[str, Any]) -> dict[str, Any]:
+    flags = ("m" if config["multiline"] else "") + ("s" if config["dotall"] else "")
+    pattern = config["pattern"]
+    expression = _expression(pattern, flags, ignore_case=config["ignore_case"])
     allowance = Allowance("config.pattern")
     matches: list[Any] = []
     for match in islice(expression.finditer(config["text"]), MOST_MATCHES + 1):
@@ -213,6 +217,7 @@ _MATCHED = (
             "count": "how many",
             "pattern": "the expression",
         },
+        compiled={"pattern": _expression},
     ),
     StepType(
         name="text_clean",

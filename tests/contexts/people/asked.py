@@ -66,3 +66,8 @@ async def asked(handle: Handle, status: str = "waiting_human") -> Handle:
 def steps(page: Page) -> list[str]:
     """The questions of a page."""
     return [task.step_id for task in page.items]
+
+
+async def waits_for_ann(office: Office, engine: Engine) -> bool:
+    """Whether anything does."""
+    return bool((await office.people[engine].inbox(ANN)).items)

@@ -26,6 +26,7 @@ from windlass.engine.run import Run
 from windlass.engine.scope import Scope
 from windlass.engine.types import NewEvent
 from windlass.kernel.checks import BadName, BadNumber
+from windlass.kernel.stepping import RUNNING, StepInfo
 from windlass.live import streams
 from windlass.replay.api import Outcome, replay
 from windlass.storage.memory.backend import MemoryBackend
@@ -168,6 +169,10 @@ async def test_what_cannot_be_written_is_refused_where_it_is_called(engine: Engi
         await stream("nowhere").write(1)
     with pytest.raises(RuntimeError, match="push is for steps"):
         stream("nowhere").push(1)
+    elsewhere = RUNNING.set(StepInfo("a run of another process", "step#1", 1))
+    with pytest.raises(RuntimeError, match="works in steps on this process's event loop and threads"):
+        await stream("nowhere").write(1)
+    RUNNING.reset(elsewhere)
     with pytest.raises(BadName):
         stream("no name")
     with pytest.raises(UnknownRun):

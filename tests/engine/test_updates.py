@@ -271,3 +271,32 @@ def test_it_survives_a_crash_at_every_commit() -> None:
     whole = [{"weight": 10, "items": 1}, "1 is in the basket already", [1], {"weight": 20, "items": 2}]
     assert all(mine == whole[: len(mine)] and len(mine) >= 3 for mine in answers), answers
     assert sum(event.type == "update_accepted" for event in report.journal) == 2
+
+
+@workflow(name="updates.leaving")
+async def leaving() -> str:
+    """Have a validator and a handler that would leave the process."""
+
+    def leave(word: str) -> None:
+        if word:
+            raise {"exit": SystemExit(3), "cancel": asyncio.CancelledError("no"), "stop": StopIteration()}[word]
+
+    on_query("leave", leave)
+    update = await updates("word", validator=leave).receive()
+    update.answer("ok")
+    return "over"
+
+
+@IN_MEMORY
+async def test_code_that_looks_ends_neither_the_process_nor_the_run(engine: Engine, lab: Lab) -> None:
+    handle = await engine.start_run(leaving)
+    far = (await lab.engine(worker=False)).handle(handle.run_id)
+
+    for word, said in (("exit", "SystemExit: 3"), ("cancel", "CancelledError: no"), ("stop", "StopIteration")):
+        with pytest.raises(UpdateRefused, match=said):
+            await handle.update("word", word, timeout=20)
+        for side in (handle, far):
+            with pytest.raises(QueryFailed, match=said):
+                await side.query("leave", word, timeout=20)
+    assert await handle.update("word", "", timeout=20) == "ok"
+    assert await handle.result(timeout=20) == "over"

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.engine.lab import IN_MEMORY, Lab, event_types, journal, parked, payloads, status_of
+from tests.support.waiting import wait_until_async
 from windlass import (
     Engine,
     NoAnswer,
@@ -169,6 +170,20 @@ async def test_queries_look_and_change_nothing(engine: Engine, lab: Lab) -> None
     await far.update("add", {"item": 1})
 
 
+@IN_MEMORY
+async def test_a_query_that_nobody_waits_for_leaves_nothing(engine: Engine, lab: Lab) -> None:
+    handle = await engine.start_run(basket, 1)
+    await parked(handle)
+    far = (await lab.engine(worker=False)).handle(handle.run_id)
+
+    with pytest.raises(NoAnswer):
+        await far.query("items", timeout=0)
+
+    c = schema.workflow_requests.c
+    assert await engine.read(lambda one: one.execute(sa.select(c.request_id)).all()) == []
+    await far.update("add", {"item": 1}, timeout=20)
+
+
 @workflow(name="updates.patient")
 async def patient(seconds: float) -> list[str | None]:
     """Wait for an update, or for the time."""
@@ -300,3 +315,45 @@ async def test_code_that_looks_ends_neither_the_process_nor_the_run(engine: Engi
                 await side.query("leave", word, timeout=20)
     assert await handle.update("word", "", timeout=20) == "ok"
     assert await handle.result(timeout=20) == "over"
+
+
+hearing: list[Any] = []
+frozen: list[Any] = []
+
+
+@step
+async def roll() -> int:
+    """Return another number each time; the first is never written."""
+    hearing.append(len(hearing))
+    if len(hearing) == 1:
+        frozen[0].freeze(frozen[1])
+    return len(hearing)
+
+
+@workflow(name="updates.rolling")
+async def rolling() -> int:
+    """Say what was rolled."""
+    rolled: list[int] = []
+    on_query("rolled", lambda: rolled)
+    rolled.append(await roll())
+    hearing.append("heard")
+    await signal("end")
+    return rolled[0]
+
+
+@IN_MEMORY
+async def test_a_query_tells_nothing_that_a_crash_could_undo(engine: Engine, lab: Lab) -> None:
+    hearing.clear()
+    frozen[:] = [lab, engine]
+    handle = await engine.start_run(rolling)
+    await wait_until_async(lambda: "heard" in hearing)
+
+    with pytest.raises(NoAnswer):
+        await handle.query("rolled", timeout=0)
+    await lab.crash(engine)
+    second = (await lab.engine()).handle(handle.run_id)
+    await parked(second)
+
+    assert await second.query("rolled", timeout=20) == [3]
+    await second.signal("end")
+    assert await second.result(timeout=20) == 3

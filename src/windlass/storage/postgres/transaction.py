@@ -60,7 +60,7 @@ class PostgresTransaction(TransactionState):
         self._hints = hints
         self._mark = (writer, marker)
         self._depth = 0
-        self._patient = False
+        self._patient = self._late = False
         self._finish: _Finish | None = None
         self._lease_asked: tuple[str, Reply] | None = None
         self._queues_asked: Reply | None = None
@@ -90,7 +90,7 @@ class PostgresTransaction(TransactionState):
     def lease_is_live(self, holder: str) -> bool:
         live = self._live.get(holder)
         if live is None:
-            if self._depth == 0:
+            if self._depth == 0 and not self._late:
                 self._hints.asked_lease(holder)
             asked, self._lease_asked = self._lease_asked, None
             if asked is None or asked[0] != holder:
@@ -99,7 +99,7 @@ class PostgresTransaction(TransactionState):
         return live
 
     def code_done(self, holder: str) -> None:
-        self._end_patience()
+        self._late = True  # the next one must not ask beforehand: it would lock the lease while user code works
         self._lease_asked = (holder, self._wire.send(sql.LEASE, holder))
 
     def _end_patience(self) -> None:

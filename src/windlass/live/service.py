@@ -156,6 +156,8 @@ class Live:
 
     async def find_update(self, run_id: str, update_id: str) -> Request | None:
         """Return how an update stands; None for one that was never sent."""
+        if not update_id.isprintable():
+            return None
         found = await self._find(run_id, update_id)
         return found if found is not None and found.kind == UPDATE else None
 

@@ -20,8 +20,8 @@ _PUBLISHED = frozenset({"value_published", "step_published"})
 def take_over(tx: Transaction, run_id: str, fork: str, events: Sequence[Event]) -> None:
     """Give a fork what ``run_id`` wrote and published up to where ``events``, taken over from it, have come.
 
-    They name offsets that the fork's readers must find, and after which it goes on. What lies between, of a step that is
-    done anew, comes along as the items of an attempt that failed.
+    They name offsets that the fork's readers must find, and after which it goes on. What lies between, of a step that
+    is done anew, comes along as the items of an attempt that failed.
     """
     ends: dict[str, int] = {}
     values: dict[str, tuple[str, str]] = {}

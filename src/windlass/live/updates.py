@@ -93,7 +93,8 @@ class Updates:
     async def receive(self, *, timeout: float | None = None) -> Update:
         """Wait for the next update that the validator lets pass. One that is still open then is answered with None.
 
-        So is every open one when the run begins anew. A refused one is answered with what the validator raised and leaves no event.
+        So is every open one when the run begins anew. A refused one is answered with what the validator raised and
+        leaves no event.
 
         Args:
             timeout: seconds to wait; without it for ever.

@@ -216,10 +216,10 @@ def test_a_statement_in_a_savepoint_is_stopped_when_its_time_is_up(scene: Scene,
 @pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
 def test_code_that_ends_its_transaction_and_begins_another_is_told_so(scene: Scene, end: str) -> None:
     tx = scene.session.begin(10**6)
+    with tx.savepoint(30.0):
+        note(1)(tx)
+        tx.execute(f"{end} AND CHAIN")
     with pytest.raises(Exception, match="ended by somebody else"):
-        with tx.savepoint(30.0):
-            note(1)(tx)
-            tx.execute(f"{end} AND CHAIN")
         tx.next_wake()
     scene.session.rollback()
     assert scene.start()

@@ -29,7 +29,7 @@ class Outlet:
 
 @dataclass(eq=False)
 class State:
-    """``asked`` are queries that wait for their answer, by the ids of their inbox rows, ``taken`` updates, by theirs."""
+    """``asked`` are queries that wait for their answer, by the ids of their inbox rows, ``taken`` updates by theirs."""
 
     outlets: dict[str, Outlet] = field(default_factory=dict)
     queries: dict[str, Handler] = field(default_factory=dict)

@@ -16,8 +16,10 @@ from windlass import (
     RunFailed,
     UnknownWorkflow,
     gather,
+    publish,
     signal,
     step,
+    stream,
     workflow,
 )
 from windlass.deploy import moving
@@ -167,6 +169,45 @@ async def test_a_run_is_forked_from_a_step_and_the_old_one_is_cancelled(any_lab:
     assert await engine.result(again.run_id, 20) == ["paid by visa", "wrapped a", "wrapped b", "third"]
     assert (await new.status()).status == "succeeded"
     assert sorted(done) == ["wrap a", "wrap b"]
+
+
+@step
+async def speak(word: str) -> None:
+    await stream("words").write(word)
+    publish("step", word)
+
+
+@workflow(name="moving.teller")
+async def teller() -> list[int]:
+    out = stream("words")
+    places = [await out.write("first", None)]
+    publish("said", {"words": 2})
+    await stream("short").write("all")
+    await stream("short").close()
+    await speak("second")
+    publish("said", {"words": 3})
+    await signal("go")
+    places.append(await out.write("third"))
+    return places
+
+
+async def test_a_fork_has_what_the_old_run_had_told_by_then(any_lab: Lab) -> None:
+    engine = await any_lab.engine()
+    handle = await engine.start_run(teller)
+    await handle.signal("go")
+    assert await handle.result(timeout=20) == [0, 3]
+
+    moved = await moving.fork(engine, handle.run_id, "signal:go#1", None, by="ann", tell=tell)
+    new = engine.handle(moved.run_id)
+    told_before = await new.published()
+    await new.signal("go")
+
+    assert await new.result(timeout=20) == [0, 3]
+    assert told_before == {"said": {"words": 3}, "step": "second"}
+    items = [(item.offset, item.value, item.step) async for item in new.read_stream("words")]
+    assert items == [(0, "first", None), (1, None, None), (2, "second", "speak#1"), (3, "third", None)]
+    assert [item.value async for item in new.read_stream("short")] == ["all"]
+    assert (await engine.live.items(moved.run_id, "short")).closed
 
 
 async def test_a_run_that_is_worked_on_or_is_a_child_is_left_alone(lab: Lab) -> None:

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.engine.lab import IN_MEMORY, Lab, event_types, journal, parked, payloads, status_of
+from tests.support.waiting import wait_until_async
 from windlass import (
     Engine,
     NoAnswer,
@@ -171,6 +172,20 @@ async def test_queries_look_and_change_nothing(engine: Engine, lab: Lab) -> None
     await far.update("add", {"item": 1})
 
 
+@IN_MEMORY
+async def test_a_query_that_nobody_waits_for_leaves_nothing(engine: Engine, lab: Lab) -> None:
+    handle = await engine.start_run(basket, 1)
+    await parked(handle)
+    far = (await lab.engine(worker=False)).handle(handle.run_id)
+
+    with pytest.raises(NoAnswer):
+        await far.query("items", timeout=0)
+
+    c = schema.workflow_requests.c
+    assert await engine.read(lambda one: one.execute(sa.select(c.request_id)).all()) == []
+    await far.update("add", {"item": 1}, timeout=20)
+
+
 @workflow(name="updates.patient")
 async def patient(seconds: float) -> list[str | None]:
     """Wait for an update, or for the time."""
@@ -230,11 +245,12 @@ async def test_one_that_is_taken_and_never_answered_is_a_conflict_at_the_end(eng
 
 @workflow(name="updates.anew")
 async def anew(taken: list[int]) -> list[int]:
-    """Take one update a life."""
+    """Take one update a life, and leave one of them open."""
     on_query("taken", lambda: taken)
     async for update in updates("number"):
         taken.append(update.payload)
-        update.answer(len(taken))
+        if update.payload != 1:
+            update.answer(len(taken))
         if len(taken) < 3:
             continue_as_new(taken)
         return taken
@@ -244,9 +260,9 @@ async def anew(taken: list[int]) -> list[int]:
 @IN_MEMORY
 async def test_updates_and_queries_find_a_run_that_begins_anew(engine: Engine) -> None:
     handle = await engine.start_run(anew, [])
-    sent = [asyncio.ensure_future(handle.update("number", number)) for number in range(2)]
+    sent = [asyncio.ensure_future(handle.update("number", number, timeout=20)) for number in range(2)]
 
-    assert await asyncio.gather(*sent) == [1, 2]
+    assert await asyncio.gather(*sent) == [1, None]
     assert await handle.query("taken") == [0, 1]
     assert await handle.update("number", 2) == 3
     assert await handle.result(timeout=20) == [0, 1, 2]
@@ -272,3 +288,74 @@ def test_it_survives_a_crash_at_every_commit() -> None:
     whole = [{"weight": 10, "items": 1}, "1 is in the basket already", [1], {"weight": 20, "items": 2}]
     assert all(mine == whole[: len(mine)] and len(mine) >= 3 for mine in answers), answers
     assert sum(event.type == "update_accepted" for event in report.journal) == 2
+
+
+@workflow(name="updates.leaving")
+async def leaving() -> str:
+    """Have a validator and a handler that would leave the process."""
+
+    def leave(word: str) -> None:
+        if word:
+            raise {"exit": SystemExit(3), "cancel": asyncio.CancelledError("no"), "stop": StopIteration()}[word]
+
+    on_query("leave", leave)
+    update = await updates("word", validator=leave).receive()
+    update.answer("ok")
+    return "over"
+
+
+@IN_MEMORY
+async def test_code_that_looks_ends_neither_the_process_nor_the_run(engine: Engine, lab: Lab) -> None:
+    handle = await engine.start_run(leaving)
+    far = (await lab.engine(worker=False)).handle(handle.run_id)
+
+    for word, said in (("exit", "SystemExit: 3"), ("cancel", "CancelledError: no"), ("stop", "StopIteration")):
+        with pytest.raises(UpdateRefused, match=said):
+            await handle.update("word", word, timeout=20)
+        for side in (handle, far):
+            with pytest.raises(QueryFailed, match=said):
+                await side.query("leave", word, timeout=20)
+    assert await handle.update("word", "", timeout=20) == "ok"
+    assert await handle.result(timeout=20) == "over"
+
+
+hearing: list[Any] = []
+frozen: list[Any] = []
+
+
+@step
+async def roll() -> int:
+    """Return another number each time; the first is never written."""
+    hearing.append(len(hearing))
+    if len(hearing) == 1:
+        frozen[0].freeze(frozen[1])
+    return len(hearing)
+
+
+@workflow(name="updates.rolling")
+async def rolling() -> int:
+    """Say what was rolled."""
+    rolled: list[int] = []
+    on_query("rolled", lambda: rolled)
+    rolled.append(await roll())
+    hearing.append("heard")
+    await signal("end")
+    return rolled[0]
+
+
+@IN_MEMORY
+async def test_a_query_tells_nothing_that_a_crash_could_undo(engine: Engine, lab: Lab) -> None:
+    hearing.clear()
+    frozen[:] = [lab, engine]
+    handle = await engine.start_run(rolling)
+    await wait_until_async(lambda: "heard" in hearing)
+
+    with pytest.raises(NoAnswer):
+        await handle.query("rolled", timeout=0)
+    await lab.crash(engine)
+    second = (await lab.engine()).handle(handle.run_id)
+    await parked(second)
+
+    assert await second.query("rolled", timeout=20) == [3]
+    await second.signal("end")
+    assert await second.result(timeout=20) == 3

@@ -102,6 +102,7 @@ async def test_an_open_run_is_followed_changed_and_asked(served: Served) -> None
         ("0", "a"), ("1", "b"), ("2", "c"), ("3", "d"), ("4", {"done": True}),
     ]  # fmt: skip
     assert whole[-1] == (None, "end", {"run_id": handle.run_id, "next_offset": 5})
+    assert (await client.get(f"{base}/updates/%00")).status_code == 404
     assert sent((await resumed).text) == whole[2:]
 
     assert (await update("e")).status_code == 409

@@ -140,6 +140,11 @@ async def test_who_waits_in_vain_is_told_for_what() -> None:
             await engine.run(never)
         with pytest.raises(NeverEnds):
             await engine.until((await engine.list_runs())[0].run_id, "paused")
+        slashed = await engine.start_run(never, run_id="orders/1")
+        with pytest.raises(NeverEnds, match=r"run orders/1 .*waits for signal:never"):
+            await slashed.result()
+        with pytest.raises(NeverEnds, match=r"run orders/1 .*waits for signal:never"):
+            await slashed.update("word", 1, update_id="a/b")
 
 
 @workflow(name="kit_never")

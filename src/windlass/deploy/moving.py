@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from windlass.deploy.checking import Trouble, trial
+from windlass.deploy.telling import take_over
 from windlass.engine.births import RUN_STARTED, insert
 from windlass.engine.compensation import NAME as COMPENSATION
 from windlass.engine.continuing import latest
@@ -84,7 +85,8 @@ async def migrate(engine: Engine, run_id: str, version: str, *, by: str, tell: T
 async def fork(engine: Engine, run_id: str, step: str, version: str | None, *, by: str, tell: Tell) -> Moved:
     """Start a run that takes over what a run had come to before a step, and cancel that run if it is open.
 
-    Signals that it has not received are handed over. Children and timers that have ended count as done; steps,
+    What it wrote to streams and published is taken over as far as its journal is, signals that it has not received are,
+    too. Children and timers that have ended count as done; steps,
     children and signals that were open are begun anew.
 
     Args:
@@ -142,6 +144,7 @@ def _begin(tx: Transaction, taken: Recording, run: RunView, head: RunHead, now: 
     )  # fmt: skip
     insert(tx, [new])
     tx.append_events(taken.events)
+    take_over(tx, run.run_id, taken.run_id, taken.events)
     letters = [row for row in tx.load_inbox([run.run_id]).get(run.run_id, ()) if row.kind == "signal"]
     if letters:
         tx.add_inbox([row._replace(inbox_id=new_id(), run_id=taken.run_id) for row in letters])

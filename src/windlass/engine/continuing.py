@@ -47,6 +47,8 @@ def continue_as_new(*args: Any, **kwargs: Any) -> NoReturn:
         raise RuntimeError("continue_as_new would forget how steps are undone that have compensate=")
     if run.divergence is not None:
         raise run.divergence
+    if run.live is not None:
+        run.live.begins_anew()
     scope.leave()
     raise ContinueAsNew(run.workflow.signature.pack(args, kwargs, f"input of {run.workflow.name}"))
 

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from windlass.engine.failures import code_error
 from windlass.engine.scope import CURRENT
 from windlass.live.errors import LooksOnly
 
@@ -31,11 +32,16 @@ def look(what: str, fn: Callable[[Any], Any], value: object) -> Any:
 
     Raises:
         LooksOnly: it called something durable, or waited for something; ``what`` names it.
+        Exception: what it raised, also where that would end a process (``sys.exit``).
     """
     token = CURRENT.set(_Looking(what))  # type: ignore[arg-type]
     try:
         found = fn(value)
         return _driven(what, found) if inspect.iscoroutine(found) else found
+    except Exception:
+        raise
+    except BaseException as error:
+        raise code_error(error) from error
     finally:
         CURRENT.reset(token)
 

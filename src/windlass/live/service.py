@@ -8,7 +8,7 @@ from contextlib import aclosing, contextmanager
 from typing import Any, cast
 
 from windlass.engine.engine import Engine
-from windlass.engine.errors import RunConflict
+from windlass.engine.errors import RunConflict, Suspend
 from windlass.engine.ports import Transaction
 from windlass.engine.registry import check_name, check_text
 from windlass.engine.run import Run
@@ -157,6 +157,8 @@ class Live:
 
     async def find_update(self, run_id: str, update_id: str) -> Request | None:
         """Return how an update stands; None for one that was never sent."""
+        if not update_id.isprintable():
+            return None
         found = await self._find(run_id, update_id)
         return found if found is not None and found.kind == UPDATE else None
 
@@ -172,36 +174,52 @@ class Live:
             UnknownRun: there is no such run.
         """
         sending = self._sending(QUERY, run_id, name, arg, new_id())
-        state, answer = self._at_once(run_id, name, sending.payload) or await self._ask(sending, timeout)
+        state, answer = await self._at_once(sending, timeout) or await self._ask(sending, timeout)
         if state == REFUSED:
             raise QueryRefused(str(answer), run_id=run_id, state=REFUSED)
         if state == FAILED:
             raise QueryFailed(str(answer), run_id=run_id, state=FAILED)
         return answer
 
-    def _at_once(self, run_id: str, name: str, payload: str) -> tuple[str, Any] | None:
-        """Answer for a run that is held here and stands where it stands; None for any other."""
-        run = self._engine.worker.runs.get(run_id)
-        if run is None or run.gone or run.replaying or name not in state_of(run).queries:
+    async def _at_once(self, sending: Sending, timeout: float | None) -> tuple[str, Any] | None:
+        """Answer for a run that is held here and stands where it stands; None for any other.
+
+        The answer is told once all that it was made from is on disk: a crash could make the run go another way.
+        """
+        run = self._engine.worker.runs.get(sending.run_id)
+        if run is None or run.gone or run.replaying or sending.name not in state_of(run).queries:
             return None
-        state, text = outcome(run, name, decode(payload))
+        state, text = outcome(run, sending.name, decode(sending.payload))
+        if run.unsettled:
+            landing = asyncio.get_running_loop().create_task(_landed(run))
+            run.worker.keep(landing)
+            if not (await asyncio.wait([landing], timeout=timeout))[0]:
+                raise _late_answer(sending)
+            if not landing.result():
+                return None
         return state, decode(text)
 
     async def _ask(self, sending: Sending, timeout: float | None) -> tuple[str, Any]:
         run_id, request_id = sending.run_id, sending.request_id
-        sent = await self._engine.submit(SEND, sending)
+        sent = True  # also when we are told to give up before we hear of it
 
         def forget(tx: Transaction) -> None:
             rows.drop_request(tx, run_id, request_id)
             tx.consume_inbox([sending.inbox_id])
 
         try:
+            try:
+                request = await self._engine.submit(SEND, sending)
+            except Exception:
+                sent = False
+                raise
             async with asyncio.timeout(timeout):
-                found = await self._answered(run_id, sent)
+                found = await self._answered(run_id, request)
         except TimeoutError:
-            raise NoAnswer(f"run {run_id} has not answered query {sending.name!r} in time", run_id=run_id) from None
+            raise _late_answer(sending) from None
         finally:
-            await self._engine.transact(forget, bounded=False)
+            if sent:
+                await self._engine.transact(forget, bounded=False)
         return found.state, found.answer
 
     def ask(self, run: Run, row: InboxRow) -> None:
@@ -269,6 +287,20 @@ class Live:
                         del results[key]
             if future.done() and not future.cancelled():
                 future.exception()
+
+
+async def _landed(run: Run) -> bool:
+    """Wait until all that a run has heard is on disk; False when it has left memory before."""
+    try:
+        await run.barrier()
+    except Suspend:
+        return False
+    return True
+
+
+def _late_answer(sending: Sending) -> NoAnswer:
+    said = f"run {sending.run_id} has not answered query {sending.name!r} in time"
+    return NoAnswer(said, run_id=sending.run_id)
 
 
 def _tells(event: Event, name: str) -> bool:

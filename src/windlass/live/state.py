@@ -29,11 +29,17 @@ class Outlet:
 
 @dataclass(eq=False)
 class State:
-    """``asked`` are queries that wait for their answer, by the ids of their inbox rows."""
+    """``asked`` are queries that wait for their answer, by the ids of their inbox rows, ``taken`` updates by theirs."""
 
     outlets: dict[str, Outlet] = field(default_factory=dict)
     queries: dict[str, Handler] = field(default_factory=dict)
     asked: dict[str, InboxRow] = field(default_factory=dict)
+    taken: dict[str, Any] = field(default_factory=dict)
+
+    def begins_anew(self) -> None:
+        """Answer the updates that are open: code that begins anew does not know of them, and who sent them waits."""
+        for update in list(self.taken.values()):
+            update.answer()
 
 
 def state_of(run: Run) -> State:

@@ -19,7 +19,7 @@ from windlass.kernel.telling import told
 from windlass.live.errors import UpdateTimeout
 from windlass.live.looking import look
 from windlass.live.rows import ACCEPTED, COMPLETED, FAILED, REFUSED, Answer, write_answers
-from windlass.live.state import put
+from windlass.live.state import put, state_of
 from windlass.values.codec import encode
 
 
@@ -58,6 +58,7 @@ class Update:
         scope = current_scope(f"update {self.name}: answer")
         path, recorded = scope.enter(f"answer:{self.name}", "update")
         self.answered = True
+        state_of(scope.run).taken.pop(self.update_id, None)
         if recorded is not None:
             scope.hear(recorded.seq)
             return
@@ -92,7 +93,8 @@ class Updates:
     async def receive(self, *, timeout: float | None = None) -> Update:
         """Wait for the next update that the validator lets pass. One that is still open then is answered with None.
 
-        A refused one is answered with what the validator raised and leaves no event.
+        So is every open one when the run begins anew. A refused one is answered with what the validator raised and
+        leaves no event.
 
         Args:
             timeout: seconds to wait; without it for ever.
@@ -113,9 +115,7 @@ class Updates:
             scope.hear(recorded.seq)
             if recorded.settled == "update_timed_out":
                 raise _late(self.name, path)
-            data = recorded.data or {}
-            self._last = Update(self.name, data["id"], data["payload"])
-            return self._last
+            return self._take(run, recorded.data or {})
         if recorded is not None and recorded.opened is not None:
             due = recorded.opened["due_at"]
         elif due is not None:
@@ -134,7 +134,10 @@ class Updates:
         run.pending.append(NewEvent("update_accepted", path, f'{{"name":"{self.name}",{row.payload[1:]}', now))
         run.along.append((write_answers, Answer(run.run_id, said["id"], ACCEPTED, None)))
         run.mail.consume(row)
-        self._last = Update(self.name, said["id"], said["payload"])
+        return self._take(run, said)
+
+    def _take(self, run: Run, said: dict[str, Any]) -> Update:
+        self._last = state_of(run).taken[said["id"]] = Update(self.name, said["id"], said["payload"])
         return self._last
 
     async def _next(self, run: Run, due: int | None) -> InboxRow | None:

@@ -129,8 +129,11 @@ class TestEngine(Engine):
 
     def never(self) -> None:
         """Tell who waits for a run, or for its end, that it is in vain."""
-        for run_id, futures in self.worker.results.items():
-            head = self.store.runs[run_id.partition("/")[0]].head
+        for key, futures in self.worker.results.items():
+            run_id = key
+            while run_id and run_id not in self.store.runs:  # an answer is waited for by its id behind the run's
+                run_id = run_id.rpartition("/")[0]
+            head = self.store.runs[run_id].head
             why = head.wait_reason or "something that the engine does not know"
             for future in futures:
                 if not future.done():

@@ -313,10 +313,10 @@ def test_a_lease_is_locked_only_when_the_users_code_is_done(
         with tx.savepoint(60.0):
             patience = [tx.connection.exec_driver_sql(PATIENCE).scalar()]
             said = meanwhile()
-            tx.code_done("h")
-            tx.lock_runs(["unknown"])
-            live = tx.lease_is_live("h")
-            patience.append(tx.connection.exec_driver_sql(PATIENCE).scalar())
+        tx.code_done("h")
+        tx.lock_runs(["unknown"])
+        live = tx.lease_is_live("h")
+        patience.append(tx.connection.exec_driver_sql(PATIENCE).scalar())
         session.commit()
         return said, live, patience
 

@@ -202,7 +202,8 @@ def test_a_statement_in_a_savepoint_is_stopped_when_its_time_is_up(scene: Scene,
     with pytest.raises(psycopg.errors.QueryCanceled), tx.savepoint(0.05):
         tx.execute("SELECT pg_sleep(60)")
     with tx.savepoint(30.0):
-        note(1)(tx)
+        with tx.savepoint():
+            note(1)(tx)
         inside = tx.execute("SHOW statement_timeout").fetchone()
     after = tx.execute("SHOW statement_timeout").fetchone()
     idle = tx.execute("SHOW idle_in_transaction_session_timeout").fetchone()
@@ -210,6 +211,18 @@ def test_a_statement_in_a_savepoint_is_stopped_when_its_time_is_up(scene: Scene,
 
     assert (inside, after, idle) == (("30s",), ("0",), ("5s",))
     assert notes(admin) == [1]
+
+
+@pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
+def test_code_that_ends_its_transaction_and_begins_another_is_told_so(scene: Scene, end: str) -> None:
+    tx = scene.session.begin(10**6)
+    with tx.savepoint(30.0):
+        note(1)(tx)
+        tx.execute(f"{end} AND CHAIN")
+    with pytest.raises(Exception, match="ended by somebody else"):
+        tx.next_wake()
+    scene.session.rollback()
+    assert scene.start()
 
 
 def test_statements_see_what_was_queued_before_them(scene: Scene) -> None:

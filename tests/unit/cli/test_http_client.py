@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.ports import free_port
 from windlass.cli.client.http import HttpClient, open_http, segment
+from windlass.cli.client.live import HttpLive
 from windlass.cli.client.protocol import Fault, RecordFilter, RunQuery, Stored
 from windlass.cli.exits import CommandError
 from windlass.kernel.errors import Kind, Unavailable, WindlassError
@@ -218,3 +219,17 @@ async def test_errors_of_the_second_shape_are_told(detail: object, said: str) ->
     with pytest.raises(WindlassError) as refused:
         await client.decide("r", "s", "reject", None, None)
     assert (str(refused.value), refused.value.code, refused.value.kind) == (said, "NOT_FOUND", Kind.NOT_FOUND)
+
+
+async def test_an_open_run_is_waited_for_longer_than_the_server_does() -> None:
+    asked: list[httpx2.Request] = []
+
+    def handler(request: httpx2.Request) -> httpx2.Response:
+        asked.append(request)
+        return httpx2.Response(200, json={"state": "completed", "answer": 1})
+
+    client = HttpLive(talking_to(handler))
+    order = {"name": "n", "timeout": 300}
+
+    assert [await client.update("r", order), await client.query("r", order)] == [1, 1]
+    assert all(request.extensions["timeout"]["read"] > 300 for request in asked)

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from windlass.engine.engine import Engine
 
 
+GRACE_SECONDS = 30.0
+
+
 class LiveClient(Protocol):
     """What the commands ask for. A page of a stream is as the API answers it."""
 
@@ -68,7 +71,7 @@ class HttpLive:
 
     async def update(self, run_id: str, order: Row) -> Any:
         """Send an update."""
-        answer: Row = await self._client.call("POST", f"{_path(run_id)}/updates", json=order)
+        answer: Row = await self._client.call("POST", f"{_path(run_id)}/updates", json=order, timeout=_patience(order))
         if answer["state"] != "completed":
             from windlass.live.api import NoAnswer
 
@@ -77,7 +80,8 @@ class HttpLive:
 
     async def query(self, run_id: str, order: Row) -> Any:
         """Ask."""
-        return (await self._client.call("POST", f"{_path(run_id)}/queries", json=order))["answer"]
+        path = f"{_path(run_id)}/queries"
+        return (await self._client.call("POST", path, json=order, timeout=_patience(order)))["answer"]
 
 
 class DirectLive:
@@ -126,6 +130,11 @@ async def open_live(url: str | None, api_key: str | None) -> AsyncIterator[LiveC
 
     async with open_direct(creates=False) as direct:
         yield DirectLive(direct.application.engine)
+
+
+def _patience(order: Row) -> float:
+    """Return how long to wait for a server that waits as long as it is told, in seconds."""
+    return float(order["timeout"]) + GRACE_SECONDS
 
 
 def _path(run_id: str) -> str:

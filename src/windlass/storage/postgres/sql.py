@@ -43,7 +43,7 @@ anew takes longer than to carry it out."""
 
 
 def settings(idle_seconds: float) -> dict[str, str]:
-    """Return them with the server's patience inside a transaction, which USUAL_PATIENCE comes back to."""
+    """Return them with the server's patience inside a transaction, which user code's comes back to."""
     idle = str(max(1, int(idle_seconds * 1000)))
     return {**SETTINGS, "idle_in_transaction_session_timeout": idle, "windlass.idle": idle}
 
@@ -261,10 +261,13 @@ PLAN = """SELECT set_config('enable_seqscan', $1, true), set_config('enable_hash
  set_config('enable_mergejoin', $1, true)"""
 """Where the planner's freedom is user code's (``on``) or ours (``off``)."""
 TIMEOUTS = f"""{PLAN}, set_config('statement_timeout', $2, true),
- set_config('idle_in_transaction_session_timeout', $3, true)"""
+ set_config('idle_in_transaction_session_timeout', $3, true),
+ set_config('windlass.patience', current_setting('windlass.idle'), true)"""
 NO_TIMEOUT = "SET LOCAL statement_timeout TO DEFAULT"
-USUAL_PATIENCE = f"""{PLAN},
- set_config('idle_in_transaction_session_timeout', current_setting('windlass.idle'), true)"""
+USUAL_PATIENCE = f"""{PLAN}, set_config('idle_in_transaction_session_timeout',
+ coalesce(nullif(current_setting('windlass.patience', true), ''),
+ 'the transaction had been ended by somebody else'), true)"""
+"""Fails, and says so, where user code has ended the transaction and begun another: what the first had is gone there."""
 
 # doorbells
 LISTEN = ("LISTEN windlass", "SET application_name TO 'windlass doorbell'")

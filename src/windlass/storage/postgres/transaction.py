@@ -60,7 +60,7 @@ class PostgresTransaction(TransactionState):
         self._hints = hints
         self._mark = (writer, marker)
         self._depth = 0
-        self._patient = False
+        self._late = False
         self._finish: _Finish | None = None
         self._lease_asked: tuple[str, Reply] | None = None
         self._queues_asked: Reply | None = None
@@ -90,7 +90,7 @@ class PostgresTransaction(TransactionState):
     def lease_is_live(self, holder: str) -> bool:
         live = self._live.get(holder)
         if live is None:
-            if self._depth == 0:
+            if self._depth == 0 and not self._late:
                 self._hints.asked_lease(holder)
             asked, self._lease_asked = self._lease_asked, None
             if asked is None or asked[0] != holder:
@@ -99,14 +99,8 @@ class PostgresTransaction(TransactionState):
         return live
 
     def code_done(self, holder: str) -> None:
-        self._end_patience()
+        self._late = True  # the next one must not ask beforehand: it would lock the lease while user code works
         self._lease_asked = (holder, self._wire.send(sql.LEASE, holder))
-
-    def _end_patience(self) -> None:
-        if self._patient:
-            self._patient = False
-            self._wire.plan(sql.USUAL_PATIENCE, ours=True)
-            self._wire.send(sql.NO_TIMEOUT)
 
     def _answer(self, reply: Reply) -> list[tuple[Any, ...]]:
         if not reply.tag:
@@ -334,7 +328,6 @@ class PostgresTransaction(TransactionState):
         if name:
             wire.send(f"SAVEPOINT {name}")
         if seconds is not None:
-            self._patient = True
             wire.plan(sql.TIMEOUTS, int(seconds * 1000), int((seconds + GRACE_SECONDS) * 1000), ours=False)
         opened = wire.pending
         over = False
@@ -344,7 +337,7 @@ class PostgresTransaction(TransactionState):
             if wire.trips == trips and wire.pending == opened:
                 wire.forget(before, planned)
             else:
-                self._release(name)
+                self._release(name, patient=seconds is not None)
         except BaseException as error:
             if wire.lost:
                 raise TransactionLost("the connection is gone") from ConnectionLost(str(error))
@@ -358,13 +351,14 @@ class PostgresTransaction(TransactionState):
             raise
         finally:
             self._depth -= 1
-            self._patient = self._patient and self._depth > 0
 
-    def _release(self, name: str) -> None:
+    def _release(self, name: str, *, patient: bool) -> None:
         """Close a savepoint; what was wrong with the writes inside shows here."""
         wire = self._wire
         written = wire.pending
-        self._end_patience()
+        if patient:
+            wire.plan(sql.USUAL_PATIENCE, ours=True)
+            wire.send(sql.NO_TIMEOUT)
         if name:
             wire.send(f"RELEASE {name}")
         elif wire.trips != self._begun[0] and not wire.sound:

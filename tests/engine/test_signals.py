@@ -7,6 +7,7 @@ import pytest
 from tests.engine.lab import IN_MEMORY, Lab, event_types, parked, payloads, status_of
 from tests.support.waiting import wait_until_async
 from windlass import Engine, RunConflict, RunFailed, SignalTimeout, UnknownRun, gather, signal, sleep, step, workflow
+from windlass.storage.invariant import adrift
 
 
 @workflow(name="signals.listener")
@@ -280,3 +281,19 @@ async def test_a_time_nobody_can_wait_for_is_refused_by_name(engine: Engine, tim
 
     with pytest.raises(RunFailed, match="signal 'news': timeout must be between"):
         await (await engine.start_run(odd)).result(timeout=10)
+
+
+@workflow(name="signals.pair")
+async def pair() -> list[object]:
+    """Wait for two signals, each for as long as it takes."""
+    return await gather(signal("left"), signal("right"))
+
+
+async def test_a_run_that_waits_for_two_signals_is_not_lost(engine: Engine) -> None:
+    handle = await engine.start_run(pair)
+    assert (await parked(handle)).wait_reason == "2 things"
+    assert await engine.read(lambda connection: adrift(connection, ())) == []
+    await handle.signal("right", 2)
+    await handle.signal("left", 1)
+
+    assert await handle.result(timeout=10) == [1, 2]

@@ -35,6 +35,7 @@ class Adrift(NamedTuple):
     finding: str
 
 
+# Which signals a run waits for that waits for several things, only its code knows: one that has come proves nothing.
 _QUERY = """
 SELECT run_id, name, status, wait_reason, holder, finding FROM (
     SELECT r.run_id, r.name, r.status, r.wait_reason, r.holder, r.created_at, CASE
@@ -59,13 +60,9 @@ SELECT run_id, name, status, wait_reason, holder, finding FROM (
                 SELECT 1 FROM workflow_runs c WHERE c.parent_run_id = r.run_id
                 AND c.status NOT IN ('succeeded', 'failed', 'cancelled')) THEN NULL
             WHEN EXISTS (
-                SELECT 1 FROM workflow_events a WHERE a.run_id = r.run_id AND a.event_type
-                IN ('signal_awaited', 'update_awaited', 'waiting_human', 'waiting_approval')
-                AND NOT EXISTS (
-                    SELECT 1 FROM workflow_events d WHERE d.run_id = r.run_id AND d.step_id = a.step_id
-                    AND d.event_type IN ('signal_received', 'signal_timed_out', 'update_accepted', 'update_timed_out')
-                )) THEN NULL
-            ELSE 'no_wake_up' END
+                SELECT 1 FROM workflow_inbox i WHERE i.run_id = r.run_id AND NOT i.consumed AND i.kind = 'child')
+                THEN 'child_ended'
+            ELSE NULL END
         ELSE 'no_wake_up' END AS finding
     FROM workflow_runs r
     WHERE r.status IN ('queued', 'running', 'paused', 'waiting_human', 'waiting_approval'){which}

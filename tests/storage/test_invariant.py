@@ -59,7 +59,7 @@ PROPER: dict[str, Callable[[Scene], object]] = {
     "waiting for an update": lambda scene: parked(scene, reason="update:x"),
     "waiting for several children": lambda scene: waiting_for_a_child(scene, "2 things"),
     "waiting for several signals": lambda scene: parked(scene, reason="2 things"),
-    "waiting for others than the one that has come": lambda scene: heard_in_vain(scene),
+    "waiting for others than the one that has come": heard_in_vain,
     "waiting for a child": waiting_for_a_child,
     "waiting for a person": lambda scene: parked(scene, reason="signal:x", status=Status.WAITING_HUMAN),
     "waiting for several people": lambda scene: parked(scene, reason="2 things", status=Status.WAITING_HUMAN),

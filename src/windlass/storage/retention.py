@@ -157,7 +157,7 @@ def trim_items_in(tx: Transaction, run_ids: Sequence[str]) -> int:
     i = workflow_stream_items.c
     key = (i.run_id, i.stream, i.item_offset)
     ended = _ended(tx, run_ids)
-    some = sa.select(*key).where(i.run_id.in_(sorted(ended))).limit(ROWS)
+    some = sa.select(*key).where(i.run_id.in_(sorted(ended))).order_by(*key).limit(ROWS)
     return int(tx.connection.execute(sa.delete(workflow_stream_items).where(sa.tuple_(*key).in_(some))).rowcount)
 
 

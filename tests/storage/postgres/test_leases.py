@@ -219,6 +219,7 @@ def test_a_lease_checked_in_a_savepoint_that_is_taken_back_is_checked_again(
 
 WORKER = """
 import sys
+import threading
 from concurrent.futures import Future
 from windlass.engine.errors import Fenced
 from windlass.engine.journal import ADVANCE, START
@@ -239,7 +240,15 @@ def write(op, unit):
 
 
 step = Advance("run", "h", 5, [NewEvent("late", None, "{}", 5)])
-with backend.keep_lease("h", 1.0, lambda: print("lost", flush=True)):
+gone = threading.Event()
+
+
+def lost():
+    print("lost", flush=True)
+    gone.set()
+
+
+with backend.keep_lease("h", 1.0, lost):
     write(CALL, lambda tx: tx.add_lease(Lease("h", "host", 1, "w"), 1.0))
     print(write(START, StartRequest(NewRun("run", "w", "{}", 1, holder="h"))), flush=True)
     if inside:
@@ -255,6 +264,7 @@ with backend.keep_lease("h", 1.0, lambda: print("lost", flush=True)):
         except Exception as error:
             print(type(error).__name__, flush=True)
     print(write(ADVANCE, step), flush=True)
+    gone.wait(30)
 backend.close()
 """
 

@@ -59,7 +59,7 @@ async def _shown(app: Any, settings: Settings, port: socket.socket) -> AsyncIter
     """Answer for figures and health checks meanwhile."""
     server = Monitor(uvicorn.Config(app, lifespan="off", log_config=None, access_log=False))
     answering = asyncio.create_task(server.serve([port]), name="windlass-monitor")
-    while not (server.started or answering.done()):
+    while not (server.started or answering.done()):  # noqa: ASYNC110  uvicorn has no event for it
         await asyncio.sleep(0)  # nobody is told of a port that refuses
     note(f"Figures are at http://{settings.host}:{port.getsockname()[1]}/metrics")
     try:

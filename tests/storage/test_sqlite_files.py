@@ -23,13 +23,14 @@ from tests.support.waiting import wait_until, wait_until_async
 from windlass.engine.journal import ADVANCE, START
 from windlass.engine.ops import CALL
 from windlass.engine.ports import Ring
-from windlass.engine.types import StartRequest
+from windlass.engine.types import Event, StartRequest
 from windlass.kernel.errors import Unavailable
 from windlass.storage.batches import ConnectionLost
 from windlass.storage.committer import Committer
 from windlass.storage.sqlite import session as sessions
 from windlass.storage.sqlite.backend import SqliteBackend
 from windlass.storage.sqlite.folder import RunFolder, TurnLock, hang_bell, ring_bell
+from windlass.storage.sqlite.journals import load_events
 
 PAGE_BYTES = 4096 + 24
 """Of a page in the WAL."""
@@ -441,3 +442,17 @@ def test_a_doorbell_nobody_answers_is_taken_down(tmp_path: Path) -> None:
         assert beside(first) == {"alive.bell"}
     first.close()
     second.close()
+
+
+def test_journals_that_are_too_long_together_are_read_all_the_same(scene: Scene) -> None:
+    """SQLite makes no text beyond 10^9 bytes; the limit is lowered here."""
+    first, second = scene.start(), scene.start()
+    events = [Event(run, seq, "e", None, '{"a": 1}', seq) for run in (second, first) for seq in (2, 1)]
+    scene.call(lambda tx: tx.append_events(events))
+    with sqlite3.connect(scene.backend.path) as raw:  # type: ignore[attr-defined]
+        whole = load_events(raw, [first, second, "nobody"])
+        assert [event.seq for event in whole[first]] == [event.seq for event in whole[second]] == [1, 2]
+        raw.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 120)
+
+        assert load_events(raw, [first, second, "nobody"]) == whole
+    raw.close()

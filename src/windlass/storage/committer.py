@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import threading
 import time
 from collections import deque
@@ -83,7 +82,8 @@ class Committer:
         self._writing = threading.Lock()
         self._scheduled = False
         self._pace = 0.0
-        self._slow_until = 0.0 if session.inline else math.inf
+        self._inline = session.inline
+        self._slow_until = 0.0
         self._queue: deque[Pending] = deque()
         self._bell = threading.Semaphore(0)
         self._asleep = False
@@ -132,7 +132,7 @@ class Committer:
             self._admit()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[R] = Promise(loop=loop)
-        self._put(Pending(op, unit, future, loop, bounded, op.quick(unit)), loop)
+        self._put(Pending(op, unit, future, loop, bounded, self._inline and op.quick(unit)), loop)
         return future
 
     def submit_from_thread(self, op: Operation[A, R], unit: A, *, bounded: bool = False) -> ThreadFuture[R]:

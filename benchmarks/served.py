@@ -84,7 +84,7 @@ def windlass_app(database: str, **given: Any) -> FastAPI:
     settings = load(database_url=database, auto_migrate=True, **given)
     log = open_log(settings)
     log.install()
-    app = create_app(settings, log=log, served=True)
+    app = create_app(settings, log=log)
     answers: dict[int, type[BaseModel] | dict[str, Any]] = {200: {"description": "The result"}}
     app.router.routes.append(route("POST", "/bench/nothing", nothing, tag="bench", answers=answers))
     app.router.routes.append(route("GET", "/bench/commits", commits, tag="bench", answers=answers))

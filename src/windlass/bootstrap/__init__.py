@@ -16,6 +16,7 @@ from windlass.engine.registry import Registry, default_registry
 from windlass.engine.types import Event
 from windlass.executors import api as executors
 from windlass.kernel.clock import SECOND, Clock
+from windlass.kernel.collection import settle_memory
 from windlass.kernel.lanes import STRICT_AGEING, LaneRules
 from windlass.kernel.telemetry import Silent, Telemetry
 from windlass.live.api import Live
@@ -237,6 +238,8 @@ async def run_application(
         try:
             for part in parts:
                 await part.start()
+            if settings.settle_memory:
+                settle_memory()
             yield application
         finally:
             hurry = asyncio.get_running_loop().call_later(STOP_SECONDS, application.hurry)

@@ -56,7 +56,6 @@ from windlass.http.middleware import GUARDED, BodyLimit, Closed, Frame, Keyhole
 from windlass.http.query import NO_NUL
 from windlass.http.routing import ENVELOPES, DirectRoute
 from windlass.http.tracing import Traced, tracer
-from windlass.kernel.collection import settle_memory
 from windlass.kernel.errors import ConfigError, WindlassError
 from windlass.settings import Settings
 
@@ -89,16 +88,13 @@ JSON_SCHEMAS: dict[str, Any] = {
 }
 
 
-def create_app(
-    settings: Settings, *, log: Log | None = None, worker: bool | None = None, served: bool = False
-) -> FastAPI:
+def create_app(settings: Settings, *, log: Log | None = None, worker: bool | None = None) -> FastAPI:
     """Return the application of some settings; its lifespan opens the database and starts the engine.
 
     Args:
         settings: the settings.
         log: where lines go; what the settings say by default.
         worker: whether it also runs workflows; what the settings say by default.
-        served: whether it is what this process is for, so that the process may be tuned to it.
     """
     log = log or open_log(settings)
     meter = Meter(tracer(settings, log), settings.app_version)
@@ -108,7 +104,7 @@ def create_app(
         title=settings.project_name if alone is None else alone.name,
         version=settings.app_version,
         description="Durable workflow automation: records in, processed once, reported on.",
-        lifespan=_lifespan(settings, log, meter, worker, served),
+        lifespan=_lifespan(settings, log, meter, worker),
         telemetry=None if any(name.startswith("OTEL_") for name in os.environ) else _NO_TELEMETRY,
         redirect_slashes=False,
     )
@@ -197,15 +193,11 @@ def _base() -> Callable[..., FastAPI]:
     return made
 
 
-def _lifespan(
-    settings: Settings, log: Log, meter: Meter, worker: bool | None, served: bool
-) -> Callable[[FastAPI], Any]:
+def _lifespan(settings: Settings, log: Log, meter: Meter, worker: bool | None) -> Callable[[FastAPI], Any]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with run_application(settings, worker=worker, telemetry=meter) as running:
             app.state.application = running
-            if served:
-                settle_memory()
             await running.identity.tell_of_development()
             sampling = asyncio.create_task(_sample(app), name="windlass-metrics")
             meter.providers.up(answers=True)
@@ -270,7 +262,7 @@ def _serve() -> FastAPI:
     sys.setswitchinterval(SWITCH_SECONDS)
     share_with_siblings()
     log.install()
-    return create_app(settings, log=log, served=True)
+    return create_app(settings, log=log)
 
 
 def __getattr__(name: str) -> Any:

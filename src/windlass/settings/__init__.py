@@ -170,6 +170,10 @@ class Settings(
     worker_concurrency: int = Field(
         200, ge=1, le=100_000, description="How many runs a process works on at the same time"
     )
+    settle_memory: bool = Field(
+        True,
+        description="Whether a process keeps what it has loaded out of garbage collection, and collects more rarely",
+    )
     lease_seconds: float = Field(
         10.0,
         ge=1,

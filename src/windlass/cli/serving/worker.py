@@ -19,7 +19,6 @@ from windlass.http.logs import Log, Told, open_log
 from windlass.http.metrics import Meter
 from windlass.http.monitor import create_monitor
 from windlass.http.tracing import tracer
-from windlass.kernel.collection import settle_memory
 from windlass.settings import Settings
 
 
@@ -81,7 +80,6 @@ async def _work(settings: Settings, queues: Sequence[str] | None, log: Log, port
         )
         if meter is not None and port is not None:
             await stack.enter_async_context(_shown(create_monitor(settings, log, meter, application), settings, port))
-        settle_memory()
         names = sorted(one.code for one in application.engine.registry.definitions)
         log.events.info("started", database=str(settings.database), queues=queues, workflows=names)
         note(f"Windlass works on {settings.database}: {', '.join(queues or ['every queue'])}; {', '.join(names)}")

@@ -13,11 +13,14 @@ from windlass.bootstrap import run_application
 from windlass.kernel.collection import settle_memory
 from windlass.settings import load
 
+before = gc.get_threshold()
+
 async def seen(**given):
     async with run_application(load(database_url=f"sqlite:///{sys.argv[1]}", **given)):
         return [gc.get_threshold(), gc.get_freeze_count() > 0, settle_memory.cache_info().misses]
 
-print(json.dumps([[gc.get_threshold(), False, 0]] + [asyncio.run(seen(settle_memory=wanted)) for wanted in (False, True, True)]))
+found = [asyncio.run(seen(settle_memory=wanted)) for wanted in (False, True, True)]
+print(json.dumps([[before, False, 0], *found]))
 """
 
 

@@ -16,6 +16,7 @@ from windlass.kernel.ids import new_id
 from windlass.storage.batches import ConnectionLost
 from windlass.storage.lite import alchemy_view, in_words, is_away
 from windlass.storage.sqlite.folder import RunFolder, TurnLock
+from windlass.storage.sqlite.known import KnownHeads
 from windlass.storage.sqlite.transaction import SqliteTransaction
 
 MINIMUM_VERSION = (3, 38)
@@ -72,6 +73,7 @@ class SqliteSession:
         self._raw: sqlite3.Connection | None = None
         self._alchemy: sa.Connection | None = None
         self._open: SqliteTransaction | None = None
+        self._known = KnownHeads()
         self._ours = False
         self._patience = BUSY_MILLISECONDS
         self._hasty_thread = 0
@@ -103,6 +105,7 @@ class SqliteSession:
             self._ours = True
         try:
             raw, view = self._open_transaction()
+            self._known.begin(raw)
             raw.execute(
                 "INSERT INTO workflow_commits (writer, marker) VALUES (?, ?)"
                 " ON CONFLICT (writer) DO UPDATE SET marker = excluded.marker",
@@ -116,7 +119,7 @@ class SqliteSession:
         except sqlite3.IntegrityError as error:
             self.rollback()
             raise Moving(f"{error}: windlass db move has closed it") from error
-        self._open = SqliteTransaction(raw, view, self._folder, alone=alone)
+        self._open = SqliteTransaction(raw, view, self._folder, self._known, alone=alone)
         return self._open
 
     def _open_transaction(self) -> tuple[sqlite3.Connection, sa.Connection]:
@@ -145,6 +148,8 @@ class SqliteSession:
             raw.execute("COMMIT")
         except sqlite3.OperationalError as error:
             raise UnknownCommit(str(error)) from error
+        if self._open is not None:
+            self._open.leave()
         try:
             self._checkpoint(raw)
         except sqlite3.OperationalError:
@@ -152,6 +157,7 @@ class SqliteSession:
         self._release()
 
     def rollback(self) -> None:
+        self._known.forget()
         if self._raw is not None and self._raw.in_transaction:
             try:
                 self._raw.execute("ROLLBACK")
@@ -246,6 +252,7 @@ class SqliteSession:
         if self._raw is not None:
             self._raw.close()
             self._raw = None
+            self._known = KnownHeads()
 
 
 def fetch(raw: sqlite3.Connection, sql: str, params: Sequence[Any] = ()) -> list[Any]:

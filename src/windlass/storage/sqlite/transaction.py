@@ -26,6 +26,7 @@ from windlass.storage import rows as shapes
 from windlass.storage.sqlite.claims import claim
 from windlass.storage.sqlite.folder import RunFolder
 from windlass.storage.sqlite.journals import load_events
+from windlass.storage.sqlite.known import KnownHeads
 from windlass.storage.sqlite.lanes import claim_lanes, take_seats
 from windlass.storage.state import TransactionState
 
@@ -117,9 +118,12 @@ _FREE_SEATS = "DELETE FROM workflow_seats WHERE run_id IN (SELECT value FROM jso
 class SqliteTransaction(TransactionState):
     """One open ``BEGIN IMMEDIATE`` transaction; see ``engine.ports.Transaction`` for the meaning of each method."""
 
-    def __init__(self, raw: sqlite3.Connection, connection: sa.Connection, folder: RunFolder, *, alone: bool) -> None:
+    def __init__(
+        self, raw: sqlite3.Connection, connection: sa.Connection, folder: RunFolder, known: KnownHeads, *, alone: bool
+    ) -> None:
         super().__init__()
         self._alone = alone
+        self._known = known
         self._raw = raw
         self._connection = connection
         self._folder = folder
@@ -131,6 +135,13 @@ class SqliteTransaction(TransactionState):
     def idle(self) -> bool:
         """Whether nothing has been changed since this was made; SQLite does not count what user code does to tables."""
         return not self._lent and self._raw.total_changes == self._changes
+
+    def leave(self) -> None:
+        """Have the heads known that the commit has left, unless code that is not ours may have changed them too."""
+        if self._lent:
+            self._known.forget()
+        else:
+            self._known.keep(self.heads.values())
 
     def _json(self, sql: str, *params: object) -> list[Any]:
         found: list[Any] = orjson.loads(self._raw.execute(sql, params).fetchone()[0])
@@ -193,11 +204,12 @@ class SqliteTransaction(TransactionState):
     def lock_runs(self, run_ids: Iterable[str]) -> Mapping[str, RunHead]:
         wanted = list(run_ids)
         self._touch(wanted)
-        missing = [run_id for run_id in wanted if run_id not in self.heads]
+        heads = self.heads
+        missing = [run_id for run_id in wanted if run_id not in heads and not self._known.give(run_id, heads)]
         if missing:
             for row in self._json(_LOCK, orjson.dumps(missing).decode()):
-                self.heads[row[0]] = RunHead(*row)
-        return {run_id: self.heads[run_id] for run_id in wanted if run_id in self.heads}
+                heads[row[0]] = RunHead(*row)
+        return {run_id: heads[run_id] for run_id in wanted if run_id in heads}
 
     def insert_runs(self, runs: Sequence[NewRun]) -> None:
         self._change(_RUNS,
@@ -211,6 +223,7 @@ class SqliteTransaction(TransactionState):
                 for r in runs
             ],
         )  # fmt: skip
+        self._known.bear(runs)
 
     def bump_runs(self, heads: Sequence[RunHead]) -> None:
         self._change(_BUMP, [(head.run_id, head.last_seq, head.deaths) for head in heads])
@@ -243,17 +256,20 @@ class SqliteTransaction(TransactionState):
         self, holder: str, codes: Sequence[str], queues: Sequence[str] | None, limit: int
     ) -> list[ClaimedRun]:
         taken = claim(self._raw, holder, codes, queues, limit)
-        self._touch(run.head.run_id for run in taken)
-        self.heads.update((run.head.run_id, run.head) for run in taken)
+        self._hand_out(taken)
         return taken
 
     def claim_lanes(
         self, holder: str, codes: Sequence[str], queues: Sequence[str] | None, limit: int, rules: LaneRules, cursor: str
     ) -> LaneClaim:
         found = claim_lanes(self._raw, holder, codes, queues, limit, rules, cursor)
-        self._touch(run.head.run_id for run in found.runs)
-        self.heads.update((run.head.run_id, run.head) for run in found.runs)
+        self._hand_out(found.runs)
         return found
+
+    def _hand_out(self, runs: Sequence[ClaimedRun]) -> None:
+        self._touch(run.head.run_id for run in runs)
+        self.heads.update((run.head.run_id, run.head) for run in runs)
+        self._known.hand_out(runs)
 
     def take_seats(self, runs: Sequence[NewRun], rules: LaneRules) -> frozenset[str]:
         return take_seats(self._raw, runs, rules) if runs else frozenset()
@@ -375,5 +391,9 @@ class SqliteTransaction(TransactionState):
 
     @contextmanager
     def savepoint(self, seconds: float | None = None) -> Iterator[None]:
-        with self._taking_back(), lite.savepoint(self._raw, f"w{next(self._points)}", seconds):
+        with (
+            self._taking_back(),
+            self._known.unborn_after_failure(),
+            lite.savepoint(self._raw, f"w{next(self._points)}", seconds),
+        ):
             yield

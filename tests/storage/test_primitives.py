@@ -68,7 +68,8 @@ def test_bumping_writes_numbers_and_deaths_only(scene: Scene) -> None:
         tx.bump_runs([head])
 
     scene.call(bump)
-    head = scene.head(run)
+    with Scene(scene.database, scene.backend, "another") as another:
+        head = another.head(run)
     assert (head.last_seq, head.deaths, head.status, head.holder) == (9, 2, "queued", None)
 
 

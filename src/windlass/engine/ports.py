@@ -115,7 +115,7 @@ class Transaction(Protocol):
         ...
 
     def bump_runs(self, heads: Sequence[RunHead]) -> None:
-        """Write back ``last_seq`` and ``deaths`` only (the hot path touches no index)."""
+        """Write back ``last_seq`` and ``deaths``, where no more was changed (the hot path touches no index)."""
         ...
 
     def note_failures(self, rows: Sequence[tuple[str, int]]) -> None:

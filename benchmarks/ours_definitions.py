@@ -21,7 +21,6 @@ from windlass.bootstrap import run_application
 from windlass.contexts.workflows.api import Order
 from windlass.kernel.actors import Actor
 from windlass.kernel.clock import from_iso
-from windlass.kernel.collection import settle_memory
 from windlass.settings import load as load_settings
 
 RUNS = "/api/v1/workflows"
@@ -92,7 +91,6 @@ def _in_process(*, written: bool) -> Shape:
                 await (await engine.start_run(notes, _STEPS)).result()
 
             one = document if written else python
-            settle_memory()  # as servers and workers do
             for _ in range(3):
                 await one()
             return Outcome(options.size * _STEPS / await _closed_loop(options, one))

@@ -1,6 +1,6 @@
-"""Windlass with features that are there and not used: the no-op ten-step workflow beside each.
+"""Windlass with features that are there and not used: the no-op ten-step workflow beside each, and without it.
 
-``alone`` is an engine without anything beside it; all others have what a server has, and most have something more.
+``server`` is what a server has beside its engine, over an engine alone; all others have something more than a server.
 """
 
 from __future__ import annotations
@@ -8,20 +8,27 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+from functools import partial
+from multiprocessing.connection import Connection
 from typing import Any
 
 from benchmarks.bare import make_tables
 from benchmarks.contender import Options, Outcome, Shape, main
 from benchmarks.engine import running
 from benchmarks.ours import chain, closed_loop, noop, warm
+from benchmarks.ours_grown import empty_database
+from benchmarks.turns import PAIRS, Turn, compare, take_turns
 from windlass import Engine, Workflow, checkpoint, step, workflow
 from windlass.bootstrap import open_backend, run_application
 from windlass.http.logs import Told, open_log
+from windlass.kernel.tuning import tune_process
 from windlass.settings import load
 from windlass.storage.committer import Committer
 
@@ -29,6 +36,8 @@ _STEPS = 10
 _OTHERS = 50
 Running = Callable[[Options], Any]
 """Runs an engine in which the feature is."""
+_others: list[subprocess.Popen[str]] = []
+"""Processes that belong to this side."""
 
 
 @workflow(name="unused.checkpoint")
@@ -57,6 +66,7 @@ async def _alone(options: Options) -> AsyncIterator[Engine]:
     )
     commits.on_rings = engine.worker.on_rings
     commits.start()
+    tune_process()
     try:
         async with engine:
             yield engine
@@ -116,12 +126,13 @@ async def _kit(options: Options) -> AsyncIterator[Engine]:
 
 
 @contextmanager
-def _worker(options: Options) -> Any:
+def _worker(options: Options) -> Iterator[None]:
     """Have another process on the database that finds nothing to do: it takes runs of another queue."""
     command = [sys.executable, "-m", "benchmarks.ours_unused", "idle", "--size", "1", "--folder", str(options.folder)]
     with subprocess.Popen(
         [*command, "--database", options.database], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
+        _others.append(process)
         try:
             assert process.stdout is not None
             process.stdout.readline()
@@ -151,41 +162,71 @@ def _idle(options: Options) -> Outcome:
     return Outcome(0)
 
 
-def _shape(there: Running, flow: Workflow[[int], int] = chain) -> Shape:
-    """Steps per second of ten-step workflows, and per second of this process's processors."""
+async def _take_part(there: Running, flow: Workflow[[int], int], options: Options, connection: Connection) -> None:
+    """Carry out a share of ten-step workflows at each turn."""
+    async with there(options) as engine:
+        await warm(engine, flow, _STEPS)
+        share = replace(options, size=max(1, options.size // PAIRS))
 
-    async def go(options: Options) -> Outcome:
-        async with there(options) as engine:
-            await warm(engine, flow, _STEPS)
+        async def turn() -> Turn:
+            _tell(signal.SIGCONT)
             begun = time.process_time()
-            seconds = await closed_loop(engine, flow, _STEPS, options)
-            worked, steps = time.process_time() - begun, options.size * _STEPS
-            return Outcome(steps / seconds, {"processor_rate": steps / worked})
+            seconds = await closed_loop(engine, flow, _STEPS, share)
+            worked = time.process_time() - begun
+            _tell(signal.SIGSTOP)
+            return Turn(seconds, worked)
 
-    return lambda options: asyncio.run(go(options))
+        await take_turns(connection, turn)
 
 
-SHAPES: dict[str, Shape] = {
-    "idle": _idle,
-    "alone": _shape(_alone),
-    "plain": _shape(_plain()),
-    "again": _shape(_plain()),
-    "limits": _shape(_limits),
-    "executors": _shape(_executors),
-    "versions": _shape(_versions),
-    "checkpoint": _shape(_plain(), checkpointed),
-    "listeners": _shape(_listeners),
-    "clockwork": _shape(
+def _tell(whether: signal.Signals) -> None:
+    """Have processes that belong to this side go on, or stand still while it is the other's turn."""
+    for process in _others:
+        process.send_signal(whether)
+
+
+_SERVER = _plain()
+_ALONE = "server"
+_FEATURES: dict[str, tuple[Running, Workflow[[int], int]]] = {
+    _ALONE: (_SERVER, chain),
+    "again": (_SERVER, chain),
+    "limits": (_limits, chain),
+    "executors": (_executors, chain),
+    "versions": (_versions, chain),
+    "checkpoint": (_SERVER, checkpointed),
+    "listeners": (_listeners, chain),
+    "clockwork": (
         _plain(
             workflows_scheduler_enabled=True,
             workflows_artifact_gc_enabled=True,
             workflows_db_maintenance_enabled=True,
             workflows_webhook_dlq_enabled=True,
-        )
+        ),
+        chain,
     ),
-    "kit": _shape(_kit),
-    "fleet": _shape(_fleet),
+    "kit": (_kit, chain),
+    "fleet": (_fleet, chain),
 }
+
+
+def _work(feature: str, options: Options, connection: Connection) -> None:
+    """Be the side that has a feature, or with an empty name the one that has none of them."""
+    there, flow = _FEATURES.get(feature, (_SERVER, chain))
+    asyncio.run(_take_part(_alone if feature == "alone" else there, flow, options, connection))
+
+
+def _shape(feature: str) -> Shape:
+    """Steps per second with a feature over those without."""
+
+    def measure(options: Options) -> Outcome:
+        with empty_database(options) as second:
+            without = partial(_work, "alone" if feature == _ALONE else "")
+            return compare((partial(_work, feature), options), (without, replace(options, database=second)))
+
+    return measure
+
+
+SHAPES: dict[str, Shape] = {"idle": _idle, **{feature: _shape(feature) for feature in _FEATURES}}
 
 if __name__ == "__main__":
     main(SHAPES)

@@ -16,9 +16,9 @@ from windlass.engine.registry import Registry, default_registry
 from windlass.engine.types import Event
 from windlass.executors import api as executors
 from windlass.kernel.clock import SECOND, Clock
-from windlass.kernel.collection import settle_memory
 from windlass.kernel.lanes import STRICT_AGEING, LaneRules
 from windlass.kernel.telemetry import Silent, Telemetry
+from windlass.kernel.tuning import tune_process
 from windlass.live.api import Live
 from windlass.settings import Settings
 from windlass.storage import migrate
@@ -42,9 +42,6 @@ if TYPE_CHECKING:
     from windlass.contexts.workflows.api import Definitions, Workflows
 
 STOP_SECONDS = 5.0
-SWITCH_SECONDS = 0.0005
-"""How long a thread of a server keeps the interpreter when another wants it: at Python's usual 5 ms, threads that read
-from the database hold the event loop up for that long at every turn."""
 TRANSACTION_CONNECTIONS = 8
 """How many transactional steps may run at once, where each has a transaction of its own."""
 
@@ -238,8 +235,8 @@ async def run_application(
         try:
             for part in parts:
                 await part.start()
-            if settings.settle_memory:
-                settle_memory()
+            if settings.tune_process:
+                tune_process()
             yield application
         finally:
             hurry = asyncio.get_running_loop().call_later(STOP_SECONDS, application.hurry)

@@ -15,7 +15,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 
 from windlass import settings as configuration
-from windlass.bootstrap import SWITCH_SECONDS, run_application
+from windlass.bootstrap import run_application
 from windlass.http import (
     artifacts,
     audit,
@@ -259,7 +259,6 @@ def _serve() -> FastAPI:
         log = open_log(settings)
     except ConfigError as error:
         sys.exit(f"windlass does not start:\n{error}")
-    sys.setswitchinterval(SWITCH_SECONDS)
     share_with_siblings()
     log.install()
     return create_app(settings, log=log)

@@ -170,9 +170,10 @@ class Settings(
     worker_concurrency: int = Field(
         200, ge=1, le=100_000, description="How many runs a process works on at the same time"
     )
-    settle_memory: bool = Field(
+    tune_process: bool = Field(
         True,
-        description="Whether a process keeps what it has loaded out of garbage collection, and collects more rarely",
+        description="Whether a process collects garbage more rarely, never from what it has loaded, and lets its"
+        " threads take turns more often",
     )
     lease_seconds: float = Field(
         10.0,

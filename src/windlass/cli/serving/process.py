@@ -1,14 +1,12 @@
-"""What server processes share: their settings, the pace of their threads, and how they end."""
+"""What server processes share: their settings, and how they end."""
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Callable, Mapping
 
 from windlass import settings
-from windlass.bootstrap import SWITCH_SECONDS
 from windlass.cli.modules import look_in_working_folder
 from windlass.settings import Settings
 
@@ -23,7 +21,6 @@ def settle(given: Mapping[str, object]) -> Settings:
     found = settings.load(None, **said)
     for name, value in said.items():
         os.environ[name.upper()] = str(value).lower() if isinstance(value, bool) else str(value)
-    sys.setswitchinterval(SWITCH_SECONDS)
     look_in_working_folder()
     return found
 

@@ -26,6 +26,7 @@ from windlass.settings import Settings
 _LONGEST = 900
 _PRELOADED = [
     "benchmarks.bare",
+    "benchmarks.bare_effects",
     "benchmarks.ours",
     "benchmarks.ours_approvals",
     "benchmarks.ours_apart",

@@ -20,6 +20,7 @@ _CONTENDERS = {
     "windlass approvals": "benchmarks.ours_approvals",
     "session": "benchmarks.ours_http",
     "bare": "benchmarks.bare",
+    "bare effects": "benchmarks.bare_effects",
     "dbos": "benchmarks.peers.dbos_peer",
     "restate": "benchmarks.peers.restate_peer",
 }

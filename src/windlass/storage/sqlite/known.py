@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from windlass.engine.types import FRESH, ClaimedRun, NewRun, RunHead
 from windlass.kernel.clock import to_iso
 
-MOST = 1000
+MOST = 2000
 """Heads that are kept; those that were written longest ago go first."""
 
 

@@ -148,7 +148,7 @@ def test_a_session_that_is_closed_in_the_middle_leaves_nothing(scene: Scene, oth
     run = other.start()
     session = other.backend.write_session()
     tx = session.begin(1)
-    tx.finish_runs([(run, "1", None, 1)])
+    tx.finish_runs([(tx.lock_runs([run])[run], "1", None, 1)])
 
     session.close()
 

@@ -123,15 +123,25 @@ def test_writing_a_head_writes_all_of_it(scene: Scene) -> None:
     assert scene.head(other).status == "queued"
 
 
-def test_an_outcome_can_be_written_and_taken_back(scene: Scene) -> None:
+def test_an_outcome_is_written_with_its_head_and_can_be_taken_back(scene: Scene) -> None:
     run = scene.start()
 
-    scene.call(lambda tx: tx.finish_runs([(run, '{"a":1}', None, EPOCH)]))
+    def end(status: str, outputs: str | None, error: str | None, at: int | None) -> None:
+        def write(tx: Transaction) -> None:
+            head = tx.lock_runs([run])[run]
+            head.status, head.last_seq, head.started_at = status, head.last_seq + 1, to_iso(EPOCH)
+            tx.finish_runs([(head, outputs, error, at)])
+
+        scene.call(write)
+
+    end("succeeded", '{"a":1}', None, EPOCH)
     assert (scene.view(run).outputs, scene.view(run).ended_at) == ({"a": 1}, to_iso(EPOCH))
-    scene.call(lambda tx: tx.finish_runs([(run, None, '{"m":"x"}', EPOCH + 1)]))
-    assert (scene.view(run).outputs, scene.view(run).error) == (None, {"m": "x"})
-    scene.call(lambda tx: tx.finish_runs([(run, None, None, None)]))
+    assert (scene.view(run).status, scene.view(run).started_at) == ("succeeded", to_iso(EPOCH))
+    end("failed", None, '{"m":"x"}', EPOCH + 1)
+    assert (scene.view(run).status, scene.view(run).outputs, scene.view(run).error) == ("failed", None, {"m": "x"})
+    end("queued", None, None, None)
     assert (scene.view(run).outputs, scene.view(run).error, scene.view(run).ended_at) == (None, None, None)
+    assert scene.head(run).last_seq == 3
 
 
 def test_open_children_are_those_that_have_not_ended(scene: Scene) -> None:

@@ -135,7 +135,7 @@ def test_what_is_not_committed_is_not_read(scene: Scene) -> None:
     run = scene.start()
     tx = scene.session.begin(10**6)
     try:
-        tx.finish_runs([(run, "1", None, EPOCH)])
+        tx.finish_runs([(tx.lock_runs([run])[run], "1", None, EPOCH)])
         if scene.backend.name == "memory":
             with pytest.raises(RuntimeError, match="transaction open"):
                 scene.view(run)

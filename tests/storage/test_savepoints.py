@@ -66,7 +66,7 @@ CHANGES: dict[str, Callable[[Transaction, str, str], object]] = {
     "runs": lambda tx, _run, _holder: tx.insert_runs([NewRun("new", "w", "[]", EPOCH)]),
     "heads": lambda tx, run, _: append(tx, tx.lock_runs([run])[run], NewEvent("x", None, "{}", EPOCH)),
     "events": lambda tx, run, _: tx.append_events([Event(run, 99, "x", None, "{}", EPOCH)]),
-    "outcomes": lambda tx, run, _: tx.finish_runs([(run, "1", None, EPOCH)]),
+    "outcomes": lambda tx, run, _: tx.finish_runs([(tx.lock_runs([run])[run], "1", None, EPOCH)]),
     "claims": lambda tx, _, holder: tx.claim_ready(holder, ["w"], None, 10),
     "inbox": lambda tx, run, _: tx.add_inbox([InboxRow("i", run, "signal", "x", "d", "1", EPOCH)]),
     "consumption": lambda tx, run, _: tx.consume_inbox([f"kept:{run}", f"gone:{run}"]),

@@ -219,8 +219,7 @@ def reopen(tx: Transaction, head: RunHead, children: Sequence[RunHead], again: N
     head.status, head.status_reason, head.deaths = Status.QUEUED, None, 0
     head.ready_at, head.claim_rank = again.at, RESUMED
     append(tx, head, again)
-    tx.write_heads([head])
-    tx.finish_runs([(head.run_id, None, None, None)])
+    tx.finish_runs([(head, None, None, None)])
     tx.rings.append(Ring("ready", head.run_id))
 
 

@@ -17,7 +17,7 @@ GENERATION_COST = 10
 
 def finish(tx: Transaction, ends: Sequence[tuple[Advance, Finish]], changed: dict[str, RunHead]) -> None:
     """Write outcomes, tell parents through their inboxes and cancel children that are still open."""
-    tx.finish_runs([(u.run_id, f.outputs, f.error, u.at) for u, f in ends])
+    tx.finish_runs([(tx.heads[u.run_id], f.outputs, f.error, u.at) for u, f in ends])
     tx.free_slots([unit.run_id for unit, _ in ends])
     mail: list[InboxRow] = []
     for unit, outcome in ends:
@@ -72,8 +72,7 @@ def _close(tx: Transaction, heads: Sequence[RunHead], by: str, text: str, at: in
         events.extend(number(head, cancel_events(by, text, "claimer", at)))
         tx.rings.append(Ring("ended", head.run_id))
     tx.append_events(events)
-    tx.write_heads(heads)
-    tx.finish_runs([(head.run_id, None, outcome.error, at) for head in heads])
+    tx.finish_runs([(head, None, outcome.error, at) for head in heads])
     tx.free_slots([head.run_id for head in heads])
     follow(tx, heads, at)
     tell_parents(tx, heads, outcome, at)

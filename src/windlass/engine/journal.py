@@ -80,7 +80,7 @@ class AdvanceRuns(Operation[Advance, Parked]):
             if unit.finish is not None:
                 ends.append((unit, unit.finish))
                 close(head, unit.finish)
-                changed[unit.run_id] = head
+                del bumped[unit.run_id]
             elif unit.park is not None:
                 parks.append((index, unit, unit.park))
             starts.extend(unit.starts)

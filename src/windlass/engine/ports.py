@@ -63,6 +63,10 @@ class Slot(NamedTuple):
     number: int
 
 
+RunOutcome = tuple[RunHead, str | None, str | None, int | None]
+"""A run's head, its outputs and error as JSON text, and when it ended."""
+
+
 class Transaction(Protocol):
     """Row primitives inside one open write transaction. Times are integer microseconds, payloads JSON text."""
 
@@ -130,8 +134,8 @@ class Transaction(Protocol):
         """Write back every changeable column of the heads."""
         ...
 
-    def finish_runs(self, rows: Sequence[tuple[str, str | None, str | None, int | None]]) -> None:
-        """Write ``(run_id, outputs, error, ended_at)``; all None reopens a run."""
+    def finish_runs(self, rows: Sequence[RunOutcome]) -> None:
+        """Write heads back, all of each, with outputs, error and ``ended_at``; all None reopens a run."""
         ...
 
     def open_children(self, run_ids: Sequence[str], limit: int) -> list[str]:

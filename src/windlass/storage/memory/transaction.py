@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from windlass.engine.continuing import latest
-from windlass.engine.ports import IdempotencyRow
+from windlass.engine.ports import IdempotencyRow, RunOutcome
 from windlass.engine.types import RESUMED, ClaimedRun, Event, InboxRow, LaneClaim, Lease, NewRun, RunHead
 from windlass.kernel.lanes import LaneRules, limits_of
 from windlass.storage import lite
@@ -99,10 +99,11 @@ class MemoryTransaction(TransactionState):
             row = self._store.runs[head.run_id]
             self._store.runs.put(head.run_id, row._replace(head=copied(head)))
 
-    def finish_runs(self, rows: Sequence[tuple[str, str | None, str | None, int | None]]) -> None:
-        for run_id, outputs, error, ended_at in rows:
-            row = self._store.runs[run_id]
-            self._store.runs.put(run_id, row._replace(outputs=outputs, error=error, ended_at=ended_at))
+    def finish_runs(self, rows: Sequence[RunOutcome]) -> None:
+        for head, outputs, error, ended_at in rows:
+            row = self._store.runs[head.run_id]
+            news = row._replace(head=copied(head), outputs=outputs, error=error, ended_at=ended_at)
+            self._store.runs.put(head.run_id, news)
 
     def open_children(self, run_ids: Sequence[str], limit: int) -> list[str]:
         children = (child for run_id in run_ids for child in self._store.runs.children_of(run_id))

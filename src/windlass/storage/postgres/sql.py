@@ -166,10 +166,8 @@ _WRITE = """UPDATE workflow_runs r SET status = v->>1, status_reason = v->>2, wa
  last_seq = (v->>5)::bigint, claim_rank = (v->>6)::smallint, ready_at = (v->>7)::bigint,
  wake_at = (v->>8)::bigint, deaths = (v->>9)::smallint, started_at = (v->>10)::timestamptz"""
 WRITE = f"{_WRITE} {_ROWS} WHERE r.run_id = v->>0"
-WRITE_FINISHED = f"""{_WRITE}, outputs_json = (v->>11)::jsonb, error = (v->>12)::jsonb,
+FINISH = f"""{_WRITE}, outputs_json = (v->>11)::jsonb, error = (v->>12)::jsonb,
  ended_at = {from_micros("v->>13")} {_ROWS} WHERE r.run_id = v->>0"""
-FINISH = f"""UPDATE workflow_runs r SET outputs_json = (v->>1)::jsonb, error = (v->>2)::jsonb,
- ended_at = {from_micros("v->>3")} {_ROWS} WHERE r.run_id = v->>0"""
 CHILDREN = f"""SELECT run_id FROM workflow_runs r
  WHERE parent_run_id = ANY ({ids("$1")}) AND status NOT IN {_ENDED} AND (holder IS NULL OR (
   SELECT 1 FROM workflow_inbox i WHERE i.run_id = r.run_id AND i.kind = 'cancel' AND NOT i.consumed LIMIT 1) IS NULL)

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
-from operator import itemgetter
-from typing import Any, NamedTuple
+from operator import attrgetter, itemgetter
+from typing import Any
 
 import orjson
 import psycopg
 import sqlalchemy as sa
 
 from windlass.engine.errors import TransactionLost
-from windlass.engine.ports import IdempotencyRow
+from windlass.engine.ports import IdempotencyRow, RunOutcome
 from windlass.engine.types import ClaimedRun, Event, InboxRow, LaneClaim, Lease, NewRun, RunHead
 from windlass.kernel.collection import uncollected
 from windlass.kernel.lanes import LaneRules
@@ -34,12 +34,10 @@ GRACE_SECONDS = 5.0
 """User code may be silent for so much longer than its statements may run."""
 
 
-class _Finish(NamedTuple):
-    """Outcomes on their way: the statement, the savepoint it is in, and outputs, error and time by run."""
-
-    reply: Reply
-    depth: int
-    ends: dict[str, tuple[str | None, str | None, int | None]]
+_written = attrgetter(
+    "run_id", "status", "status_reason", "wait_reason", "holder", "last_seq", "claim_rank", "ready_at", "wake_at",
+    "deaths", "started_at",
+)  # fmt: skip
 
 
 class PostgresTransaction(TransactionState):
@@ -61,7 +59,6 @@ class PostgresTransaction(TransactionState):
         self._mark = (writer, marker)
         self._depth = 0
         self._late = False
-        self._finish: _Finish | None = None
         self._lease_asked: tuple[str, Reply] | None = None
         self._queues_asked: Reply | None = None
         hints.begin()
@@ -162,28 +159,10 @@ class PostgresTransaction(TransactionState):
         self._write(sql.BIND, rows)
 
     def write_heads(self, heads: Sequence[RunHead]) -> None:
-        rows = [
-            (
-                h.run_id, h.status, h.status_reason, h.wait_reason, h.holder, h.last_seq, h.claim_rank, h.ready_at,
-                h.wake_at, h.deaths, h.started_at,
-            )
-            for h in heads
-        ]  # fmt: skip
-        ends = self._take_finish({head.run_id for head in heads})
-        self._write(sql.WRITE, [row for row in rows if row[0] not in ends])
-        self._write(sql.WRITE_FINISHED, [(*row, *ends[row[0]]) for row in rows if row[0] in ends])
+        self._write(sql.WRITE, [_written(head) for head in heads])
 
-    def finish_runs(self, rows: Sequence[tuple[str, str | None, str | None, int | None]]) -> None:
-        if rows:
-            reply = self._wire.send(sql.FINISH, orjson.dumps(rows))
-            self._finish = _Finish(reply, self._depth, {row[0]: row[1:] for row in rows})
-
-    def _take_finish(self, heads: set[str]) -> dict[str, tuple[str | None, str | None, int | None]]:
-        """Take outcomes that are still queued, so that they are written with their heads: one new row, not two."""
-        finish, self._finish = self._finish, None
-        if finish is None or finish.depth != self._depth or not heads.issuperset(finish.ends):
-            return {}
-        return finish.ends if self._wire.recall(finish.reply) else {}
+    def finish_runs(self, rows: Sequence[RunOutcome]) -> None:
+        self._write(sql.FINISH, [(*_written(head), *outcome) for head, *outcome in rows])
 
     def open_children(self, run_ids: Sequence[str], limit: int) -> list[str]:
         return [row[0] for row in self._wire.ask(sql.CHILDREN, orjson.dumps(run_ids), limit)]

@@ -148,13 +148,6 @@ class Wire:
         self.settle()
         return reply.rows
 
-    def recall(self, reply: Reply) -> bool:
-        """Take a statement back out of the queue; says whether it was still there."""
-        place = next((at for at, (_, _, queued) in enumerate(self._queue) if queued is reply), None)
-        if place is not None:
-            del self._queue[place]
-        return place is not None
-
     def forget(self, keep: int, planned: bool | None) -> None:
         """Drop queued statements beyond the first ``keep``, when the planner's settings were such."""
         del self._queue[keep:]

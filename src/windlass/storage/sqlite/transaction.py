@@ -12,12 +12,13 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import orjson
 import sqlalchemy as sa
 
-from windlass.engine.ports import IdempotencyRow
+from windlass.engine.ports import IdempotencyRow, RunOutcome
 from windlass.engine.types import TERMINAL, ClaimedRun, Event, InboxRow, LaneClaim, Lease, NewRun, RunHead
 from windlass.kernel.clock import from_iso, to_iso
 from windlass.kernel.lanes import LaneRules
@@ -74,19 +75,18 @@ class _Rows(NamedTuple):
 _LOCK = f"""SELECT json_group_array({_array(shapes.HEAD)}) FROM workflow_runs
  WHERE run_id IN (SELECT value FROM json_each(?))"""
 _BUMP = _Rows.update("workflow_runs", ("run_id", "last_seq", "deaths"))
-_WRITE = _Rows.update(
-    "workflow_runs",
-    (
-        "run_id", "status_reason", "wait_reason", "holder", "last_seq", "claim_rank", "ready_at", "wake_at", "deaths",
-    ),
+_WRITTEN = (
+    "run_id", "status_reason", "wait_reason", "holder", "last_seq", "claim_rank", "ready_at", "wake_at", "deaths",
 )  # fmt: skip
+_written = attrgetter(*_WRITTEN)
+_WRITE = _Rows.update("workflow_runs", _WRITTEN)
 _STAND = _Rows.update("workflow_runs", ("run_id", "status", "started_at"), changed=True)
 """Apart from the rest, and only where it changes anything: SQLite writes every index of a column that is set, whether
 its value is another or not, and the status is in most of them. A run that parks and goes on keeps both."""
 _FAILURES = """UPDATE workflow_runs SET failed_attempts = max(coalesce(failed_attempts, 0), v.value->>1)
  FROM json_each(?) v WHERE run_id = v.value->>0"""
 _BIND = _Rows.update("workflow_runs", ("run_id", "interface_version"))
-_FINISH = _Rows.update("workflow_runs", ("run_id", "outputs_json", "error", "ended_at"))
+_FINISH = _Rows.update("workflow_runs", (*_WRITTEN, "status", "started_at", "outputs_json", "error", "ended_at"))
 _EVENTS = _Rows.insert("workflow_events", shapes.EVENTS)
 _RUNS = _Rows.insert("workflow_runs", shapes.RUNS)
 _INBOX = f"""INSERT INTO workflow_inbox ({",".join(shapes.INBOX)}) SELECT {_values(shapes.INBOX)} FROM json_each(?)
@@ -235,19 +235,17 @@ class SqliteTransaction(TransactionState):
         self._change(_BIND, rows)
 
     def write_heads(self, heads: Sequence[RunHead]) -> None:
-        self._change(_WRITE,
-            [
-                (
-                    h.run_id, h.status_reason, h.wait_reason, h.holder, h.last_seq, h.claim_rank, h.ready_at,
-                    h.wake_at, h.deaths,
-                )
-                for h in heads
-            ],
-        )  # fmt: skip
-        self._change(_STAND, [(h.run_id, h.status, h.started_at) for h in heads])
+        self._change(_WRITE, [_written(head) for head in heads])
+        self._change(_STAND, [(head.run_id, head.status, head.started_at) for head in heads])
 
-    def finish_runs(self, rows: Sequence[tuple[str, str | None, str | None, int | None]]) -> None:
-        self._change(_FINISH, [(i, out, err, None if at is None else to_iso(at)) for i, out, err, at in rows])
+    def finish_runs(self, rows: Sequence[RunOutcome]) -> None:
+        self._change(
+            _FINISH,
+            [
+                (*_written(head), head.status, head.started_at, outputs, error, None if at is None else to_iso(at))
+                for head, outputs, error, at in rows
+            ],
+        )
 
     def open_children(self, run_ids: Sequence[str], limit: int) -> list[str]:
         return self._json(_CHILDREN, orjson.dumps(run_ids).decode(), limit)

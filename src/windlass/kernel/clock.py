@@ -42,11 +42,13 @@ _iso_second = (0, "1970-01-01T00:00:00.")
 def to_iso(us: int) -> str:
     """Return microseconds as ISO 8601 in UTC with six decimals and ``Z``; sorts as text."""
     global _iso_second  # noqa: PLW0603  a one-entry cache: the rows of a batch share their second
-    second, rest = divmod(us, SECOND)
-    cached = _iso_second
-    if second != cached[0]:
-        cached = _iso_second = (second, time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second)))
-    return f"{cached[1]}{rest:06d}Z"
+    start, text = _iso_second
+    rest = us - start
+    if not 0 <= rest < SECOND:
+        second, rest = divmod(us, SECOND)
+        text = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
+        _iso_second = (us - rest, text)
+    return f"{text}{rest:06d}Z"
 
 
 def to_datetime(us: int) -> datetime:

@@ -104,7 +104,7 @@ async def test_waiting_runs_wait_on_when_their_process_stops(lab: Lab) -> None:
 async def test_what_comes_while_a_run_leaves_a_stopping_process_is_not_waited_for_again(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, other = await lab.engine(), await lab.engine()
+    first = await lab.engine()
     committer = lab.processes[first].writers[0].inner
     assert isinstance(committer, Committer)
     leaving, written = threading.Event(), threading.Event()
@@ -121,6 +121,7 @@ async def test_what_comes_while_a_run_leaves_a_stopping_process_is_not_waited_fo
     await wait_until_async(leaving.is_set)
     run = first.worker.runs[handle.run_id]
     assert isinstance(run, Run)
+    other = await lab.engine()  # not before: it might have claimed the run
     await other.signal(handle.run_id, "unlock")
     stopping = asyncio.ensure_future(lab.stop(first))
     await wait_until_async(lambda: run._ashore or committer.waiting > 1, what="the run being given back")

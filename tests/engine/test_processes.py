@@ -2,12 +2,18 @@
 
 import asyncio
 import threading
+from collections.abc import Sequence
 
 import pytest
 
 from tests.engine.lab import Lab, event_types, parked, payloads, status_of
 from tests.support.waiting import wait_until_async
 from windlass import Engine, RunFailed, gather, signal, sleep, step, step_info, workflow
+from windlass.engine.ports import Ring
+from windlass.engine.run import Run
+from windlass.engine.types import Advance, Event
+from windlass.storage.batches import Outcome, Pending
+from windlass.storage.committer import Committer
 
 
 class Site:
@@ -38,6 +44,12 @@ async def build(name: str) -> str:
 @workflow
 async def house() -> str:
     return await build("walls") + await build("roof")
+
+
+@workflow
+async def guarded_house() -> str:
+    await signal("unlock")
+    return await build("walls")
 
 
 async def test_a_stopping_process_lets_running_steps_finish_and_gives_its_runs_back(lab: Lab) -> None:
@@ -86,6 +98,38 @@ async def test_waiting_runs_wait_on_when_their_process_stops(lab: Lab) -> None:
     lab.pass_time(days=1)
 
     assert await again.result(timeout=10) == [1, None]
+
+
+@pytest.mark.parametrize("database", ["postgres"], indirect=True)  # the others write on the event loop
+async def test_what_comes_while_a_run_leaves_a_stopping_process_is_not_waited_for_again(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await lab.engine()
+    committer = lab.processes[first].writers[0].inner
+    assert isinstance(committer, Committer)
+    leaving, written = threading.Event(), threading.Event()
+    write = committer._writer.write
+
+    def write_late(batch: Sequence[Pending]) -> tuple[list[Outcome], list[Ring], list[Event]]:
+        if any(isinstance(pending.unit, Advance) and pending.unit.park for pending in batch):
+            leaving.set()
+            written.wait(30)
+        return write(batch)
+
+    monkeypatch.setattr(committer._writer, "write", write_late)
+    handle = await first.start_run(guarded_house)
+    await wait_until_async(leaving.is_set)
+    run = first.worker.runs[handle.run_id]
+    assert isinstance(run, Run)
+    other = await lab.engine()  # not before: it might have claimed the run
+    await other.signal(handle.run_id, "unlock")
+    stopping = asyncio.ensure_future(lab.stop(first))
+    await wait_until_async(lambda: run._ashore or committer.waiting > 1, what="the run being given back")
+    site.open.set()
+    written.set()
+    await stopping
+
+    assert await other.result(handle.run_id, timeout=30) == "walls"
 
 
 async def test_a_stopped_process_leaves_nothing_to_take_over(lab: Lab) -> None:

@@ -508,15 +508,16 @@ class Run:
 
     async def give_back(self) -> None:
         """Return the run to its queue: this process shuts down."""
+        with suppress(Suspend):
+            if self._parking:  # that may be refused: what has come is heard first, or the run waited for it once more
+                await self.barrier()
         if self.gone or self.cancelling:
             return
-        self._parking = True
-        self.pausing = None
+        self._parking, self.pausing = True, None
         try:
-            if await self._leave(ready=self.busy > 0 or bool(self.executing) or self._between):
-                await self._leave(ready=True)
-        except Suspend:
-            pass
+            with suppress(Suspend):
+                if await self._leave(ready=self.busy > 0 or bool(self.executing) or self._between):
+                    await self._leave(ready=True)
         finally:
             self.abandon()
 
@@ -546,10 +547,9 @@ class Run:
         self.mail.consume(row)
         events = cancel_events(said["by"], reason, "holder", self.worker.clock.now())
         try:
-            await self.commit(list(events), finish=finish)
-            self.worker.finished(self, finish)
-        except Suspend:
-            pass
+            with suppress(Suspend):
+                await self.commit(list(events), finish=finish)
+                self.worker.finished(self, finish)
         finally:
             self.abandon()
 

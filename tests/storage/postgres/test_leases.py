@@ -218,6 +218,7 @@ def test_a_lease_checked_in_a_savepoint_that_is_taken_back_is_checked_again(
 
 
 WORKER = """
+import os
 import sys
 import threading
 from concurrent.futures import Future
@@ -234,6 +235,10 @@ session = backend.write_session()
 writer = BatchWriter(session)
 
 
+def say(word):
+    os.write(1, f"{word}\\n".encode())  # at once: two threads speak, and print ends its line in a second piece
+
+
 def write(op, unit):
     (value, error), = writer.write([Pending(op, unit, Future(), None, False)])[0]
     return type(error).__name__ if error else "written"
@@ -244,26 +249,26 @@ gone = threading.Event()
 
 
 def lost():
-    print("lost", flush=True)
+    say("lost")
     gone.set()
 
 
 with backend.keep_lease("h", 1.0, lost):
     write(CALL, lambda tx: tx.add_lease(Lease("h", "host", 1, "w"), 1.0))
-    print(write(START, StartRequest(NewRun("run", "w", "{}", 1, holder="h"))), flush=True)
+    say(write(START, StartRequest(NewRun("run", "w", "{}", 1, holder="h"))))
     if inside:
         tx = session.begin(10**6)
         tx.lock_runs(["run"])
         ADVANCE.apply(tx, [step])
-    print("ready", flush=True)
+    say("ready")
     sys.stdin.readline()
     if inside:
         try:
             session.commit()
-            print("written", flush=True)
+            say("written")
         except Exception as error:
-            print(type(error).__name__, flush=True)
-    print(write(ADVANCE, step), flush=True)
+            say(type(error).__name__)
+    say(write(ADVANCE, step))
     gone.wait(30)
 backend.close()
 """

@@ -202,10 +202,10 @@ def summary(connection: sa.Connection, wanted: ReportFilter) -> Row:
         "totals": totals(categories),
         "by_category": by_category(categories),
         "by_source": by_source(sources),
-        "by_day": by_day(days)[-SUMMARY_DAYS:],
+        "by_day": by_day(days),
         "failure_reasons": failure_reasons(reasons),
         "processing_ms": processing_ms(durations),
-        "throughput": throughput(hours)[-SUMMARY_HOURS:],
+        "throughput": throughput(hours),
     }
 
 

@@ -19,6 +19,8 @@ from windlass.engine.ports import Transaction
 COUNT, SOURCE, REASON, DURATION, ENDED = "count", "source", "reason", "duration", "ended"
 """Kinds: records; records by source, by reason of failure, by duration in milliseconds; records by the hour
 (``2026-01-31T17``) in which they were processed."""
+DAY, HOUR = "day", "hour"
+"""Kinds that are ``COUNT`` by day and ``ENDED`` without the categories: for each period a row for each status."""
 
 FOLD_ROWS = 1000
 FOLD_LOCK = 7_229_180_643
@@ -57,23 +59,29 @@ KINDS = {
     REASON: ("day", "reason", "reason IS NOT NULL"),
     DURATION: ("day", "CAST(duration AS TEXT)", "duration IS NOT NULL"),
     ENDED: ("ended", "''", "ended IS NOT NULL"),
+    DAY: ("day", "''", "true"),
+    HOUR: ("ended", "''", "ended IS NOT NULL"),
 }
 """Of each kind: its period, its value, and which rows it counts."""
+_DATED_ONLY = {ENDED, DAY, HOUR}
 
 
 def _expanded(source: str, kind: str, dated: bool) -> str:
     """Return the counts of a kind that rows shaped like ``record_deltas`` amount to."""
     period, value, condition = KINDS[kind]
     period = period if dated else "''"
+    category = "''" if kind in {DAY, HOUR} else "category"
     return (
-        f"SELECT '{kind}' AS kind, {period} AS period, status, category, {value} AS value, amount"  # noqa: S608
+        f"SELECT '{kind}' AS kind, {period} AS period, status, {category} AS category, {value} AS value, amount"  # noqa: S608
         f" FROM {source} WHERE {condition}"
     )
 
 
 def _every(source: str) -> str:
     """Return the counts of every kind that rows shaped like ``record_deltas`` amount to."""
-    kinds = [_expanded(source, kind, dated) for kind in KINDS for dated in (True, False) if dated or kind != ENDED]
+    kinds = [
+        _expanded(source, kind, dated) for kind in KINDS for dated in (True, False) if dated or kind not in _DATED_ONLY
+    ]
     return " UNION ALL ".join(kinds)
 
 

@@ -2,8 +2,8 @@
 
 The deltas that wait are summed up once for all questions and added to the rollups, so the answer is exact. Of what is
 asked by period a summary reads the latest only: rollups lie in the order of their periods and are read from the end.
-A period that a waiting delta speaks of is added up whole; in any other the rollups alone are right, and enough
-of those that hold anything are read to fill the answer.
+A period that a waiting delta speaks of is added up whole; in any other the rollups alone are right, and as it has a row
+for each status at most, so many rows that hold anything are enough to fill the answer.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import orjson
 import sqlalchemy as sa
 
 from windlass.contexts.records.model import Status
-from windlass.contexts.records.rollups import COUNT, DURATION, ENDED, KINDS, REASON, SOURCE, truth
+from windlass.contexts.records.rollups import COUNT, DAY, DURATION, ENDED, HOUR, KINDS, REASON, SOURCE, truth
 from windlass.contexts.records.rows import is_postgres
 
 NEVER = "~"
@@ -121,40 +121,29 @@ def _statement(postgres: bool, questions: tuple[Question, ...], given: frozenset
 def _answer(question: Question, given: frozenset[str], edges: bool) -> str:
     """Return the groups of one question, as name and a number for each status."""
     kind, by, most = question
+    if by == "period" and "category" not in given:
+        kind = {COUNT: DAY, ENDED: HOUR}[kind]
     period, value, counted = KINDS[kind]
-    bounds = {"first_hour": ">=", "last_hour": "<"} if kind == ENDED else {"first_day": ">=", "last_day": "<"}
+    bounds = {"first_hour": ">=", "last_hour": "<"} if period == "ended" else {"first_day": ">=", "last_day": "<"}
     within = "".join(f" AND period {sign} :{name}" for name, sign in bounds.items() if name in given)
     same = "".join(f" AND {name} = :{name}" for name in ("status", "category", "value") if name in given)
-    dated = by == "period" or kind == ENDED or within != ""
+    dated = by == "period" or within != ""
     shaped = f"(SELECT {period} AS period, {value} AS value, status, category, amount FROM {{0}} WHERE {counted}) {{0}}"  # noqa: S608
 
     rollups = f"record_rollups WHERE kind = '{kind}'{same}"
     chosen = f"{rollups} AND period {'>' if dated else '='} ''{within}"
     unfolded = f"{shaped.format('unfolded')} WHERE true{within}{same}"
-    looked_at = [f"{shaped.format('looked_at')} WHERE true{same}"] if edges and kind != ENDED else []
+    looked_at = [f"{shaped.format('looked_at')} WHERE true{same}"] if edges and period != "ended" else []
     if most is not None and by == "period":
-        spoken_of = f"SELECT DISTINCT period FROM {unfolded}"  # noqa: S608
-        return _grouped(by, _latest(most, rollups, chosen, spoken_of), unfolded, *looked_at)
+        spoken_of = f"SELECT period FROM {unfolded}"  # noqa: S608
+        latest = (
+            f"{chosen} AND amount <> 0 AND period NOT IN ({spoken_of}) ORDER BY period DESC LIMIT {len(Status) * most}"
+        )
+        whole = f"{rollups} AND period IN ({spoken_of})"
+        found = _grouped(by, f"(SELECT period, status, amount FROM {latest}) l", whole, unfolded, *looked_at)  # noqa: S608
+        return f"{found} ORDER BY name DESC LIMIT {most}"
     found = _grouped(by, chosen, unfolded, *looked_at)
     return found if most is None else f"{found} ORDER BY sum(amount) DESC, name LIMIT {most}"
-
-
-def _latest(most: int, rollups: str, chosen: str, spoken_of: str) -> str:
-    """Return the counts of the latest periods that hold anything beside those which deltas speak of, and of these.
-
-    Written as steps from period to period, and as a look at each, so that no database reads the periods before them:
-    for a range that begins where the steps end, PostgreSQL guesses that it is a third of all and reads the whole table.
-    """
-    latest = f"SELECT max(period) FROM {chosen} AND amount <> 0 AND period NOT IN ({spoken_of})"  # noqa: S608
-    step = f"SELECT ({latest} AND period < w.period), number + 1 FROM walk w"  # noqa: S608
-    walk = (
-        f"WITH RECURSIVE walk(period, number) AS (SELECT ({latest}), 1 UNION ALL {step}"  # noqa: S608
-        f" WHERE period IS NOT NULL AND number < {most})"
-        f" SELECT period FROM walk WHERE period IS NOT NULL UNION ALL {spoken_of}"
-    )
-    statuses = " UNION ALL ".join(f"SELECT '{status}' AS status" for status in Status)
-    amount = f"(SELECT sum(amount) FROM {rollups} AND period = w.period AND status = s.status)"  # noqa: S608
-    return f"(SELECT w.period, s.status, {amount} AS amount FROM ({walk}) w CROSS JOIN ({statuses}) s) latest"  # noqa: S608
 
 
 def _grouped(by: str | None, *sources: str) -> str:

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import nullcontext
 from importlib import import_module
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -90,8 +91,22 @@ def test_every_step_can_be_taken_back_and_again(url: str, alembic: Alembic) -> N
         connection.execute(sa.text(made.format("runs", "name, status, inputs_json", "'w', 'running', '[1]'")))
         connection.execute(sa.text(made.format("events", "event_seq, event_type, payload_json", "1, 'e', '{}'")))
 
-    alembic("downgrade", "-1")
-    alembic("upgrade", "+1")
+        counts = "INSERT INTO record_rollups (kind, period, status, category, value, amount)"
+        counts += " VALUES ({}, 'failed', {}, '', 2)"
+        for kind, category in product(
+            ("'count', '2026-01-01'", "'count', ''", "'ended', '2026-01-01T07'"), ("'a'", "'b'")
+        ):
+            connection.execute(sa.text(counts.format(kind, category)))
+
+    alembic("downgrade", "0023")
+    alembic("upgrade", "head")
+    with engine.begin() as connection:
+        summed = "SELECT kind, period, status, value, amount FROM record_rollups WHERE category = '' ORDER BY kind"
+        days, hours = connection.execute(sa.text(summed)).all()
+        assert days == ("day", "2026-01-01", "failed", "", 4)
+        assert hours == ("hour", "2026-01-01T07", "failed", "", 4)
+    alembic("downgrade", "0022")
+    alembic("upgrade", "head")
     assert describe(address) == full
     with engine.begin() as connection:
         connection.execute(sa.text("DELETE FROM workflow_events"))

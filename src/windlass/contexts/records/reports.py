@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from windlass.contexts.records import rollups
 from windlass.contexts.records.model import Status
 from windlass.contexts.records.moments import DAY_END, DAY_START, read_moment
-from windlass.contexts.records.rollups import Span, Sums
+from windlass.contexts.records.tallies import (
+    CATEGORIES,
+    DAYS,
+    DURATIONS,
+    HOURS,
+    NEVER,
+    REASONS,
+    SOURCES,
+    Group,
+    Question,
+    Span,
+    answer,
+)
 from windlass.kernel.errors import Invalid
 
 SUMMARY_DAYS = 90
+SUMMARY_HOURS = 24
 SUMMARY_ROWS = 100
 PERCENTILES = (50, 90, 95, 99)
 
 Row = dict[str, Any]
+Groups = Sequence[Group]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,112 +72,105 @@ def read_filter(status: str | None, category: str | None, date_from: str | None,
     return ReportFilter(status, category, date_from, date_to, start, end)
 
 
-class Counts:
-    """The counts behind one report, all read in one transaction.
-
-    Whole days come from the counts; what a filter takes of a first and last day is looked at record by record.
-    """
-
-    def __init__(self, connection: sa.Connection, wanted: ReportFilter) -> None:
-        self._connection = connection
-        self._wanted = wanted
-        self._edges: list[tuple[str, str]] = []
-        first, last = wanted.start, wanted.end
-        self._none_between = False
-        if first is not None and not first.endswith(DAY_START):
-            until = first[:10] + DAY_END
-            self._edges.append((first, min(until, last) if last is not None else until))
-            self._none_between = first[:10] == date.max.isoformat()
-            first = None if self._none_between else _other_day(first, 1) + DAY_START
-        if last is not None and not last.endswith(DAY_END):
-            if not (self._edges and last <= self._edges[0][1]):
-                self._edges.append((last[:10] + DAY_START, last))
-            self._none_between |= last[:10] == date.min.isoformat()
-            last = last if self._none_between else _other_day(last, -1) + DAY_END
-        self._none_between |= first is not None and last is not None and first > last
-        self._span = Span(wanted.status, wanted.category, first and first[:10], last and last[:10])
-
-    def sums(self, kind: str, *keep: str) -> Sums:
-        """Return the counts of a kind by the columns to ``keep``."""
-        found: Sums = {}
-        if not self._none_between:
-            found = rollups.counted(self._connection, kind, keep, self._span)
-        for start, end in self._edges:
-            for key, amount in rollups.scanned(self._connection, kind, keep, self._span, start, end).items():
-                found[key] = found.get(key, 0) + amount
-        return found
-
-    def by(self, kind: str, column: str) -> dict[str, int]:
-        """Return the counts of a kind by one column."""
-        return {key[0]: amount for key, amount in self.sums(kind, column).items()}
-
-    def ended(self) -> Sums:
-        """Return how many records were processed, by hour and status; the filter's dates are those of processing."""
-        wanted = self._wanted
-        hours = Span(wanted.status, wanted.category, wanted.start and wanted.start[:13], wanted.end and wanted.end[:13])
-        return rollups.counted(self._connection, rollups.ENDED, ("period", "status"), hours)
+def span(wanted: ReportFilter) -> Span:
+    """Return what is counted: whole days from the counts, what a filter takes of a first and last day by its edges."""
+    first, last = wanted.start, wanted.end
+    edges: list[tuple[str, str]] = []
+    none_between = False
+    if first is not None and not first.endswith(DAY_START):
+        until = first[:10] + DAY_END
+        edges.append((first, min(until, last) if last is not None else until))
+        none_between = first[:10] == date.max.isoformat()
+        first = None if none_between else _other_day(first, 1)
+    if last is not None and not last.endswith(DAY_END):
+        if not (edges and last <= edges[0][1]):
+            edges.append((last[:10] + DAY_START, last))
+        none_between |= last[:10] == date.min.isoformat()
+        last = None if none_between else _other_day(last, -1)
+    return Span(
+        status=wanted.status,
+        category=wanted.category,
+        first_day=NEVER if none_between else first and first[:10],
+        last_day=last and last[:10],
+        first_hour=wanted.start and wanted.start[:13],
+        last_hour=wanted.end and wanted.end[:13],
+        edges=tuple(edges),
+    )
 
 
 def _other_day(moment: str, days: int) -> str:
     return (date.fromisoformat(moment[:10]) + timedelta(days=days)).isoformat()
 
 
-def totals(counts: Counts) -> Row:
+def totals(categories: Groups) -> Row:
     """How many records there are, in all and by status."""
-    found = counts.by(rollups.COUNT, "status")
-    return {"all": sum(found.values()), **{status.value: found.get(status, 0) for status in Status}}
+    numbers = {status.value: sum(getattr(group, status) for group in categories) for status in Status}
+    return {"all": sum(numbers.values()), **numbers}
 
 
-def by_status(counts: Counts) -> list[Row]:
+def by_status(categories: Groups) -> list[Row]:
     """How many records in each status."""
-    return [{"status": name, "count": count} for name, count in totals(counts).items() if name != "all"]
+    return [{"status": name, "count": count} for name, count in totals(categories).items() if name != "all"]
 
 
-def by_category(counts: Counts) -> list[Row]:
+def by_category(categories: Groups) -> list[Row]:
     """How many records of each category, most first."""
-    return _ranked("category", counts.by(rollups.COUNT, "category"))
+    return _ranked("category", categories)
 
 
-def by_source(counts: Counts) -> list[Row]:
+def by_source(sources: Groups) -> list[Row]:
     """How many records from each source, most first."""
-    return _ranked("source", counts.by(rollups.SOURCE, "value"))
+    return _ranked("source", sources)
 
 
-def failure_reasons(counts: Counts) -> list[Row]:
+def failure_reasons(reasons: Groups) -> list[Row]:
     """How many records failed for each reason, most first."""
-    return _ranked("reason", counts.by(rollups.REASON, "value"))
+    return _ranked("reason", reasons)
 
 
-def by_day(counts: Counts) -> list[Row]:
+def by_day(days: Groups) -> list[Row]:
     """How many records were created on each UTC day, and what has become of them; the latest day last."""
-    return _by_period(counts.sums(rollups.COUNT, "period", "status"), "day", list(Status))
+    return [
+        {"day": day.name, "count": day.total, **{status.value: getattr(day, status) for status in Status}}
+        for day in sorted(days)
+    ]
 
 
-def throughput(counts: Counts) -> list[Row]:
+def throughput(hours: Groups) -> list[Row]:
     """How many records were processed in each UTC hour, and how they ended; the latest hour last."""
-    return _by_period(counts.ended(), "hour", [Status.PROCESSED, Status.FAILED])
+    return [
+        {"hour": hour.name, "count": hour.total, "processed": hour.processed, "failed": hour.failed}
+        for hour in sorted(hours)
+    ]
 
 
-def processing_ms(counts: Counts) -> Row:
+def processing_ms(durations: Groups) -> Row:
     """How long processing took, in milliseconds of two significant digits, from the request to the end."""
-    durations = sorted((int(value), count) for value, count in counts.by(rollups.DURATION, "value").items())
-    number = sum(count for _, count in durations)
+    counted = sorted((int(group.name), group.total) for group in durations)
+    number = sum(count for _, count in counted)
     row: Row = {"count": number}
     for percent in PERCENTILES:
-        row[f"p{percent}"] = _at_rank(durations, math.ceil(number * percent / 100))
-    row["max"] = durations[-1][0] if durations else None
+        row[f"p{percent}"] = _at_rank(counted, math.ceil(number * percent / 100))
+    row["max"] = counted[-1][0] if counted else None
     return row
 
 
-REPORTS: dict[str, Callable[[Counts], Row | list[Row]]] = {
-    "totals": totals,
-    "by_status": by_status,
-    "by_category": by_category,
-    "by_source": by_source,
-    "by_day": by_day,
-    "failure_reasons": failure_reasons,
-    "processing_ms": processing_ms,
-    "throughput": throughput,
+class Report(NamedTuple):
+    """What a report asks, and what it makes of the answer."""
+
+    question: Question
+    made: Callable[[Groups], Row | list[Row]]
+
+
+REPORTS: dict[str, Report] = {
+    "totals": Report(CATEGORIES, totals),
+    "by_status": Report(CATEGORIES, by_status),
+    "by_category": Report(CATEGORIES, by_category),
+    "by_source": Report(SOURCES, by_source),
+    "by_day": Report(DAYS, by_day),
+    "failure_reasons": Report(REASONS, failure_reasons),
+    "processing_ms": Report(DURATIONS, processing_ms),
+    "throughput": Report(HOURS, throughput),
 }
 COLUMNS: dict[str, tuple[str, ...]] = {
     "totals": ("all", *Status),
@@ -179,30 +185,40 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 """What the rows of each report hold, in order."""
 
 
-def summary(counts: Counts) -> Row:
+_SUMMARY = (
+    CATEGORIES,
+    SOURCES._replace(most=SUMMARY_ROWS),
+    DAYS._replace(most=SUMMARY_DAYS),
+    REASONS._replace(most=SUMMARY_ROWS),
+    DURATIONS,
+    HOURS._replace(most=SUMMARY_HOURS),
+)
+
+
+def summary(connection: sa.Connection, wanted: ReportFilter) -> Row:
     """Return all of it; lists of ours are cut to what a page can show, each is whole in its own report."""
+    categories, sources, days, reasons, durations, hours = answer(connection, span(wanted), _SUMMARY)
     return {
-        "totals": totals(counts),
-        "by_category": by_category(counts),
-        "by_source": by_source(counts)[:SUMMARY_ROWS],
-        "by_day": by_day(counts)[-SUMMARY_DAYS:],
-        "failure_reasons": failure_reasons(counts)[:SUMMARY_ROWS],
-        "processing_ms": processing_ms(counts),
-        "throughput": throughput(counts)[-24:],
+        "totals": totals(categories),
+        "by_category": by_category(categories),
+        "by_source": by_source(sources),
+        "by_day": by_day(days),
+        "failure_reasons": failure_reasons(reasons),
+        "processing_ms": processing_ms(durations),
+        "throughput": throughput(hours),
     }
 
 
-def _ranked(name: str, counts: dict[str, int]) -> list[Row]:
-    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return [{name: value, "count": count} for value, count in ranked]
+def report(connection: sa.Connection, wanted: ReportFilter, name: str) -> list[Row]:
+    """Return the rows of one report."""
+    question, made = REPORTS[name]
+    rows = made(answer(connection, span(wanted), [question])[0])
+    return rows if isinstance(rows, list) else [rows]
 
 
-def _by_period(sums: Sums, name: str, statuses: list[Status]) -> list[Row]:
-    rows = []
-    for period in sorted({period for period, _ in sums}):
-        parts = {status.value: sums.get((period, status.value), 0) for status in statuses}
-        rows.append({name: period, "count": sum(parts.values()), **parts})
-    return rows
+def _ranked(name: str, groups: Groups) -> list[Row]:
+    ranked = sorted(groups, key=lambda group: (-group.total, group.name))
+    return [{name: group.name, "count": group.total} for group in ranked]
 
 
 def _at_rank(durations: list[tuple[int, int]], rank: int) -> int | None:

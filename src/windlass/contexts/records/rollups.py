@@ -8,17 +8,19 @@ up, so that the answer is exact at any moment.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from windlass.contexts.records.rows import fetch, is_postgres
-from windlass.contexts.records.tables import record_deltas, record_rollups, records
+from windlass.contexts.records.rows import is_postgres
+from windlass.contexts.records.tables import record_deltas, record_rollups
 from windlass.engine.ports import Transaction
 
 COUNT, SOURCE, REASON, DURATION, ENDED = "count", "source", "reason", "duration", "ended"
 """Kinds: records; records by source, by reason of failure, by duration in milliseconds; records by the hour
 (``2026-01-31T17``) in which they were processed."""
+DAY, HOUR = "day", "hour"
+"""Kinds that are ``COUNT`` by day and ``ENDED`` without the categories: for each period a row for each status."""
 
 FOLD_ROWS = 1000
 FOLD_LOCK = 7_229_180_643
@@ -38,19 +40,6 @@ class Delta(NamedTuple):
     amount: int
 
 
-class Span(NamedTuple):
-    """Whose counts to read, over whole periods from ``first`` to ``last``, both included; None is open."""
-
-    status: str | None = None
-    category: str | None = None
-    first: str | None = None
-    last: str | None = None
-
-
-Sums = dict[tuple[str, ...], int]
-"""Counts by the values of the columns asked for."""
-
-
 def rounded(milliseconds: int) -> int:
     """Round a duration down to two significant digits, the precision in which durations are kept and counted."""
     step = 1
@@ -64,29 +53,35 @@ def write(tx: Transaction, deltas: Sequence[Delta]) -> None:
     tx.insert_rows(record_deltas, COLUMNS, [tuple(delta) for delta in deltas])
 
 
-_KINDS = {
+KINDS = {
     COUNT: ("day", "''", "true"),
     SOURCE: ("day", "source", "true"),
     REASON: ("day", "reason", "reason IS NOT NULL"),
     DURATION: ("day", "CAST(duration AS TEXT)", "duration IS NOT NULL"),
     ENDED: ("ended", "''", "ended IS NOT NULL"),
+    DAY: ("day", "''", "true"),
+    HOUR: ("ended", "''", "ended IS NOT NULL"),
 }
 """Of each kind: its period, its value, and which rows it counts."""
+_DATED_ONLY = {ENDED, DAY, HOUR}
 
 
 def _expanded(source: str, kind: str, dated: bool) -> str:
     """Return the counts of a kind that rows shaped like ``record_deltas`` amount to."""
-    period, value, condition = _KINDS[kind]
+    period, value, condition = KINDS[kind]
     period = period if dated else "''"
+    category = "''" if kind in {DAY, HOUR} else "category"
     return (
-        f"SELECT '{kind}' AS kind, {period} AS period, status, category, {value} AS value, amount"  # noqa: S608
+        f"SELECT '{kind}' AS kind, {period} AS period, status, {category} AS category, {value} AS value, amount"  # noqa: S608
         f" FROM {source} WHERE {condition}"
     )
 
 
 def _every(source: str) -> str:
     """Return the counts of every kind that rows shaped like ``record_deltas`` amount to."""
-    kinds = [_expanded(source, kind, dated) for kind in _KINDS for dated in (True, False) if dated or kind != ENDED]
+    kinds = [
+        _expanded(source, kind, dated) for kind in KINDS for dated in (True, False) if dated or kind not in _DATED_ONLY
+    ]
     return " UNION ALL ".join(kinds)
 
 
@@ -135,7 +130,7 @@ def wrong(connection: sa.Connection) -> int:
     """Return how many counts are not what a look at every record gives: 0, unless somebody changed records by hand."""
     columns = "kind, period, status, category, value"
     said = f"SELECT {columns}, amount FROM record_rollups UNION ALL {_every('record_deltas')}"  # noqa: S608
-    seen = _every(_truth(is_postgres(connection)))
+    seen = _every(truth(is_postgres(connection)))
     both = f"SELECT {columns}, amount FROM ({said}) s UNION ALL SELECT {columns}, -amount FROM ({seen}) t"  # noqa: S608
     groups = f"SELECT 1 FROM ({both}) b GROUP BY {columns} HAVING sum(amount) <> 0"  # noqa: S608
     differing = f"SELECT count(*) FROM ({groups}) d"  # noqa: S608
@@ -149,58 +144,16 @@ def rebuild(tx: Transaction) -> None:
         connection.execute(sa.text("LOCK TABLE records, record_deltas IN SHARE ROW EXCLUSIVE MODE"))
     connection.execute(sa.delete(record_deltas))
     connection.execute(sa.delete(record_rollups))
-    connection.execute(sa.text(_insert(_truth(is_postgres(connection)))))
+    connection.execute(sa.text(_insert(truth(is_postgres(connection)))))
 
 
-def _truth(postgres: bool, condition: str = "true") -> str:
-    """Return the records themselves as rows shaped like ``record_deltas``."""
+def truth(postgres: bool, condition: str = "true") -> str:
+    """Return the records themselves, or some of them, as rows shaped like ``record_deltas``."""
     iso = "to_char(timezone('UTC', {}), 'YYYY-MM-DD\"T\"HH24')" if postgres else "{}"
-    created, processed = iso.format("created_at"), iso.format("processed_at")
+    same = ' COLLATE "C"' if postgres else ""  # as the counts' own texts are compared
+    day, hour = f"substr({iso}, 1, 10){same}".format("created_at"), f"substr({iso}, 1, 13){same}".format("processed_at")
     return (
-        f"(SELECT substr({created}, 1, 10) AS day, status, category, source, error AS reason,"  # noqa: S608
-        f" processing_ms AS duration, substr({processed}, 1, 13) AS ended, 1 AS amount FROM records"
+        f"(SELECT {day} AS day, status, category, source, error{same} AS reason,"  # noqa: S608
+        f" processing_ms AS duration, {hour} AS ended, 1 AS amount FROM records"
         f" WHERE {condition}) truth"
     )
-
-
-def counted(connection: sa.Connection, kind: str, keep: Sequence[str], span: Span) -> Sums:
-    """Return the counts of a kind over whole days, by the columns to ``keep``; those that are zero are left out.
-
-    A ``period`` is a day, for ``ENDED`` the hour of processing (and the span is one of processing).
-    """
-    dated = "period" in keep or kind == ENDED or span.first is not None or span.last is not None
-    unfolded = _rows(_expanded("record_deltas", kind, dated))
-    return _summed(connection, keep, [_chosen(source, kind, span, dated) for source in (record_rollups, unfolded)])
-
-
-def scanned(connection: sa.Connection, kind: str, keep: Sequence[str], span: Span, start: str, end: str) -> Sums:
-    """Return the counts of the records created from ``start`` to ``end``, by looking at each of them."""
-    truth = _truth(is_postgres(connection), "created_at >= :start AND created_at <= :end")
-    source = _rows(_expanded(truth, kind, dated=True), start=start, end=end)
-    return _summed(connection, keep, [_chosen(source, kind, Span(span.status, span.category), dated=True)])
-
-
-def _rows(sql: str, **values: str) -> sa.FromClause:
-    typed = [sa.bindparam(name, value, type_=records.c.created_at.type) for name, value in values.items()]
-    return sa.text(sql).bindparams(*typed).columns(*record_rollups.c).subquery()
-
-
-def _summed(connection: sa.Connection, keep: Sequence[str], parts: Sequence[sa.Select[Any]]) -> Sums:
-    every = sa.union_all(*parts).subquery("every")
-    columns = [every.c[name] for name in keep]
-    total = sa.func.sum(every.c.amount)
-    statement = sa.select(*columns, sa.cast(total, sa.BigInteger)).group_by(*columns).having(total != 0)
-    return {tuple(row[:-1]): row[-1] for row in fetch(connection, statement)}
-
-
-def _chosen(source: sa.FromClause, kind: str, span: Span, dated: bool) -> sa.Select[Any]:
-    c = source.c
-    statement = sa.select(c.period, c.status, c.category, c.value, c.amount).where(c.kind == kind)
-    statement = statement.where(c.period > "" if dated else c.period == "")
-    if span.first is not None:
-        statement = statement.where(c.period >= span.first)
-    if span.last is not None:
-        statement = statement.where(c.period < span.last + "~")
-    if span.status is not None:
-        statement = statement.where(c.status == span.status)
-    return statement if span.category is None else statement.where(c.category == span.category)

@@ -6,8 +6,7 @@ up at every row it steps over, and under load it takes milliseconds to get it ba
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -40,17 +39,6 @@ POSTGRES_COLUMNS: Columns = [_shown(column, True) for column in records.c]
 def is_postgres(connection: sa.Connection) -> bool:
     """Say which of the two databases a connection leads to."""
     return connection.dialect.name == "postgresql"
-
-
-@contextmanager
-def snapshot(connection: sa.Connection) -> Iterator[None]:
-    """Let several queries of a reading connection see the same moment."""
-    begin = "BEGIN ISOLATION LEVEL REPEATABLE READ" if is_postgres(connection) else "BEGIN"
-    connection.exec_driver_sql(begin)
-    try:
-        yield
-    finally:
-        connection.exec_driver_sql("ROLLBACK")
 
 
 def columns(postgres: bool) -> Columns:

@@ -8,16 +8,16 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from windlass.contexts.records import listing, reports, requests, rollups, rows, transitions
+from windlass.contexts.records import listing, reports, requests, rollups, rows, tallies, transitions
 from windlass.contexts.records.creation import INTAKE, Intake
 from windlass.contexts.records.intake import read_draft
 from windlass.contexts.records.listing import COUNT_BOUND, Filter, ListQuery
 from windlass.contexts.records.model import Draft, Record, Status, fresh
 from windlass.contexts.records.processors import Processors
-from windlass.contexts.records.reports import Counts, ReportFilter
+from windlass.contexts.records.reports import ReportFilter
 from windlass.contexts.records.requests import RequestKey
-from windlass.contexts.records.rollups import Span
 from windlass.contexts.records.stamps import Stamps
+from windlass.contexts.records.tallies import ALL, ALL_OF_SOURCE, Span
 from windlass.contexts.records.tasks import PROCESS, PROCESS_MANY, define, packed
 from windlass.engine.engine import Engine
 from windlass.engine.errors import RunCancelled, RunFailed
@@ -175,8 +175,7 @@ class Records:
 
     async def summary(self, wanted: ReportFilter) -> dict[str, Any]:
         """Return the summary of a filter, all of it from the same moment."""
-        found: dict[str, Any] = await self._report(wanted, reports.summary)
-        return found
+        return await self._engine.read(lambda connection: reports.summary(connection, wanted))
 
     async def report(self, name: str, wanted: ReportFilter) -> list[dict[str, Any]]:
         """Return the rows of one report.
@@ -186,15 +185,7 @@ class Records:
         """
         if name not in reports.REPORTS:
             raise NotFound(f"report not found: there are {', '.join(reports.REPORTS)}", report=name)
-        found = await self._report(wanted, reports.REPORTS[name])
-        return found if isinstance(found, list) else [found]
-
-    async def _report(self, wanted: ReportFilter, make: Any) -> Any:
-        def read(connection: Any) -> Any:
-            with rows.snapshot(connection):
-                return make(Counts(connection, wanted))
-
-        return await self._engine.read(read)
+        return await self._engine.read(lambda connection: reports.report(connection, wanted, name))
 
     # processing
     async def process(self, record_id: str, key: str | None = None) -> Record | Accepted:
@@ -307,8 +298,6 @@ def _total(connection: Any, wanted: Filter) -> tuple[int, bool]:
     if wanted.created_after is not None or wanted.created_before is not None:
         found = listing.count_up_to(connection, wanted, COUNT_BOUND)
         return found, found < COUNT_BOUND
-    span = Span(wanted.status, wanted.category)
-    if wanted.source is None:
-        return sum(rollups.counted(connection, rollups.COUNT, (), span).values()), True
-    by_source = rollups.counted(connection, rollups.SOURCE, ("value",), span)
-    return by_source.get((wanted.source,), 0), True
+    span = Span(wanted.status, wanted.category, wanted.source)
+    [groups] = tallies.answer(connection, span, [ALL if wanted.source is None else ALL_OF_SOURCE])
+    return sum(group.total for group in groups), True

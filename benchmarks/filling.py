@@ -146,3 +146,6 @@ def _fill_postgres(database: str, count: int, templates: Sequence[str]) -> None:
 async def _recount(database: str) -> None:
     async with running(database) as engine:
         await engine.transact(rollups.rebuild)
+    if not database.startswith("sqlite"):
+        with psycopg.connect(database, autocommit=True) as connection:
+            connection.execute("VACUUM ANALYZE record_rollups, record_deltas")

@@ -19,7 +19,7 @@ def insert(tx: Transaction, runs: Sequence[NewRun], rules: LaneRules | None = No
     """
     born = []
     hopeful = [run for run in runs if run.holder is not None]
-    limited = tx.restricted_queues(hopeful) if hopeful else frozenset()
+    limited = tx.restricted_queues(hopeful if rules else ()) if hopeful else frozenset()
     for run in runs:
         bound = "*" in limited or run.queue in limited
         if run.holder is not None and (bound or not tx.lease_is_live(run.holder)):

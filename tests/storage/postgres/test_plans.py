@@ -50,6 +50,8 @@ STATEMENTS: dict[str, tuple[str, list[object], str]] = {
     "tenants of lanes": (lanes.TENANTS, ["", 2], "ix_workflow_runs_lanes"),
     "lanes": (lanes.LANES, ['[["acme", ""], ["umbra", "umbra/2//"]]', 1], "ix_workflow_runs_lanes"),
     "first of lanes": (lanes.FOUND, ['[["acme/1//", 3]]'], "ix_workflow_runs_lanes"),
+    "tenants without": (lanes.LOCK_IDLE, ['["acme", "umbra"]'], "ix_workflow_runs_lanes"),
+    "others": (sql.ANY, [], "ix_workflow_runs_ready"),
     "taken seats": (lanes.TAKEN, ['["acme"]'], "pk_workflow_seats"),
     "free seats": (sql.FREE_SEATS, [IDS], "ix_workflow_seats_run_id"),
     "free slots": (sql.FREE_SLOTS, [IDS], "ix_workflow_queue_slots_run_id"),

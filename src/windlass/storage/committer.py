@@ -191,12 +191,13 @@ class Committer:
                 return
             begun = self._monotonic()
             batch, later = put_off(self._take(MAX_INLINE))
+            queue.extendleft(reversed(later))
             try:
                 kept = self._write(batch)
             except Exception as error:
                 _refuse(batch, error)
                 kept = []
-            queue.extendleft(reversed([*kept, *later]))
+            queue.extendleft(reversed(kept))
             now = self._monotonic()
             self._pace += 0.2 * (now - begun - self._pace)
             if kept or self._pace > self._patience:

@@ -167,7 +167,7 @@ def keep_places(patch: pytest.MonkeyPatch) -> None:
 def seat_everybody(patch: pytest.MonkeyPatch) -> None:
     """Let every run of a lane be born claimed, whatever the limits of the lane."""
 
-    def take_seats(self: Any, runs: Sequence[Any], _rules: Any) -> frozenset[str]:
+    def take_seats(self: Any, runs: Sequence[Any], _rules: Any, _now: int) -> frozenset[str]:
         for place in places(runs):
             self._store.seats.insert(place, True)
         return frozenset(run.run_id for run in runs)

@@ -15,12 +15,22 @@ from tests.storage.scene import Scene
 from tests.support.waiting import wait_until_async
 from windlass.contexts.records.creation import INTAKE, Intake
 from windlass.contexts.records.model import Draft
-from windlass.engine.control import SIGNAL
+from windlass.engine.control import CLAIM, SIGNAL
 from windlass.engine.errors import Fenced, Overloaded, WriteFailed
 from windlass.engine.journal import ADVANCE, START
 from windlass.engine.ops import CALL
 from windlass.engine.ports import Backend, Ring, Transaction
-from windlass.engine.types import Advance, Event, Finish, NewEvent, SignalRequest, Started, StartRequest, Status
+from windlass.engine.types import (
+    Advance,
+    ClaimRequest,
+    Event,
+    Finish,
+    NewEvent,
+    SignalRequest,
+    Started,
+    StartRequest,
+    Status,
+)
 from windlass.storage import committer as committers
 from windlass.storage.batches import OutcomeUnknown, Pending
 from windlass.storage.committer import Committer
@@ -99,6 +109,40 @@ def test_units_weigh_what_their_callers_wrote(scene: Scene) -> None:
     assert INTAKE.weight(Intake([("1", "t", draft), ("2", "t", draft)])) == 18
     assert ADVANCE.weight(Advance("r", "h", 0, [event, event], finish=finish, starts=[run])) == 2 * 12 + 5 + 6
     assert CALL.weight(lambda _tx: None) == 0
+
+
+async def test_a_claim_is_left_to_the_next_batch_beside_a_run_that_begins(process: Process, other: Scene) -> None:
+    holder, waiting = other.holder(), other.start()
+    committer, order = process.committer, list[str]()
+    request = ClaimRequest(holder, ("w",), None, 10, other.now)
+
+    with committer._writing:  # so that both wait, wherever it is that writes
+        claiming = committer.submit(CLAIM, request)
+        beginning = committer.submit(START, StartRequest(other.new_run(holder=holder)))
+    claiming.add_done_callback(lambda _: order.append("claimed"))
+    beginning.add_done_callback(lambda _: order.append("begun"))
+    started, claimed = await asyncio.gather(beginning, claiming)
+
+    assert (started.holder, [run.head.run_id for run in claimed.runs]) == (holder, [waiting])
+    assert (order, process.session.begun) == (["begun", "claimed"], 2)
+
+
+def test_a_claim_is_left_once_and_only_to_a_run_that_begins(scene: Scene) -> None:
+    loop = asyncio.new_event_loop()
+    holder = scene.holder()
+    claim, queued, beginning = (
+        Pending(op, unit, loop.create_future(), loop, bounded=False)
+        for op, unit in (
+            (CLAIM, ClaimRequest(holder, ("w",), None, 10, scene.now)),
+            (START, StartRequest(scene.new_run())),
+            (START, StartRequest(scene.new_run(holder=holder))),
+        )
+    )
+
+    assert committers.put_off([claim, queued]) == ([claim, queued], [])
+    assert committers.put_off([claim, queued, beginning]) == ([queued, beginning], [claim])
+    assert committers.put_off([claim, beginning]) == ([claim, beginning], [])
+    loop.close()
 
 
 async def test_every_caller_gets_its_own_answer(process: Process, other: Scene) -> None:

@@ -18,7 +18,8 @@ def insert(tx: Transaction, runs: Sequence[NewRun], rules: LaneRules | None = No
     Without ``rules`` no run of a lane keeps its claim.
     """
     born = []
-    limited = tx.restricted_queues() if any(run.holder is not None for run in runs) else frozenset()
+    hopeful = [run for run in runs if run.holder is not None]
+    limited = tx.restricted_queues(hopeful if rules else ()) if hopeful else frozenset()
     for run in runs:
         bound = "*" in limited or run.queue in limited
         if run.holder is not None and (bound or not tx.lease_is_live(run.holder)):
@@ -48,13 +49,10 @@ def _sit_down(tx: Transaction, runs: Sequence[NewRun], rules: LaneRules | None) 
     """
     laned = [run for run in runs if run.lane and run.wake_at is None]
     hopeful = [run for run in laned if run.holder is not None]
-    if not hopeful:
-        return
-    seated: frozenset[str] = frozenset()
-    due = tx.next_wake() if rules is not None else 0
-    if rules is not None and (due is None or due > max(run.created_at for run in hopeful)):
-        beside = {tenant_of(run.lane) for run in laned if run.holder is None}
-        seated = tx.take_seats([run for run in hopeful if tenant_of(run.lane) not in beside], rules)
+    beside = {tenant_of(run.lane) for run in laned if run.holder is None}
+    now = max((run.created_at for run in hopeful), default=0)
+    alone = [run for run in hopeful if tenant_of(run.lane) not in beside]
+    seated = tx.take_seats(alone, rules, now) if alone and rules is not None else frozenset()
     for run in hopeful:
         if run.run_id not in seated:
             _unclaim(run)

@@ -285,7 +285,7 @@ def take(tx: Transaction, unit: ClaimRequest) -> tuple[list[ClaimedRun], LaneCla
 class Claims(Operation[ClaimRequest, ClaimResult]):
     """Take ready runs for a worker, with their journals and inboxes."""
 
-    rank = 60
+    rank, patient = 60, True
 
     def apply(self, tx: Transaction, units: Sequence[ClaimRequest]) -> list[ClaimResult | Exception]:
         """Claim for each request in turn."""
@@ -300,8 +300,7 @@ class Claims(Operation[ClaimRequest, ClaimResult]):
         unbound = [run for run in runs if run.interface_version == UNBOUND]
         for run in unbound:
             run.interface_version = first_version(run.head.name, unit.codes)
-        if unbound:
-            tx.bind_runs([(run.head.run_id, run.interface_version) for run in unbound])
+        tx.bind_runs([(run.head.run_id, run.interface_version) for run in unbound])
         known = [run.head.run_id for run in runs if run.head.last_seq > 0]
         journals = tx.load_events(known) if known else {}
         inboxes = tx.load_inbox([run.head.run_id for run in runs]) if runs else {}
@@ -317,10 +316,11 @@ class Claims(Operation[ClaimRequest, ClaimResult]):
                 head.started_at = to_iso(unit.now)
                 started.append(number(head, [NewEvent("run_started", None, RUN_STARTED, unit.now)])[0])
             run.inbox = inboxes.get(head.run_id, ())
+        answer = ClaimResult(runs, len(runs) >= unit.limit or lanes.more, tx.next_wake(), lanes.cursor)
         if runs:
             tx.append_events(started)
             tx.write_heads([run.head for run in runs])
-        return ClaimResult(runs, len(runs) >= unit.limit or lanes.more, tx.next_wake(), lanes.cursor)
+        return answer
 
 
 class TakeoverRequest(NamedTuple):

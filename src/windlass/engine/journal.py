@@ -167,6 +167,10 @@ class StartRuns(Operation[StartRequest, Started]):
         """Look for the run whose id the caller chose."""
         return (unit.run.run_id,) if unit.own_id else ()
 
+    def begins(self, unit: StartRequest) -> bool:
+        """Whether the run is to be born claimed."""
+        return unit.run.holder is not None
+
     def weight(self, unit: StartRequest) -> int:
         """That of the input and the attributes."""
         return len(unit.run.inputs) + len(unit.run.attributes)

@@ -17,15 +17,20 @@ R = TypeVar("R")
 class Operation(Generic[A, R]):
     """A kind of unit of work.
 
-    ``rank`` orders the kinds inside one batch; ``locks`` names the runs a unit will change, so that the
-    batch can lock all of its runs at once in id order.
+    ``rank`` orders the kinds inside one batch; ``locks`` names the runs a unit will change, so that the batch can lock
+    all of its runs at once in id order. ``patient`` kinds are left to the next batch where a run begins with this one.
     """
 
     rank = 50
+    patient = False
 
     def locks(self, unit: A) -> Iterable[str]:  # noqa: ARG002  for kinds that touch runs
         """Return the ids of existing runs that the unit touches."""
         return ()
+
+    def begins(self, unit: A) -> bool:  # noqa: ARG002  for kinds that start runs
+        """Whether a run that somebody has asked for begins as soon as the unit is on disk."""
+        return False
 
     def quick(self, unit: A) -> bool:  # noqa: ARG002  for kinds that differ
         """Whether the unit is known to be quick, so that an event loop may write it itself."""

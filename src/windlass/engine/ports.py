@@ -163,16 +163,17 @@ class Transaction(Protocol):
         """
         ...
 
-    def take_seats(self, runs: Sequence[NewRun], rules: LaneRules) -> frozenset[str]:
+    def take_seats(self, runs: Sequence[NewRun], rules: LaneRules, now: int) -> frozenset[str]:
         """Give runs of lanes that are about to be inserted a seat of every limit that they share; returns who got them.
 
         All runs of a tenant get theirs, or none: none where one of its runs is ready, a limit has too few free, or
-        another transaction is giving seats of it. It counts as the turns that claims of them would have been.
+        another transaction is giving seats of it. Nobody does while ``promote_due`` would find something. It counts
+        as the turns that claims of them would have been.
         """
         ...
 
-    def promote_due(self, now: int, limit: int) -> int:
-        """Make runs whose ``wake_at`` has come ready; returns how many."""
+    def promote_due(self, now: int, limit: int) -> None:
+        """Make runs whose ``wake_at`` has come ready."""
         ...
 
     def next_wake(self) -> int | None:
@@ -211,8 +212,8 @@ class Transaction(Protocol):
         """Create or change a queue; ``limit`` None means unlimited. ``*`` is the limit over all queues."""
         ...
 
-    def restricted_queues(self) -> frozenset[str]:
-        """Return the queues that are paused or limited: their runs start through a claim only."""
+    def restricted_queues(self, born: Sequence[NewRun] = ()) -> frozenset[str]:
+        """Return queues that are paused or limited: their runs are only claimed. ``born`` are about to begin here."""
         ...
 
     def free_slots(self, run_ids: Sequence[str]) -> None:

@@ -37,7 +37,7 @@ class Promise(asyncio.Future[R]):
 
 @dataclass(slots=True, eq=False)
 class Pending:
-    """A unit, what kind it is, who waits for it, and whether an event loop may write it itself."""
+    """A unit, what kind it is, who waits for it; whether an event loop may write it itself, and if it was put off."""
 
     op: Operation[Any, Any]
     unit: Any
@@ -45,6 +45,7 @@ class Pending:
     loop: asyncio.AbstractEventLoop | None
     bounded: bool
     quick: bool = False
+    put_off: bool = False
 
 
 class BatchWriter:

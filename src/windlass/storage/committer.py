@@ -190,7 +190,8 @@ class Committer:
                 self._wake_thread()
                 return
             begun = self._monotonic()
-            batch = self._take(MAX_INLINE)
+            batch, later = put_off(self._take(MAX_INLINE))
+            queue.extendleft(reversed(later))
             try:
                 kept = self._write(batch)
             except Exception as error:
@@ -206,7 +207,12 @@ class Committer:
             self._writing.release()
         if queue and not self._scheduled:
             self._scheduled = True
-            self.soon(asyncio.get_running_loop(), self._flush)
+            self._flush_after(TURNS if later else 1)
+
+    def _flush_after(self, turns: int) -> None:
+        """Flush so many turns of the loop later: those that hear of a batch go on first."""
+        flush = self._flush if turns == 1 else lambda: self._flush_after(turns - 1)
+        self.soon(asyncio.get_running_loop(), flush)
 
     def _take(self, most: int) -> list[Pending]:
         """Take the next batch from the queue: what waits, up to ``most`` units and a weight."""
@@ -232,7 +238,8 @@ class Committer:
                 self._asleep = False
                 continue
             with self._writing:
-                batch = self._take(self._max_batch)
+                batch, later = put_off(self._take(self._max_batch))
+                queue.extendleft(reversed(later))
                 self._in_hand = len(batch)
                 self._work_off(batch)
                 self._in_hand = 0
@@ -291,6 +298,19 @@ class Committer:
         told = [(p, o) for p, o in zip(batch, outcomes, strict=True) if not kept or p not in kept]
         self._loop = answer(told, self._turn)
         return kept
+
+
+def put_off(batch: list[Pending]) -> tuple[list[Pending], list[Pending]]:
+    """Return a batch without those that are left to the next one, and these: patient ones beside a run that begins.
+
+    Each is put off once: whoever waits for a claim waits for one batch more, however many runs begin.
+    """
+    later = [pending for pending in batch if pending.op.patient and not pending.put_off]
+    if not later or not any(pending.op.begins(pending.unit) for pending in batch):
+        return batch, []
+    for pending in later:
+        pending.put_off = True
+    return [pending for pending in batch if pending not in later], later
 
 
 def _refuse(batch: Sequence[Pending], error: BaseException) -> None:

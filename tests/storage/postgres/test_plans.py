@@ -49,6 +49,8 @@ STATEMENTS: dict[str, tuple[str, list[object], str]] = {
     "tenants of lanes": (lanes.TENANTS, ["", 2], "ix_workflow_runs_lanes"),
     "lanes": (lanes.LANES, ['[["acme", ""], ["umbra", "umbra/2//"]]', 1], "ix_workflow_runs_lanes"),
     "first of lanes": (lanes.FOUND, ['[["acme/1//", 3]]'], "ix_workflow_runs_lanes"),
+    "tenants without": (lanes.LOCK_IDLE, ['["acme", "umbra"]'], "ix_workflow_runs_lanes"),
+    "others": (sql.ANY, [], "ix_workflow_runs_ready"),
     "taken seats": (lanes.TAKEN, ['["acme"]'], "pk_workflow_seats"),
     "free seats": (sql.FREE_SEATS, [IDS], "ix_workflow_seats_run_id"),
     "free slots": (sql.FREE_SLOTS, [IDS], "ix_workflow_queue_slots_run_id"),
@@ -140,11 +142,11 @@ def test_the_statements_of_a_claim_are_bounded(admin: Admin, scene: Scene, monke
 
     for statement in (FULL, SEATS):
         admin.execute(statement.encode())
-    assert asked([]) == 4
+    assert asked([]) == 6
     wanted = [scene.start(run_id="b", lane=lane_of("beta", "7"))]
     one = asked(wanted)
     wanted.extend(scene.start(run_id=f"c{n}", lane=lane_of(f"c{n}", str(n))) for n in range(9))
-    assert asked(wanted) == one == 12
+    assert asked(wanted) == one == 14
 
 
 def test_a_question_for_tenants_steps_over_a_million(admin: Admin, pg_dsn: str) -> None:

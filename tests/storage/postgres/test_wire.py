@@ -13,11 +13,13 @@ import sqlalchemy as sa
 from tests.storage.databases import NOTES
 from tests.storage.scene import DONE, Scene
 from tests.support.waiting import wait_until
+from windlass.engine.control import CLAIM
 from windlass.engine.errors import TransactionLost
 from windlass.engine.journal import ADVANCE, START
 from windlass.engine.ops import CALL, Operation
 from windlass.engine.ports import Transaction
-from windlass.engine.types import StartRequest
+from windlass.engine.types import ClaimRequest, StartRequest
+from windlass.kernel.lanes import LaneRules, lane_of
 from windlass.storage.batches import BatchWriter, ConnectionLost, Pending
 from windlass.storage.postgres.connect import connect
 from windlass.storage.postgres.session import PostgresSession
@@ -71,6 +73,32 @@ def test_a_batch_of_starts_takes_two_round_trips(scene: Scene, wire: Wire) -> No
     scene.batch(*[(START, StartRequest(scene.new_run(holder=holder))) for _ in range(20)])
 
     assert wire.trips == before + 2
+
+
+def test_a_start_in_a_lane_and_a_claim_take_few_round_trips(scene: Scene, wire: Wire, admin: Admin) -> None:
+    def marker() -> object:
+        return admin.execute("SELECT marker FROM workflow_commits").fetchall()
+
+    def trips(*units: tuple[Operation[Any, Any], Any]) -> tuple[Any, int]:
+        before = wire.trips
+        return scene.batch(*units)[-1], wire.trips - before
+
+    holder = scene.holder()
+    scene.held(holder)
+    request = ClaimRequest(holder, ("w",), None, 10, scene.now, LaneRules(tenant=1))
+    started, many = trips(*[
+        (START, StartRequest(scene.new_run(holder=holder, lane=lane_of(tenant, "1")), rules=request.rules))
+        for tenant in ("acme", "umbra")
+    ])  # fmt: skip
+    assert (started.holder, many) == (holder, 2)
+    scene.start(lane=lane_of("acme", "2"))
+    at = marker()
+
+    claimed, many = trips((CLAIM, request))
+    assert (claimed.runs, many, marker()) == ([], 3, at), "acme is full: there is nothing to commit, nor to wait for"
+    scene.start(lane=lane_of("third", "1"))
+    claimed, many = trips((CLAIM, request))
+    assert (len(claimed.runs), many, marker() == at) == (1, 7, False)
 
 
 def test_a_run_that_ends_gets_one_new_row(scene: Scene, admin: Admin) -> None:

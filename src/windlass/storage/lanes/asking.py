@@ -108,6 +108,11 @@ def lanes_query(d: Dialect, asked: str, default: str) -> str:
  FROM l WHERE l.lane IS NOT NULL AND l.place > 0"""
 
 
+def first_of(tenant: str) -> str:
+    """Return the question for the first lane in which a run of a tenant is ready: NULL where none is."""
+    return _first(f"r.lane > {tenant} || '/' AND r.lane < {tenant} || '0'")
+
+
 def families_query(d: Dialect, asked: str) -> str:
     """Return the question for tenants of which runs are to be born claimed; its rows are those of ``Family``.
 
@@ -116,9 +121,8 @@ def families_query(d: Dialect, asked: str) -> str:
         asked: the parameter for a JSON array of tenants.
     """
     tenant = f"(value->>0){d.bytewise}"
-    first = _first(f"r.lane > {tenant} || '/' AND r.lane < {tenant} || '0'")
     return f"""SELECT {tenant} AS a, coalesce(w.weight, 1) AS b, w.turn AS c,
- (SELECT max(turn) FROM workflow_turns) AS d, {first} IS NOT NULL AS e
+ (SELECT max(turn) FROM workflow_turns) AS d, {first_of(tenant)} IS NOT NULL AS e
  FROM {d.rows.format(asked)} LEFT JOIN workflow_turns w ON w.tenant = {tenant}"""
 
 

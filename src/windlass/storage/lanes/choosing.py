@@ -201,6 +201,11 @@ class Family(NamedTuple):
     waits: bool
 
 
+def is_due(wake_at: int | None, now: int) -> bool:
+    """Say whether a run that sleeps until then has its turn before one that is born now."""
+    return wake_at is not None and wake_at <= now
+
+
 def places(runs: Sequence[NewRun]) -> list[tuple[str, str]]:
     """Return the limits that runs which are to be born claimed share, each with the run."""
     return [(name, run.run_id) for run in runs for name in limits_of(run.lane)]

@@ -16,7 +16,7 @@ from windlass.engine.ports import IdempotencyRow, RunOutcome
 from windlass.engine.types import RESUMED, ClaimedRun, Event, InboxRow, LaneClaim, Lease, NewRun, RunHead
 from windlass.kernel.lanes import LaneRules, limits_of
 from windlass.storage import lite
-from windlass.storage.lanes.choosing import Open, fitting, in_turn, more, places, seats, turns
+from windlass.storage.lanes.choosing import Open, fitting, in_turn, is_due, more, places, seats, turns
 from windlass.storage.memory.lanes import Asking
 from windlass.storage.memory.leases import LeaseRow, micros
 from windlass.storage.memory.runs import RunRow, Shelf, new_row
@@ -147,7 +147,9 @@ class MemoryTransaction(TransactionState):
             store.turns.put(tenant, Turn(known.weight, known.turn if turn is None else turn, lane))
         return LaneClaim(runs, more(found.plan, runs, found.cursor), found.cursor)
 
-    def take_seats(self, runs: Sequence[NewRun], rules: LaneRules) -> frozenset[str]:
+    def take_seats(self, runs: Sequence[NewRun], rules: LaneRules, now: int) -> frozenset[str]:
+        if is_due(self.next_wake(), now):
+            return frozenset()
         fit, moved = fitting(runs, *Asking(self._store, rules).of_births(runs), rules)
         for place in places(fit):
             self._store.seats.insert(place, True)
@@ -166,7 +168,7 @@ class MemoryTransaction(TransactionState):
             self._take_slot(queue, head.run_id)
         return run
 
-    def promote_due(self, now: int, limit: int) -> int:
+    def promote_due(self, now: int, limit: int) -> None:
         runs = self._store.runs
         moved = 0
         while moved < limit and (due := runs.next_wake()) is not None and due[0] <= now:
@@ -175,7 +177,6 @@ class MemoryTransaction(TransactionState):
             head.ready_at, head.wake_at = head.wake_at, None
             runs.put(due[1], row._replace(head=head))
             moved += 1
-        return moved
 
     def next_wake(self) -> int | None:
         due = self._store.runs.next_wake()
@@ -242,7 +243,7 @@ class MemoryTransaction(TransactionState):
             if queue in {"*", runs[run_id].born.queue} and run_id not in places:
                 self._take_slot(queue, run_id)
 
-    def restricted_queues(self) -> frozenset[str]:
+    def restricted_queues(self, born: Sequence[NewRun] = ()) -> frozenset[str]:  # noqa: ARG002  asking takes no time
         if self._restricted is None:
             self._restricted = self._store.restricted_queues()
         return self._restricted

@@ -7,7 +7,7 @@ free is asked once more under the lock: the first answer may be older.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -15,16 +15,18 @@ from windlass.engine.types import LaneClaim, NewRun
 from windlass.kernel.lanes import LaneRules, default_of, limits_of, tenant_of
 from windlass.storage import rows as shapes
 from windlass.storage.lanes import asking
-from windlass.storage.lanes.choosing import Open, Plan, fitting, in_turn, more, places, seats, turns
+from windlass.storage.lanes.choosing import Open, Plan, fitting, in_turn, is_due, more, places, seats, turns
 from windlass.storage.postgres import claims, sql
-from windlass.storage.postgres.wire import Wire
+from windlass.storage.postgres.wire import Reply, Wire
 
 TENANTS = asking.tenants_query(asking.POSTGRES, "$1", "$2::int")
 LANES = asking.lanes_query(asking.POSTGRES, "$1", "$2::int")
 FAMILIES = asking.families_query(asking.POSTGRES, "$1")
 _GIVEN = "FROM jsonb_array_elements($1::jsonb) v"
 ADD_TURNS = """INSERT INTO workflow_turns (tenant) SELECT jsonb_array_elements_text($1::jsonb) ON CONFLICT DO NOTHING"""
-LOCK_TURNS = f"""SELECT tenant, turn FROM workflow_turns WHERE tenant = ANY ({sql.ids("$1")}) ORDER BY tenant
+_TURNS = f"SELECT tenant, turn FROM workflow_turns t WHERE tenant = ANY ({sql.ids('$1')})"
+LOCK_TURNS = f"{_TURNS} ORDER BY tenant FOR NO KEY UPDATE SKIP LOCKED"
+LOCK_IDLE = f"""{_TURNS} AND {asking.first_of("t.tenant")} IS NULL ORDER BY tenant
  FOR NO KEY UPDATE SKIP LOCKED"""
 TAKEN = """SELECT n, (SELECT most FROM workflow_concurrency WHERE name = n),
  (SELECT count(*) FROM workflow_seats WHERE name = n) FROM jsonb_array_elements_text($1::jsonb) n"""
@@ -34,6 +36,13 @@ FOUND = f"""SELECT best.* {_GIVEN}, LATERAL (SELECT {sql.RUN} FROM workflow_runs
 SIT = f"INSERT INTO workflow_seats (name, run_id) SELECT v->>0, v->>1 {_GIVEN}"
 TURN = f"""UPDATE workflow_turns t SET turn = coalesce((v->>1)::bigint, turn), lane = v->>2 {_GIVEN}
  WHERE t.tenant = v->>0"""
+
+
+class Beside(NamedTuple):
+    """What is asked along with the lanes of a claim: whether other runs are ready, and the next time one will be."""
+
+    others: Reply
+    wake: Reply
 
 
 def claim_lanes(
@@ -77,28 +86,44 @@ def claim_lanes(
     return LaneClaim(runs, missed or more(plan, runs, found.cursor), found.cursor)
 
 
-def take_seats(wire: Wire, runs: Sequence[NewRun], rules: LaneRules) -> frozenset[str]:
-    """Give new runs of lanes their seats; see ``engine.ports.Transaction.take_seats``.
+class Asked(NamedTuple):
+    """What was asked for new runs of lanes: the next run that is due, the tenants we locked, their limits, and they."""
+
+    wake: Reply
+    locked: Reply
+    taken: Reply
+    families: Reply
+
+
+def ask_seats(wire: Wire, runs: Sequence[NewRun]) -> Asked:
+    """Queue the questions for the seats of new runs.
 
     Tenants of which something waits are not locked: who claims would have to come back.
     """
-    fit, _ = fitting(runs, *_asked(wire, runs), rules)
+    tenants = sorted({tenant_of(run.lane) for run in runs})
+    wake = wire.send(sql.NEXT_WAKE)
+    wire.send(ADD_TURNS, orjson.dumps(tenants))
+    locked = wire.send(LOCK_IDLE, orjson.dumps(tenants))
+    taken = wire.send(TAKEN, orjson.dumps(sorted({name for name, _ in places(runs)})))
+    return Asked(wake, locked, taken, wire.send(FAMILIES, orjson.dumps([(name,) for name in tenants])))
+
+
+def take_seats(wire: Wire, runs: Sequence[NewRun], rules: LaneRules, now: int, asked: Asked) -> frozenset[str]:
+    """Give new runs of lanes their seats; see ``engine.ports.Transaction.take_seats``.
+
+    ``asked`` has the answers for them, and maybe for others.
+    """
+    wake = asked.wake.rows
+    if wake and is_due(wake[0][0], now):
+        return frozenset()
+    ours = {tenant_of(run.lane) for run in runs}.intersection(row[0] for row in asked.locked.rows)
+    names = {name for name, _ in places(runs)}
+    families = [row for row in asked.families.rows if row[0] in ours]
+    fit, moved = fitting(runs, families, [row for row in asked.taken.rows if row[0] in names], rules)
     if fit:
-        wanted = orjson.dumps(sorted({tenant_of(run.lane) for run in fit}))
-        wire.send(ADD_TURNS, wanted)
-        locked = wire.send(LOCK_TURNS, wanted)
-        families, taken = _asked(wire, fit)
-        ours = dict(locked.rows)
-        fit, moved = fitting(fit, [row for row in families if row[0] in ours], taken, rules)
         wire.send(TURN, orjson.dumps(moved))
         wire.send(SIT, orjson.dumps(places(fit)))
     return frozenset(run.run_id for run in fit)
-
-
-def _asked(wire: Wire, runs: Sequence[NewRun]) -> tuple[Sequence[Sequence[Any]], Sequence[Any]]:
-    taken = wire.send(TAKEN, orjson.dumps(sorted({name for name, _ in places(runs)})))
-    families = wire.ask(FAMILIES, orjson.dumps([(name,) for name in sorted({tenant_of(run.lane) for run in runs})]))
-    return families, taken.rows
 
 
 def _lock(wire: Wire, plan: Plan) -> bool:

@@ -17,6 +17,7 @@ from windlass.engine.types import RESUMED, TERMINAL
 from windlass.storage import rows as shapes
 from windlass.storage import schema
 from windlass.storage.waiting import CLOSED_QUEUES, WAITING_QUEUES
+from windlass.storage.waiting import READY as WAITING
 
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 _TIMES = frozenset({"created_at", "started_at", "ended_at"})
@@ -229,6 +230,8 @@ SET_LIMIT = """INSERT INTO workflow_concurrency (name, most) VALUES ($1, $2)
 SET_WEIGHT = """INSERT INTO workflow_turns (tenant, weight) VALUES ($1, $2)
  ON CONFLICT (tenant) DO UPDATE SET weight = excluded.weight"""
 FREE_SLOTS = f"UPDATE workflow_queue_slots SET run_id = NULL WHERE run_id = ANY ({ids('$1')})"
+ANY = f"SELECT 1 FROM workflow_runs WHERE {WAITING} LIMIT 1"
+"""Whether any run of no lane is ready."""
 _BEST = "priority, claim_rank, ready_at, run_id"
 _READY = f"""FROM workflow_runs r WHERE r.holder IS NULL AND r.ready_at IS NOT NULL AND r.lane = ''
  AND ({schema.CODE}) = ANY ({ids("$1")}) AND r.queue"""

@@ -25,7 +25,7 @@ from windlass.storage.batches import ConnectionLost
 from windlass.storage.postgres import sql
 from windlass.storage.postgres.claims import claim
 from windlass.storage.postgres.hints import Hints
-from windlass.storage.postgres.lanes import claim_lanes, take_seats
+from windlass.storage.postgres.lanes import Asked, Beside, ask_seats, claim_lanes, take_seats
 from windlass.storage.postgres.names import to_psycopg
 from windlass.storage.postgres.wire import Reply, Wire
 from windlass.storage.state import TransactionState
@@ -61,6 +61,8 @@ class PostgresTransaction(TransactionState):
         self._late = False
         self._lease_asked: tuple[str, Reply] | None = None
         self._queues_asked: Reply | None = None
+        self._beside: Beside | None = None
+        self._seats_asked: Asked | None = None
         hints.begin()
         self._begin()
         if hints.queues:
@@ -68,7 +70,8 @@ class PostgresTransaction(TransactionState):
         self._begun = (wire.trips, wire.pending)
 
     def _begin(self) -> None:
-        wire, holder = self._wire, self._hints.holder
+        wire, holder, self._beside = self._wire, self._hints.holder, None
+        wire.changed = False
         wire.send(sql.BEGIN)
         mark, mark_and_lease = sql.MARK, sql.MARK_AND_LEASE
         if wire.raw.pooled:
@@ -137,6 +140,7 @@ class PostgresTransaction(TransactionState):
         return {run_id: heads[run_id] for run_id in wanted if run_id in heads}
 
     def insert_runs(self, runs: Sequence[NewRun]) -> None:
+        self._beside = self._seats_asked = None
         self._write(
             sql.INSERT_RUNS,
             [
@@ -159,9 +163,11 @@ class PostgresTransaction(TransactionState):
         self._write(sql.BIND, rows)
 
     def write_heads(self, heads: Sequence[RunHead]) -> None:
+        self._beside = None
         self._write(sql.WRITE, [_written(head) for head in heads])
 
     def finish_runs(self, rows: Sequence[RunOutcome]) -> None:
+        self._beside = None
         self._write(sql.FINISH, [(*_written(head), *outcome) for head, *outcome in rows])
 
     def open_children(self, run_ids: Sequence[str], limit: int) -> list[str]:
@@ -170,6 +176,8 @@ class PostgresTransaction(TransactionState):
     def claim_ready(
         self, holder: str, codes: Sequence[str], queues: Sequence[str] | None, limit: int
     ) -> list[ClaimedRun]:
+        if self._beside is not None and not self._beside.others.rows:
+            return []
         taken = claim(self._wire, holder, codes, queues, limit)
         self._touch(run.head.run_id for run in taken)
         self.heads.update((run.head.run_id, run.head) for run in taken)
@@ -178,21 +186,23 @@ class PostgresTransaction(TransactionState):
     def claim_lanes(
         self, holder: str, codes: Sequence[str], queues: Sequence[str] | None, limit: int, rules: LaneRules, cursor: str
     ) -> LaneClaim:
+        self._beside = Beside(self._wire.send(sql.ANY), self._wire.send(sql.NEXT_WAKE))
         found = claim_lanes(self._wire, holder, codes, queues, limit, rules, cursor)
         self._touch(run.head.run_id for run in found.runs)
         self.heads.update((run.head.run_id, run.head) for run in found.runs)
         return found
 
-    def take_seats(self, runs: Sequence[NewRun], rules: LaneRules) -> frozenset[str]:
-        return take_seats(self._wire, runs, rules) if runs else frozenset()
+    def take_seats(self, runs: Sequence[NewRun], rules: LaneRules, now: int) -> frozenset[str]:
+        asked, self._seats_asked = self._seats_asked or ask_seats(self._wire, runs), None
+        self._answer(asked.families)
+        return take_seats(self._wire, runs, rules, now, asked)
 
-    def promote_due(self, now: int, limit: int) -> int:
-        reply = self._wire.send(sql.PROMOTE, now, limit)
-        self._answer(reply)
-        return reply.count
+    def promote_due(self, now: int, limit: int) -> None:
+        self._beside = None
+        self._wire.send(sql.PROMOTE, now, limit)
 
     def next_wake(self) -> int | None:
-        found = self._wire.ask(sql.NEXT_WAKE)
+        found = self._wire.ask(sql.NEXT_WAKE) if self._beside is None else self._beside.wake.rows
         return found[0][0] if found else None
 
     # journal
@@ -245,8 +255,10 @@ class PostgresTransaction(TransactionState):
             wire.send(sql.ADD_SLOTS, queue, limit)
         self._restricted = self._queues_asked = None
 
-    def restricted_queues(self) -> frozenset[str]:
+    def restricted_queues(self, born: Sequence[NewRun] = ()) -> frozenset[str]:
         if self._restricted is None:
+            laned = [run for run in born if run.lane]
+            self._seats_asked = ask_seats(self._wire, laned) if laned else None
             self._hints.asked_queues()
             asked, self._queues_asked = self._queues_asked, None
             found = self._answer(asked or self._ask_queues())
@@ -320,7 +332,7 @@ class PostgresTransaction(TransactionState):
         except BaseException as error:
             if wire.lost:
                 raise TransactionLost("the connection is gone") from ConnectionLost(str(error))
-            self._lease_asked = None
+            self._lease_asked = self._beside = self._seats_asked = None
             if wire.trips == trips:
                 wire.forget(before, planned)
             else:

@@ -41,11 +41,10 @@ _NOT_REPLICATED = "SyncRepWaitForLSN"
 class Reply:
     """The answer to a queued statement, there once the wire has settled."""
 
-    __slots__ = ("count", "rows", "tag")
+    __slots__ = ("rows", "tag")
 
     def __init__(self) -> None:
         self.rows: list[tuple[Any, ...]] = []
-        self.count = 0
         self.tag = b""
 
 
@@ -68,7 +67,8 @@ class Wire:
         raw: the connection; nobody else may use it meanwhile, but through ``door``.
         patience: seconds to wait for an answer.
 
-    ``planned`` says whether the planner has our settings; None: nobody knows.
+    ``planned`` says whether the planner has our settings; None: nobody knows. ``changed`` is set with the first row
+    that is written, and when user code has had the connection.
     """
 
     def __init__(self, raw: OwnedConnection, patience: float = REPLY_SECONDS) -> None:
@@ -84,7 +84,7 @@ class Wire:
         self._poll.register(self._pg.socket, select.POLLIN)
         self.planned: bool | None = True
         self._warnings: set[str] = set()
-        self._spoiled = False
+        self._spoiled = self.changed = False
         raw.add_notice_handler(self._notice)
 
     @property
@@ -243,6 +243,7 @@ class Wire:
         Raises:
             TransactionLost: there is no open transaction.
         """
+        self.changed = True
         if self.planned is not False:
             self.plan(PLAN, ours=False)
         self.settle()
@@ -368,7 +369,8 @@ class Wire:
 
     def _fill(self, reply: Reply, result: PGresult) -> None:
         reply.tag = result.command_status or b""
-        reply.count = result.command_tuples or 0
+        if result.command_tuples and not reply.tag.startswith(b"SELECT"):
+            self.changed = True
         if result.ntuples:
             self._loader.set_pgresult(result)
             reply.rows = self._loader.load_rows(0, result.ntuples, tuple)

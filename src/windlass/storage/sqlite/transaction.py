@@ -24,6 +24,7 @@ from windlass.kernel.clock import from_iso, to_iso
 from windlass.kernel.lanes import LaneRules
 from windlass.storage import lite
 from windlass.storage import rows as shapes
+from windlass.storage.lanes.choosing import is_due
 from windlass.storage.sqlite.claims import claim
 from windlass.storage.sqlite.folder import RunFolder
 from windlass.storage.sqlite.journals import load_events
@@ -269,11 +270,11 @@ class SqliteTransaction(TransactionState):
         self.heads.update((run.head.run_id, run.head) for run in runs)
         self._known.hand_out(runs)
 
-    def take_seats(self, runs: Sequence[NewRun], rules: LaneRules) -> frozenset[str]:
-        return take_seats(self._raw, runs, rules) if runs else frozenset()
+    def take_seats(self, runs: Sequence[NewRun], rules: LaneRules, now: int) -> frozenset[str]:
+        return frozenset() if is_due(self.next_wake(), now) else take_seats(self._raw, runs, rules)
 
-    def promote_due(self, now: int, limit: int) -> int:
-        return self._raw.execute(_PROMOTE, (now, limit)).rowcount
+    def promote_due(self, now: int, limit: int) -> None:
+        self._raw.execute(_PROMOTE, (now, limit))
 
     def next_wake(self) -> int | None:
         row = self._raw.execute(_NEXT_WAKE).fetchone()
@@ -346,7 +347,7 @@ class SqliteTransaction(TransactionState):
             )
         self._restricted = None
 
-    def restricted_queues(self) -> frozenset[str]:
+    def restricted_queues(self, born: Sequence[NewRun] = ()) -> frozenset[str]:  # noqa: ARG002  asking takes no time
         if self._restricted is None:
             found = self._json(
                 "SELECT json_group_array(queue) FROM workflow_queues WHERE paused OR concurrency_limit IS NOT NULL"

@@ -50,6 +50,7 @@ from windlass.http.access import NOBODY
 from windlass.http.alone import served_alone
 from windlass.http.compression import Compressed
 from windlass.http.errors import answer_http, answer_windlass
+from windlass.http.finding import Finder
 from windlass.http.logs import Log, open_log
 from windlass.http.metrics import Meter, share_with_siblings
 from windlass.http.middleware import GUARDED, BodyLimit, Closed, Frame, Keyhole
@@ -116,6 +117,7 @@ def create_app(settings: Settings, *, log: Log | None = None, worker: bool | Non
         if alone is None
         else [route for route in _routes() if alone.paths.fullmatch(route.path)]
     )
+    app.router.routes.insert(0, Finder(app.router.routes))
     app.add_exception_handler(WindlassError, answer_windlass)
     app.add_exception_handler(HTTPException, answer_http)
     _surround(app, settings, log, meter)

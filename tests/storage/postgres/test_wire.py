@@ -101,19 +101,36 @@ def test_a_start_in_a_lane_and_a_claim_take_few_round_trips(scene: Scene, wire: 
     assert (len(claimed.runs), many, marker() == at) == (1, 7, False)
 
 
-def test_a_run_that_ends_gets_one_new_row(scene: Scene, admin: Admin) -> None:
-    holder = scene.holder()
-    run = scene.held(holder)
+def test_a_run_that_is_claimed_or_ends_gets_one_new_row(scene: Scene, admin: Admin) -> None:
+    holder, other = scene.holder(), scene.holder()
+    runs = [scene.start() for _ in range(2)]
 
     def versions() -> int:
         query = "SELECT pg_stat_get_tuples_updated('workflow_runs'::regclass)"
         return int(str(admin.execute(query).fetchall()[0][0]))
 
+    def claim(claimer: str, most: int) -> list[str]:
+        request = ClaimRequest(claimer, ("w",), None, most, scene.now, LaneRules())
+        return [run.head.run_id for run in scene.do(CLAIM, request).runs]
+
     before = versions()
-    scene.finish(run, holder)
+    assert (claim(holder, 1), claim(other, 2)) == (runs[:1], runs[1:])
+    scene.finish(runs[0], holder)
     scene.session.close()
 
-    assert wait_until(lambda: versions() - before) == 1
+    assert wait_until(lambda: versions() - before) == 3
+
+
+def test_claims_are_in_the_table_before_anybody_asks(scene: Scene) -> None:
+    holder, first, second = scene.holder(), scene.start(), scene.start()
+
+    def look(tx: Transaction) -> tuple[list[list[str]], list[object]]:
+        taken = [[run.head.run_id for run in tx.claim_ready(holder, ["w"], None, 1)] for _ in range(3)]
+        asked = tx.execute("SELECT holder FROM workflow_runs WHERE run_id = :run", {"run": second})
+        return taken, asked.fetchall()
+
+    assert scene.call(look) == ([[first], [second], []], [(holder,)])
+    assert scene.call(lambda tx: tx.claim_ready(holder, ["w"], None, 1)) == []
 
 
 def test_an_error_of_a_queued_write_fails_its_unit_alone(scene: Scene, admin: Admin) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import orjson
 
-from windlass.engine.types import RESUMED, ClaimedRun
+from windlass.engine.types import RESUMED, ClaimedRun, RunHead
 from windlass.storage import rows as shapes
 from windlass.storage.postgres import sql
 from windlass.storage.postgres.wire import Wire
@@ -15,21 +15,57 @@ from windlass.storage.postgres.wire import Wire
 OVERALL = "*"
 
 
-def claim(wire: Wire, holder: str, codes: Sequence[str], queues: Sequence[str] | None, limit: int) -> list[ClaimedRun]:
+class Holds:
+    """Claims that are not written yet: whoever claims mostly writes all of a run's head next, and that once.
+
+    They must be in the table before anybody asks for ready runs again, or for anything that they might change.
+    """
+
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+        self._holders: dict[str, str] = {}
+
+    def take(self, holder: str, runs: Sequence[ClaimedRun]) -> None:
+        """Give runs to a holder."""
+        for run in runs:
+            run.head.holder, run.head.ready_at, run.head.claim_rank = holder, None, RESUMED
+            self._holders[run.head.run_id] = holder
+
+    def written(self, heads: Iterable[RunHead]) -> None:
+        """Forget claims of runs whose heads are being written."""
+        if self._holders:
+            for head in heads:
+                self._holders.pop(head.run_id, None)
+
+    def write(self) -> None:
+        """Have all that are left written."""
+        held: dict[str, list[str]] = {}
+        for run_id, holder in self._holders.items():
+            held.setdefault(holder, []).append(run_id)
+        self._holders.clear()
+        for holder, ids in held.items():
+            self.wire.send(sql.HOLD, holder, orjson.dumps(ids))
+
+
+def claim(
+    holds: Holds, holder: str, codes: Sequence[str], queues: Sequence[str] | None, limit: int
+) -> list[ClaimedRun]:
     """Take up to ``limit`` runs for a holder; see ``engine.ports.Transaction.claim_ready``.
 
     A slot counts only once it is locked: another claimer's are passed over, and looked for again by its next claim.
     """
+    wire = holds.wire
     taken: list[ClaimedRun] = []
     full: list[str] = []
     wire.send(sql.SHARE_LIMITS)
     reply = wire.send(sql.LIMITS)
     while len(taken) < limit:
+        holds.write()
         found = _ready(wire, codes, queues, full, limit - len(taken))
         limits: dict[str, int] = dict(reply.rows)
         chosen = seat(wire, found, limits, full) if limits else found
         if chosen:
-            hold(wire, holder, chosen)
+            holds.take(holder, chosen)
             taken.extend(chosen)
         if len(chosen) == len(found) or OVERALL in full:
             break
@@ -90,10 +126,3 @@ def _free_slots(
     if left:
         wire.send(sql.DROP_SLOTS, orjson.dumps(left))
     return free, seats
-
-
-def hold(wire: Wire, holder: str, runs: Sequence[ClaimedRun]) -> None:
-    """Give runs to a holder."""
-    wire.send(sql.HOLD, holder, orjson.dumps([run.head.run_id for run in runs]))
-    for run in runs:
-        run.head.holder, run.head.ready_at, run.head.claim_rank = holder, None, RESUMED

@@ -46,7 +46,7 @@ class Beside(NamedTuple):
 
 
 def claim_lanes(
-    wire: Wire,
+    holds: claims.Holds,
     holder: str,
     codes: Sequence[str],
     queues: Sequence[str] | None,
@@ -55,8 +55,10 @@ def claim_lanes(
     cursor: str,
 ) -> LaneClaim:
     """Take up to ``limit`` runs of lanes for a holder; see ``engine.ports.Transaction.claim_lanes``."""
+    wire = holds.wire
     closed: set[str] = set()
     door = Open(codes, queues, closed)
+    holds.write()
     wire.send(sql.SHARE_LIMITS)
     limited = wire.send(sql.LIMITS)
     shut = wire.send(sql.CLOSED)
@@ -82,7 +84,7 @@ def claim_lanes(
         wire.send(TURN, orjson.dumps(moved))
     if runs:
         wire.send(SIT, orjson.dumps(seats(runs)))
-        claims.hold(wire, holder, runs)
+        holds.take(holder, runs)
     return LaneClaim(runs, missed or more(plan, runs, found.cursor), found.cursor)
 
 

@@ -47,6 +47,7 @@ class PostgresSession:
         self._writer = new_id()
         self._hints = Hints()
         self._link: _Link | None = None
+        self._tx: PostgresTransaction | None = None
         self._last: tuple[int, str] = (0, "epoch")
         self._doubtful: tuple[int, str] | None = None
         self._fenced = False
@@ -65,7 +66,8 @@ class PostgresSession:
         if self._link is not None and not self._link.wire.alive():
             self._drop()
         link = self._open()
-        return PostgresTransaction(link.wire, link.view, self._hints, self._writer, marker)
+        self._tx = PostgresTransaction(link.wire, link.view, self._hints, self._writer, marker)
+        return self._tx
 
     def commit(self) -> None:
         """Commit durably.
@@ -78,6 +80,8 @@ class PostgresSession:
         """
         if self._link is None:
             raise ConnectionLost("the connection went away before the commit")
+        if self._tx is not None:
+            self._tx.close()
         wire = self._link.wire
         if wire.sound and not (wire.changed or wire.pending):
             self.rollback()  # a claim that found nothing, mostly: nobody waits for the disk to say so

@@ -23,7 +23,7 @@ from windlass.kernel.collection import uncollected
 from windlass.kernel.lanes import LaneRules
 from windlass.storage.batches import ConnectionLost
 from windlass.storage.postgres import sql
-from windlass.storage.postgres.claims import claim
+from windlass.storage.postgres.claims import Holds, claim
 from windlass.storage.postgres.hints import Hints
 from windlass.storage.postgres.lanes import Asked, Beside, ask_seats, claim_lanes, take_seats
 from windlass.storage.postgres.names import to_psycopg
@@ -62,6 +62,7 @@ class PostgresTransaction(TransactionState):
         self._lease_asked: tuple[str, Reply] | None = None
         self._queues_asked: Reply | None = None
         self._beside: Beside | None = None
+        self._holds = Holds(wire)
         self._seats_asked: Asked | None = None
         hints.begin()
         self._begin()
@@ -85,6 +86,10 @@ class PostgresTransaction(TransactionState):
     def _write(self, statement: str, rows: Sequence[object]) -> None:
         if rows:
             self._wire.send(statement, orjson.dumps(rows, default=tuple))
+
+    def close(self) -> None:
+        """Have everything on its way that is to be committed."""
+        self._holds.write()
 
     # ownership
     def lease_is_live(self, holder: str) -> bool:
@@ -164,10 +169,12 @@ class PostgresTransaction(TransactionState):
 
     def write_heads(self, heads: Sequence[RunHead]) -> None:
         self._beside = None
+        self._holds.written(heads)
         self._write(sql.WRITE, [_written(head) for head in heads])
 
     def finish_runs(self, rows: Sequence[RunOutcome]) -> None:
         self._beside = None
+        self._holds.written(head for head, *_ in rows)
         self._write(sql.FINISH, [(*_written(head), *outcome) for head, *outcome in rows])
 
     def open_children(self, run_ids: Sequence[str], limit: int) -> list[str]:
@@ -178,7 +185,7 @@ class PostgresTransaction(TransactionState):
     ) -> list[ClaimedRun]:
         if self._beside is not None and not self._beside.others.rows:
             return []
-        taken = claim(self._wire, holder, codes, queues, limit)
+        taken = claim(self._holds, holder, codes, queues, limit)
         self._touch(run.head.run_id for run in taken)
         self.heads.update((run.head.run_id, run.head) for run in taken)
         return taken
@@ -187,7 +194,7 @@ class PostgresTransaction(TransactionState):
         self, holder: str, codes: Sequence[str], queues: Sequence[str] | None, limit: int, rules: LaneRules, cursor: str
     ) -> LaneClaim:
         self._beside = Beside(self._wire.send(sql.ANY), self._wire.send(sql.NEXT_WAKE))
-        found = claim_lanes(self._wire, holder, codes, queues, limit, rules, cursor)
+        found = claim_lanes(self._holds, holder, codes, queues, limit, rules, cursor)
         self._touch(run.head.run_id for run in found.runs)
         self.heads.update((run.head.run_id, run.head) for run in found.runs)
         return found
@@ -285,12 +292,14 @@ class PostgresTransaction(TransactionState):
     # for contexts and user code
     @property
     def connection(self) -> sa.Connection:
+        self._holds.write()
         return self._view
 
     def insert_rows(self, table: sa.Table, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         self._write(sql.insert(table, tuple(columns)), rows)
 
     def execute(self, sql: str, params: Mapping[str, Any] | Sequence[Mapping[str, Any]] = ()) -> psycopg.Cursor[Any]:
+        self._holds.write()
         cursor = psycopg.ClientCursor(self._wire.door())
         if params and not isinstance(params, Mapping):
             cursor.executemany(to_psycopg(sql), params)
@@ -313,6 +322,7 @@ class PostgresTransaction(TransactionState):
                 be wrong once its code has returned: its neighbours are written anew then.
         """
         wire = self._wire
+        self._holds.write()
         before, trips, planned = wire.pending, wire.trips, wire.planned
         name = "" if (trips, before) == self._begun and self._depth == 0 else f"w{self._depth}"
         self._depth += 1

@@ -37,6 +37,10 @@ class Holds:
             for head in heads:
                 self._holders.pop(head.run_id, None)
 
+    def forget(self) -> None:
+        """Take back what is not written: everything since the savepoint that has failed."""
+        self._holders.clear()
+
     def write(self) -> None:
         """Have all that are left written."""
         held: dict[str, list[str]] = {}

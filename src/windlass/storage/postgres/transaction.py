@@ -343,6 +343,7 @@ class PostgresTransaction(TransactionState):
             if wire.lost:
                 raise TransactionLost("the connection is gone") from ConnectionLost(str(error))
             self._lease_asked = self._beside = self._seats_asked = None
+            self._holds.forget()
             if wire.trips == trips:
                 wire.forget(before, planned)
             else:

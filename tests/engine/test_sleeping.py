@@ -1,6 +1,7 @@
 """Sleep: a row in the database, not a task; it lasts as long as it was asked to, whatever happens meanwhile."""
 
 import asyncio
+import gc
 import math
 from datetime import UTC, datetime, timedelta
 
@@ -8,7 +9,9 @@ import pytest
 
 from tests.engine.lab import Lab, event_types, parked, payloads
 from tests.support.waiting import wait_until_async
-from windlass import Engine, RunFailed, gather, sleep, sleep_until, step, workflow
+from windlass import Engine, RunFailed, gather, signal, sleep, sleep_until, step, workflow
+from windlass.engine.errors import Suspend
+from windlass.engine.run import Run
 from windlass.kernel.clock import SECOND, from_iso, to_datetime
 
 
@@ -227,3 +230,30 @@ async def test_sleeping_runs_hold_no_task_and_no_place_in_memory(engine: Engine,
     assert engine.worker.active == 0
     lab.pass_time(days=1)
     assert [await handle.result(timeout=10) for handle in handles] == ["awake"] * 300
+
+
+async def test_a_run_that_leaves_memory_leaves_nothing_for_the_garbage_collector(engine: Engine) -> None:
+    @workflow
+    async def napping() -> None:
+        await sleep(days=1)
+
+    @workflow
+    async def waiting() -> None:
+        await gather(sleep(days=1), signal("news", timeout=86400), sleep(days=2))
+
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        for flow in (napping, waiting):
+            handle = await engine.start_run(flow)
+            await parked(handle)
+            await wait_until_async(lambda: not engine.worker.runs)
+            await asyncio.sleep(0)
+        gc.collect()
+        found = [left for left in gc.garbage if isinstance(left, (Run, Suspend))]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert found == []

@@ -106,8 +106,8 @@ class Run:
             self.worker.finished(self, finish)
         except ContinueAsNew as anew:
             await begin_anew(self, anew.inputs)
-        except (Suspend, asyncio.CancelledError):
-            pass
+        except (Suspend, asyncio.CancelledError) as left:
+            left.__traceback__ = None  # its frames hold the future that holds it
         finally:
             self.drop()
             self._untie(scope)
@@ -382,19 +382,18 @@ class Run:
 
     def _arm(self, future: asyncio.Future[Any], due: int) -> None:
         self.dues[future] = due
+        self._look_again(future, due, 0)
 
-        def fire() -> None:
-            self._timers.pop(future, None)
-            if future.done() or self.gone:
-                return
-            left = due - self.worker.clock.now()
-            if left <= 0 and not self._parking:
-                self.release(future, None)
-            else:
-                self._timers[future] = self.loop.call_later(max(min(left / SECOND, LOOK_SECONDS), 0.001), fire)
+    def _look_again(self, future: asyncio.Future[Any], due: int, least: float) -> None:
+        pause = max(min((due - self.worker.clock.now()) / SECOND, LOOK_SECONDS), least)
+        self._timers[future] = self.loop.call_later(pause, self._fire, future, due)
 
-        left = due - self.worker.clock.now()
-        self._timers[future] = self.loop.call_later(max(min(left / SECOND, LOOK_SECONDS), 0), fire)
+    def _fire(self, future: asyncio.Future[Any], due: int) -> None:
+        self._timers.pop(future, None)
+        if due <= self.worker.clock.now() and not (self._parking or self.gone):
+            self.release(future, None)
+        elif not (future.done() or self.gone):
+            self._look_again(future, due, 0.001)
 
     def deliver(self, row: InboxRow) -> None:
         """Take in a row of this run's inbox; one that is known already is ignored."""
@@ -582,8 +581,8 @@ class Run:
             self._end_task(task)
             scope.task = None
             self.progress += 1
-            if not task.cancelled():
-                task.exception()  # seen: nobody may be left to ask for it
+            if not task.cancelled() and isinstance(error := task.exception(), Suspend):  # and so seen, whatever it is
+                error.__traceback__ = None
             done(task)
             self._less_busy()
 

@@ -6,7 +6,7 @@ import gc
 import sys
 from functools import cache
 
-THRESHOLDS = (5000, 20, 50)
+THRESHOLDS = (5000, 10, 10)
 """Of the garbage collector: a search finds little where runs are carried out, and looks at all that waits."""
 SWITCH_SECONDS = 0.0005
 """How long a thread keeps the interpreter when another wants it: at Python's usual 5 ms, threads that talk to the

@@ -46,6 +46,8 @@ async def test_a_slot_over_a_burst_waits_and_one_over_the_day_is_told(stage: Sta
         return fire["status"] == "queued" and fire
 
     started = await wait_until_async(through, timeout=30)
+    engine = engine_of(schedules)
+    await engine.result(started["run_id"])
     await limits.change(CHIEF, "daily", 1, "ann")
     await stage.come(schedules, made.id)
     *_, told = await stage.fires(schedules, made.id)
@@ -54,7 +56,6 @@ async def test_a_slot_over_a_burst_waits_and_one_over_the_day_is_told(stage: Sta
     await limits.change(CHIEF, "burst", 0, "ann")
     window = {"start": told["slot"], "end": told["slot"], "per_minute": 600}
     run_id, slots = await schedules.backfill(ANN, made.id, window)
-    engine = engine_of(schedules)
 
     async def busy() -> bool:
         return any(event.type == "timer_started" for event in await part(engine, run_id))

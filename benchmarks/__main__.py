@@ -65,6 +65,8 @@ def main() -> None:
             and (not given.store or side.store.value in given.store)
         )
 
+    if given.output is not None:
+        given.output.mkdir(parents=True, exist_ok=True)  # before an hour of measuring, not after
     sides = [side for benchmark in chosen for side in benchmark.sides() if wanted(side)]
     contenders = {side.contender for side in sides}
     peers = install() if contenders & PEERS else None

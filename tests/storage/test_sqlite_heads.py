@@ -4,11 +4,9 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
-from pathlib import Path
 
 import pytest
 
-from tests.storage.databases import sqlite_database
 from tests.storage.scene import Scene
 from windlass.engine.births import insert
 from windlass.engine.errors import Fenced
@@ -17,15 +15,7 @@ from windlass.engine.types import RunHead
 from windlass.storage.sqlite import known
 
 
-@pytest.fixture(params=[False, True], ids=["thread", "inline"])
-def scene(request: pytest.FixtureRequest, sqlite_model: Path, tmp_path: Path) -> Iterator[Scene]:
-    path = tmp_path / "windlass.db"
-    path.write_bytes(sqlite_model.read_bytes())
-    database = sqlite_database(path, inline=request.param)
-    backend = database.open()
-    with Scene(database, backend) as scene:
-        yield scene
-    backend.close()
+pytestmark = pytest.mark.parametrize("database", ["sqlite", "sqlite-inline"], indirect=True)
 
 
 @contextmanager

@@ -14,7 +14,6 @@ from windlass.engine.ports import Transaction
 from windlass.engine.types import RunHead
 from windlass.storage.sqlite import known
 
-
 pytestmark = pytest.mark.parametrize("database", ["sqlite", "sqlite-inline"], indirect=True)
 
 
